@@ -1,0 +1,63 @@
+// Every bound of the system, in one place. Bounds that an operator may move are
+// options of the daemon whose defaults stand here.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace wdelta::limits {
+
+inline constexpr uint64_t kKiB = 1024;
+inline constexpr uint64_t kMiB = 1024 * kKiB;
+inline constexpr uint64_t kGiB = 1024 * kMiB;
+
+// Checkpoints.
+inline constexpr uint64_t kMaxSafetensorsHeaderBytes = 100'000'000;  // as safetensors itself
+inline constexpr uint64_t kMaxTensorsPerFile = 1'000'000;
+inline constexpr uint64_t kMaxTensorNameBytes = 1024;
+inline constexpr int kMaxTensorDimensions = 64;
+inline constexpr uint64_t kMaxEntriesPerUpload = 10'000;
+inline constexpr uint64_t kMaxPathBytes = 1024;
+inline constexpr uint64_t kMaxFileBytes = uint64_t{1} << 44;
+inline constexpr uint64_t kMaxIndexJsonBytes = 64 * kMiB;
+inline constexpr int kMaxJsonDepth = 16;
+
+// Names, labels, metadata.
+inline constexpr uint64_t kMaxNamePartBytes = 96;
+inline constexpr uint64_t kMaxTagBytes = 96;
+inline constexpr uint64_t kMaxLabels = 64;
+inline constexpr uint64_t kMaxLabelBytes = 256;       // key and value, each
+inline constexpr uint64_t kMaxMetadataBytes = 64 * kKiB;  // all keys and values
+inline constexpr uint64_t kMaxParents = 64;
+inline constexpr uint64_t kMaxRequestIdBytes = 128;
+inline constexpr uint64_t kMinDigestPrefixDigits = 8;
+
+// Codec and `.wdelta`.
+inline constexpr uint64_t kChunkBytes = 256 * kKiB;  // decoded, of all but a stream's last chunk
+inline constexpr uint64_t kMaxChunkBytes = 4 * kMiB;  // that a reader accepts
+inline constexpr uint64_t kMaxWdeltaMetadataBytes = 256 * kMiB;  // decompressed
+inline constexpr uint64_t kMaxStreamsPerModel = 2'000'000;
+inline constexpr uint64_t kDeltaPieceBytes = 4 * kMiB;  // of a `.wdelta` in the blob store
+inline constexpr uint64_t kMaxBlobBytes = 16 * kMiB;
+inline constexpr uint32_t kMaxStorageDepth = 4;
+inline constexpr uint32_t kMaxImportDepth = 16;
+
+// Serving.
+inline constexpr uint64_t kMaxPieceBytes = 2 * kMiB;
+inline constexpr uint64_t kFetchPieceBytes = 1 * kMiB;
+inline constexpr uint64_t kMaxMessageBytes = 4 * kMiB;
+inline constexpr uint64_t kSyncIntervalBytes = 64 * kMiB;  // of a staged file
+inline constexpr uint32_t kDefaultPageSize = 100;
+inline constexpr uint32_t kMaxPageSize = 1000;
+inline constexpr uint64_t kDefaultMaxOpenUploads = 1000;
+inline constexpr int kDefaultMaxFetches = 64;
+inline constexpr uint64_t kMaxTensorPatterns = 1000;
+inline constexpr uint64_t kMaxTensorPatternBytes = 1024;
+
+// Jobs.
+inline constexpr uint32_t kMaxJobAttempts = 3;
+inline constexpr int64_t kJobLeaseMs = 60'000;
+inline constexpr int64_t kJobRetryDelayMs = 2'000;  // doubled with every attempt
+inline constexpr uint64_t kMaxWatchBacklog = 10'000;  // events kept for a watcher that lags
+
+}  // namespace wdelta::limits

@@ -1,0 +1,74 @@
+// Chunk codec: a run of lanes to a payload and back, bit for bit.
+//
+// A lane is an unsigned integer of 1, 2, 4 or 8 little-endian bytes: the bits of
+// one element (of half an element for C64). Chunks are coded alone or against the
+// same lanes of a parent. Payloads are specified in storage/wdelta/FORMAT.md.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "storage/tensor/dtype.h"
+
+namespace wdelta {
+
+// Values are part of the `.wdelta` format: only ever added, never renumbered.
+enum class ChunkMode : uint8_t {
+  kRaw = 1,          // the bytes themselves
+  kSame = 2,         // the parent's bytes; no payload
+  kConst = 3,        // one lane, repeated
+  kPlanes = 4,       // byte planes of the lanes, each compressed by zstd
+  kDeltaPlanes = 5,  // byte planes of the zigzag difference to the parent
+};
+
+// DATA_LOSS for a byte that is no mode of this version.
+absl::StatusOr<ChunkMode> ChunkModeFromByte(uint8_t byte);
+absl::string_view ChunkModeName(ChunkMode mode);
+// True when decoding needs the parent's bytes.
+bool NeedsParent(ChunkMode mode);
+
+struct LaneFormat {
+  int lane_bytes = 1;           // 1, 2, 4 or 8
+  bool sign_magnitude = false;  // map to monotone integers before subtracting
+};
+LaneFormat LaneFormatOf(DType dtype);
+
+struct EncodedChunk {
+  ChunkMode mode = ChunkMode::kRaw;
+  std::string payload;
+};
+
+// Holds scratch memory and zstd contexts: one thread at a time, reuse it for many
+// chunks.
+class ChunkCodec {
+ public:
+  ChunkCodec();
+  ~ChunkCodec();
+  ChunkCodec(ChunkCodec&&) noexcept;
+  ChunkCodec& operator=(ChunkCodec&&) noexcept;
+
+  // Takes the smallest mode. `parent`, when given, holds the parent's bytes at the
+  // positions of `target`; it may be shorter (missing lanes count as zero) but not
+  // longer. Sizes need not be whole lanes: a ragged tail is coded as bytes.
+  // The payload is never longer than `target`. INVALID_ARGUMENT: parent longer.
+  absl::StatusOr<EncodedChunk> Encode(LaneFormat format, absl::string_view target,
+                                      std::optional<absl::string_view> parent);
+
+  // Fills `destination[0, size)`; `size` and `parent` as given to Encode.
+  // DATA_LOSS for a payload that is not of this mode and size: nothing beyond
+  // `destination` is written whatever the payload holds.
+  absl::Status Decode(LaneFormat format, ChunkMode mode, absl::string_view payload,
+                      std::optional<absl::string_view> parent, char* destination, size_t size);
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace wdelta

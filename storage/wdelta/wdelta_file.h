@@ -1,0 +1,53 @@
+// `.wdelta` version 2: what a file says beside its chunk payloads.
+// The bytes are specified in FORMAT.md; wdelta_writer.h and wdelta_reader.h are the
+// only code that knows them.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "storage/base/digest.h"
+#include "storage/codec/codec.h"
+#include "storage/tensor/checkpoint.h"
+
+namespace wdelta {
+
+inline constexpr uint32_t kWdeltaVersion = 2;
+
+struct WdeltaChunk {
+  ChunkMode mode = ChunkMode::kRaw;
+  uint64_t payload_offset = 0;  // from the start of the file
+  uint32_t payload_bytes = 0;
+  uint32_t payload_crc32c = 0;
+  uint64_t content_xxh3 = 0;  // of the decoded bytes
+};
+
+struct WdeltaStream {
+  StreamInfo info;
+  Digest sha256;  // of the stream's decoded bytes
+  // Stream of the parent that chunks are coded against, by index in its table. The
+  // parent's bytes at the same offset are taken; it may be shorter or longer.
+  std::optional<uint32_t> parent_stream;
+  uint64_t first_chunk = 0;  // in WdeltaFile::chunks
+  uint64_t chunk_count = 0;
+};
+
+struct WdeltaFile {
+  Digest model_digest;                  // ModelDigest of `files`
+  std::optional<Digest> parent_digest;  // model digest of the parent
+  uint64_t chunk_bytes = 0;             // decoded size of all but a stream's last chunk
+  std::vector<CheckpointFile> files;
+  std::vector<WdeltaStream> streams;
+  std::vector<WdeltaChunk> chunks;  // in order of stream, then position
+  uint64_t file_bytes = 0;          // of the `.wdelta` itself
+};
+
+// Position and size of chunk `index_in_stream` within its decoded stream.
+struct ChunkSpan {
+  uint64_t offset_bytes = 0;
+  uint64_t size_bytes = 0;
+};
+ChunkSpan SpanOfChunk(const WdeltaFile& file, const WdeltaStream& stream, uint64_t index_in_stream);
+
+}  // namespace wdelta
