@@ -64,6 +64,12 @@ void Sha256Hasher::Update(absl::string_view data) {
   EVP_DigestUpdate(state_->context.get(), data.data(), data.size());
 }
 
+Sha256Hasher Sha256Hasher::Copy() const {
+  Sha256Hasher copy;
+  EVP_MD_CTX_copy_ex(copy.state_->context.get(), state_->context.get());
+  return copy;
+}
+
 Digest Sha256Hasher::Current() const {
   State copy;
   EVP_MD_CTX_copy_ex(copy.context.get(), state_->context.get());

@@ -48,6 +48,7 @@ class Sha256Hasher {
   Sha256Hasher& operator=(Sha256Hasher&&) noexcept;
 
   void Update(absl::string_view data);
+  Sha256Hasher Copy() const;
   // Digest of everything so far; the hasher may be updated further.
   Digest Current() const;
 

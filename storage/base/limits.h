@@ -16,6 +16,7 @@ inline constexpr uint64_t kMaxSafetensorsHeaderBytes = 100'000'000;  // as safet
 inline constexpr uint64_t kMaxTensorsPerFile = 1'000'000;
 inline constexpr uint64_t kMaxTensorNameBytes = 1024;
 inline constexpr int kMaxTensorDimensions = 64;
+inline constexpr uint64_t kMaxSafetensorsMetadataEntries = 100'000;
 inline constexpr uint64_t kMaxEntriesPerUpload = 10'000;
 inline constexpr uint64_t kMaxPathBytes = 1024;
 inline constexpr uint64_t kMaxFileBytes = uint64_t{1} << 44;
@@ -51,6 +52,14 @@ inline constexpr uint32_t kDefaultPageSize = 100;
 inline constexpr uint32_t kMaxPageSize = 1000;
 inline constexpr uint64_t kDefaultMaxOpenUploads = 1000;
 inline constexpr int kDefaultMaxFetches = 64;
+inline constexpr int kUnaryThreads = 4;
+inline constexpr int kMaxWaitingCalls = 1000;  // unary, waiting or running
+inline constexpr int kStreamThreads = 4;       // pieces of uploads, opening of fetches
+inline constexpr int kMaxWriteStreams = 64;    // of pieces, at once
+inline constexpr int kMaxJobWatches = 64;      // each has a thread
+inline constexpr uint64_t kFetchAheadBytes = 4 * kMiB;  // of tensors behind the current one
+inline constexpr size_t kMaxFetchAheadTensors = 64;
+inline constexpr uint64_t kMaxLineageVisits = 1'000'000;
 inline constexpr uint64_t kMaxTensorPatterns = 1000;
 inline constexpr uint64_t kMaxTensorPatternBytes = 1024;
 
@@ -59,5 +68,6 @@ inline constexpr uint32_t kMaxJobAttempts = 3;
 inline constexpr int64_t kJobLeaseMs = 60'000;
 inline constexpr int64_t kJobRetryDelayMs = 2'000;  // doubled with every attempt
 inline constexpr uint64_t kMaxWatchBacklog = 10'000;  // events kept for a watcher that lags
+inline constexpr uint64_t kMaxWatchBacklogBytes = 16 * kMiB;
 
 }  // namespace wdelta::limits

@@ -40,7 +40,8 @@ struct ScanPage {
   bool more = false;
 };
 
-// All or nothing.
+// All or nothing. Keys are not empty, and none is written twice or both written and
+// deleted (INVALID_ARGUMENT).
 struct Commit {
   struct Condition {
     std::string key;

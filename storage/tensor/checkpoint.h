@@ -48,6 +48,8 @@ struct Checkpoint {
 absl::Status ValidateCheckpointPath(absl::string_view path);
 
 bool IsSafetensorsPath(absl::string_view path);
+// An index of shards: `….safetensors.index.json`.
+bool IsIndexPath(absl::string_view path);
 
 // Appends the streams of one file. `layout` is null for a side file. An empty
 // side file gives one stream of size 0.
@@ -58,9 +60,10 @@ void AppendStreams(uint32_t file_index, uint64_t file_bytes, const SafetensorsLa
 // model digest. `files` must be sorted by path.
 Digest ModelDigest(const std::vector<CheckpointFile>& files);
 
-// Checks `model.safetensors.index.json`-like content when one is present: valid
-// JSON whose `weight_map` names only shards in `files`, and tensors that are in
-// them. INVALID_ARGUMENT (reason `BAD_INDEX`) names the tensor or shard.
+// Checks the content of a file for which IsIndexPath holds: valid JSON whose
+// `weight_map` names only shards in `files`, relative to the index's folder, and
+// tensors that are in them. INVALID_ARGUMENT (reason `BAD_INDEX`) names the tensor
+// or shard.
 absl::Status ValidateIndex(absl::string_view index_path, absl::string_view json,
                            const Checkpoint& checkpoint);
 

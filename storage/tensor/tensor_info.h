@@ -18,7 +18,8 @@ struct TensorInfo {
   uint64_t size_bytes = 0;
 };
 
-// Product of the dimensions. INVALID_ARGUMENT when it exceeds 64 bits.
+// Product of the dimensions, multiplied in order. INVALID_ARGUMENT when a step
+// exceeds 64 bits, as in safetensors, even where a later dimension is zero.
 absl::StatusOr<uint64_t> ElementCount(const std::vector<uint64_t>& shape);
 // INVALID_ARGUMENT on overflow, or when the bits do not fill whole bytes.
 absl::StatusOr<uint64_t> TensorBytes(DType dtype, const std::vector<uint64_t>& shape);

@@ -26,7 +26,8 @@ class WdeltaReader {
 
   const WdeltaFile& file() const { return metadata_; }
 
-  // Payload of a chunk, its checksum verified. DATA_LOSS names the chunk.
+  // Payload of a chunk, its checksum verified. DATA_LOSS (reason `BAD_WDELTA`)
+  // names the chunk; INVALID_ARGUMENT when there is no such chunk, here and below.
   absl::StatusOr<std::string> ReadPayload(uint32_t stream, uint64_t index_in_stream) const;
 
   // Decodes a chunk into `destination`, which has room for its span, and verifies
@@ -40,6 +41,12 @@ class WdeltaReader {
   bool ChunkNeedsParent(uint32_t stream, uint64_t index_in_stream) const;
 
  private:
+  struct Located {
+    const WdeltaStream& stream;
+    const WdeltaChunk& chunk;
+  };
+  absl::StatusOr<Located> Locate(uint32_t stream, uint64_t index_in_stream) const;
+
   WdeltaReader(std::shared_ptr<const RandomAccessFile> file, WdeltaFile metadata)
       : source_(std::move(file)), metadata_(std::move(metadata)) {}
 

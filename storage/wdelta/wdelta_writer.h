@@ -8,6 +8,7 @@
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "storage/wdelta/wdelta_file.h"
 
 namespace wdelta {
@@ -34,11 +35,13 @@ class WdeltaWriter {
 
  private:
   enum class State { kNew, kBetweenStreams, kInStream, kFinished };
+  absl::Status Expect(State state, absl::string_view call) const;
+  // Passes bytes on; a failed sink ends the writer.
   absl::Status Emit(absl::string_view bytes);
 
   Sink sink_;
   State state_ = State::kNew;
-  WdeltaFile file_;
+  WdeltaFile file_;  // file_bytes: emitted so far
 };
 
 }  // namespace wdelta

@@ -1,0 +1,78 @@
+#include "client/cli/arguments.h"
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "storage/base/status_macros.h"
+
+namespace wdelta {
+
+absl::StatusOr<std::map<std::string, std::string>> ParseKeyValues(
+    const std::vector<std::string>& arguments) {
+  std::map<std::string, std::string> map;
+  for (const std::string& argument : arguments) {
+    const size_t equals = argument.find('=');
+    if (equals == std::string::npos || equals == 0) {
+      return absl::InvalidArgumentError(absl::StrCat("`", argument, "`: expected key=value"));
+    }
+    if (!map.emplace(argument.substr(0, equals), argument.substr(equals + 1)).second) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("key `", argument.substr(0, equals), "` is given twice"));
+    }
+  }
+  return map;
+}
+
+absl::StatusOr<v1::Parent::Relation> ParseRelation(absl::string_view word) {
+  if (word.empty()) return v1::Parent::RELATION_UNSPECIFIED;
+  const std::string name = absl::AsciiStrToUpper(absl::StrReplaceAll(word, {{"-", "_"}}));
+  v1::Parent::Relation relation = v1::Parent::RELATION_UNSPECIFIED;
+  if (!v1::Parent::Relation_Parse(name, &relation) ||
+      relation == v1::Parent::RELATION_UNSPECIFIED) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "relation `", word,
+        "`: expected fine-tune, merge, quantization, distillation, continued-training or other"));
+  }
+  return relation;
+}
+
+absl::StatusOr<std::pair<std::string, std::string>> ParseTagReference(absl::string_view text) {
+  const size_t at = text.rfind('@');
+  if (at == absl::string_view::npos || at == 0 || at + 1 == text.size()) {
+    return absl::InvalidArgumentError(absl::StrCat("`", text, "`: expected NAME@TAG"));
+  }
+  return std::pair(std::string(text.substr(0, at)), std::string(text.substr(at + 1)));
+}
+
+void UploadArguments::AddTo(CLI::App& command) {
+  command.add_option("--name", name, "Name of the model, `name` or `namespace/name`")->required();
+  command.add_option("--parent", parents, "What it was made from; may be repeated")
+      ->allow_extra_args(false);
+  command.add_option("--relation", relation,
+                     "To its parents: fine-tune, merge, quantization, distillation, "
+                     "continued-training, other");
+  command.add_option("--label", labels, "key=value to filter by; may be repeated")
+      ->allow_extra_args(false);
+  command.add_option("--metadata", metadata, "key=value to keep; may be repeated")
+      ->allow_extra_args(false);
+  command.add_flag("--new-version", new_version, "Add a version when the name exists");
+  command.add_flag("--wait", wait, "Wait until the model is stored for good");
+}
+
+absl::StatusOr<PushOptions> UploadArguments::ToOptions() const {
+  PushOptions options;
+  options.name = name;
+  WDELTA_ASSIGN_OR_RETURN(const v1::Parent::Relation parsed, ParseRelation(relation));
+  for (const std::string& reference : parents) {
+    v1::Parent& parent = options.parents.emplace_back();
+    parent.set_model(reference);
+    parent.set_relation(parsed);
+  }
+  WDELTA_ASSIGN_OR_RETURN(options.labels, ParseKeyValues(labels));
+  WDELTA_ASSIGN_OR_RETURN(options.metadata, ParseKeyValues(metadata));
+  options.new_version = new_version;
+  options.wait = wait;
+  return options;
+}
+
+}  // namespace wdelta

@@ -1,0 +1,40 @@
+// What several commands take on their command line.
+#pragma once
+
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "CLI/CLI.hpp"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "client/cpp/push.h"
+
+namespace wdelta {
+
+// `k=v` each; INVALID_ARGUMENT without `=`, with an empty key or a key given twice.
+absl::StatusOr<std::map<std::string, std::string>> ParseKeyValues(
+    const std::vector<std::string>& arguments);
+
+// `fine-tune`, `merge`…; empty is unspecified.
+absl::StatusOr<v1::Parent::Relation> ParseRelation(absl::string_view word);
+
+// `NAME@TAG`, split.
+absl::StatusOr<std::pair<std::string, std::string>> ParseTagReference(absl::string_view text);
+
+// Of push and import.
+struct UploadArguments {
+  std::string name;
+  std::vector<std::string> parents;
+  std::string relation;
+  std::vector<std::string> labels;
+  std::vector<std::string> metadata;
+  bool new_version = false;
+  bool wait = false;
+
+  void AddTo(CLI::App& command);
+  absl::StatusOr<PushOptions> ToOptions() const;
+};
+
+}  // namespace wdelta

@@ -1,0 +1,23 @@
+// The commands, one file each. Each function adds its command to `app`; `session`
+// must outlive it.
+#pragma once
+
+#include "CLI/CLI.hpp"
+#include "client/cli/session.h"
+
+namespace wdelta {
+
+void AddPushCommand(CLI::App& app, Session& session);
+void AddPullCommand(CLI::App& app, Session& session);
+void AddLsCommand(CLI::App& app, Session& session);
+void AddShowCommand(CLI::App& app, Session& session);
+void AddLogCommand(CLI::App& app, Session& session);
+void AddTagCommand(CLI::App& app, Session& session);
+void AddRmCommand(CLI::App& app, Session& session);
+void AddJobsCommand(CLI::App& app, Session& session);
+void AddInspectCommand(CLI::App& app, Session& session);
+void AddExportCommand(CLI::App& app, Session& session);
+void AddImportCommand(CLI::App& app, Session& session);
+void AddVersionCommand(CLI::App& app, Session& session);
+
+}  // namespace wdelta

@@ -1,0 +1,41 @@
+#include "client/cli/commands.h"
+#include "storage/base/file_system.h"
+#include "storage/base/status_macros.h"
+#include "storage/wdelta/dump.h"
+#include "storage/wdelta/wdelta_reader.h"
+
+namespace wdelta {
+namespace {
+
+constexpr char kExamples[] =
+    "  wdelta inspect qwen-wiki.wdelta\n"
+    "  wdelta inspect qwen-wiki.wdelta --output json\n";
+
+struct Arguments {
+  std::string file;
+};
+
+void Add(CLI::App& command, Arguments& arguments) {
+  command.add_option("FILE", arguments.file, "A `.wdelta` file on this machine")->required();
+}
+
+absl::Status Run(Session& session, const Arguments& arguments) {
+  WDELTA_ASSIGN_OR_RETURN(std::shared_ptr<const RandomAccessFile> file,
+                          NewPosixFileSystem()->OpenForRead(arguments.file));
+  WDELTA_ASSIGN_OR_RETURN(const auto reader, WdeltaReader::Open(std::move(file)));
+  WDELTA_ASSIGN_OR_RETURN(std::string text,
+                          session.is_json() ? DumpJson(*reader) : DumpText(*reader));
+  if (text.empty() || text.back() != '\n') text += '\n';
+  session.Print(text);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void AddInspectCommand(CLI::App& app, Session& session) {
+  AddCommand<Arguments>(app, session, "inspect",
+                        "Show what a `.wdelta` file holds; needs no server and no base", kExamples,
+                        Add, Run);
+}
+
+}  // namespace wdelta

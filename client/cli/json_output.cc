@@ -1,0 +1,143 @@
+#include "client/cli/json_output.h"
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "google/protobuf/util/time_util.h"
+
+namespace wdelta {
+namespace {
+
+Json TimeJson(bool is_set, const google::protobuf::Timestamp& time) {
+  if (!is_set || !google::protobuf::util::TimeUtil::IsTimestampValid(time)) return nullptr;
+  return google::protobuf::util::TimeUtil::ToString(time);
+}
+
+template <typename Map>
+Json MapJson(const Map& map) {
+  // In order of key: protobuf maps have none.
+  nlohmann::json sorted = nlohmann::json::object();
+  for (const auto& [key, value] : map) sorted[key] = value;
+  Json json = Json::object();
+  for (const auto& [key, value] : sorted.items()) json[key] = value.template get<std::string>();
+  return json;
+}
+
+template <typename List>
+Json ListJson(const List& list) {
+  Json json = Json::array();
+  for (const auto& item : list) json.push_back(item);
+  return json;
+}
+
+Json ParentJson(const v1::Parent& parent) {
+  return {{"model", parent.model()},
+          {"name", parent.name()},
+          {"relation", RelationWord(parent.relation())},
+          {"metadata", MapJson(parent.metadata())}};
+}
+
+}  // namespace
+
+Json ModelJson(const v1::Model& model) {
+  Json json = {{"id", absl::StrCat("id:", model.id())},
+               {"name", model.name()},
+               {"digest", model.digest()},
+               {"state", StateWord(model.state())},
+               {"parents", Json::array()},
+               {"labels", MapJson(model.labels())},
+               {"metadata", MapJson(model.metadata())},
+               {"raw_bytes", model.raw_bytes()},
+               {"stored_bytes", model.stored_bytes()},
+               {"file_count", model.file_count()},
+               {"tensor_count", model.tensor_count()},
+               {"parameter_count", model.parameter_count()},
+               {"create_time", TimeJson(model.has_create_time(), model.create_time())},
+               {"ready_time", TimeJson(model.has_ready_time(), model.ready_time())},
+               {"storage",
+                {{"parent", model.storage().parent()},
+                 {"depth", model.storage().depth()},
+                 {"delta_digest", model.storage().delta_digest()}}},
+               {"job", model.job()},
+               {"error", model.error()},
+               {"etag", model.etag()}};
+  for (const v1::Parent& parent : model.parents()) json["parents"].push_back(ParentJson(parent));
+  if (model.files().empty()) return json;
+  json["tags"] = ListJson(model.tags());
+  for (const v1::File& file : model.files()) {
+    json["files"].push_back({{"path", file.path()},
+                             {"size_bytes", file.size_bytes()},
+                             {"sha256", file.sha256()},
+                             {"is_safetensors", file.is_safetensors()}});
+  }
+  return json;
+}
+
+Json TensorJson(const v1::Tensor& tensor) {
+  return {{"name", tensor.name()},
+          {"dtype", tensor.dtype()},
+          {"shape", ListJson(tensor.shape())},
+          {"file", tensor.file()},
+          {"file_offset_bytes", tensor.file_offset_bytes()},
+          {"size_bytes", tensor.size_bytes()}};
+}
+
+Json TagJson(const v1::Tag& tag) {
+  return {{"name", tag.name()},
+          {"tag", tag.tag()},
+          {"model", tag.model()},
+          {"update_time", TimeJson(tag.has_update_time(), tag.update_time())}};
+}
+
+Json LineageNodeJson(const v1::LineageNode& node) {
+  return {
+      {"model", ModelJson(node.model())},
+      {"depth", node.depth()},
+      {"direction", absl::AsciiStrToLower(v1::TraverseRequest::Direction_Name(node.direction()))},
+      {"deleted", node.deleted()}};
+}
+
+Json JobJson(const v1::Job& job) {
+  return {{"id", job.id()},
+          {"kind", KindWord(job.kind())},
+          {"state", StateWord(job.state())},
+          {"model", job.model()},
+          {"model_name", job.model_name()},
+          {"attempts", job.attempts()},
+          {"done_bytes", job.done_bytes()},
+          {"total_bytes", job.total_bytes()},
+          {"error", job.error()},
+          {"create_time", TimeJson(job.has_create_time(), job.create_time())},
+          {"update_time", TimeJson(job.has_update_time(), job.update_time())}};
+}
+
+Json ServerInfoJson(const v1::ServerInfo& info) {
+  const v1::Limits& limits = info.limits();
+  return {{"version", info.version()},
+          {"data_format_version", info.data_format_version()},
+          {"wdelta_version", info.wdelta_version()},
+          {"readable_wdelta_versions", ListJson(info.readable_wdelta_versions())},
+          {"capabilities", ListJson(info.capabilities())},
+          {"limits",
+           {{"max_piece_bytes", limits.max_piece_bytes()},
+            {"max_entries_per_upload", limits.max_entries_per_upload()},
+            {"max_open_uploads", limits.max_open_uploads()},
+            {"max_page_size", limits.max_page_size()},
+            {"max_parents", limits.max_parents()},
+            {"max_file_bytes", limits.max_file_bytes()}}},
+          {"model_count", info.model_count()},
+          {"raw_bytes", info.raw_bytes()},
+          {"stored_bytes", info.stored_bytes()}};
+}
+
+std::string StateWord(v1::Model::State state) {
+  return absl::AsciiStrToLower(v1::Model::State_Name(state));
+}
+std::string StateWord(v1::Job::State state) {
+  return absl::AsciiStrToLower(v1::Job::State_Name(state));
+}
+std::string KindWord(v1::Job::Kind kind) { return absl::AsciiStrToLower(v1::Job::Kind_Name(kind)); }
+std::string RelationWord(v1::Parent::Relation relation) {
+  return absl::AsciiStrToLower(v1::Parent::Relation_Name(relation));
+}
+
+}  // namespace wdelta

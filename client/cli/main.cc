@@ -1,0 +1,60 @@
+// `wdelta`, the command line. Only dispatches: see the `*_command.cc` files.
+#include <cstdio>
+
+#include "CLI/CLI.hpp"
+#include "client/cli/commands.h"
+#include "client/cli/exit_codes.h"
+#include "client/cli/session.h"
+
+namespace wdelta {
+namespace {
+
+constexpr char kExamples[] =
+    "Examples:\n"
+    "  wdelta push ./qwen-base --name qwen --wait\n"
+    "  wdelta push ./qwen-wiki --name qwen-wiki --parent qwen --wait\n"
+    "  wdelta ls\n"
+    "  wdelta log qwen\n"
+    "  wdelta pull qwen-wiki ./copy\n"
+    "Every command has --help with examples of its own.\n\n";
+
+void AddAll(CLI::App& app, Session& session) {
+  app.require_subcommand(1);
+  app.fallthrough();  // global options may follow the command
+  app.footer(std::string(kExamples) + kExitCodesHelp);
+  app.add_option("--server", session.server, "host:port or unix:/path")
+      ->envname("WDELTA_SERVER")
+      ->capture_default_str();
+  app.add_option("--output", session.output, "text or json")
+      ->check(CLI::IsMember({"text", "json"}))
+      ->capture_default_str();
+  app.add_flag("--quiet", session.quiet, "No progress, no success lines");
+  for (const auto add :
+       {AddPushCommand, AddPullCommand, AddLsCommand, AddShowCommand, AddLogCommand, AddTagCommand,
+        AddRmCommand, AddJobsCommand, AddInspectCommand, AddExportCommand, AddImportCommand,
+        AddVersionCommand}) {
+    add(app, session);
+  }
+}
+
+int Main(int argc, char** argv) {
+  Session session;
+  CLI::App app("wdelta: a store for model weights, compressed against each other", "wdelta");
+  AddAll(app, session);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app.exit(error);  // --help
+    std::fprintf(stderr, "%s\n",
+                 ErrorLine("usage", absl::InvalidArgumentError(error.what())).c_str());
+    return static_cast<int>(ExitCode::kUsage);
+  }
+  const absl::Status status = session.action();
+  if (!status.ok()) std::fprintf(stderr, "%s\n", ErrorLine(session.what, status).c_str());
+  return static_cast<int>(ExitCodeOf(status));
+}
+
+}  // namespace
+}  // namespace wdelta
+
+int main(int argc, char** argv) { return wdelta::Main(argc, argv); }

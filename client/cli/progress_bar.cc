@@ -1,0 +1,41 @@
+#include "client/cli/progress_bar.h"
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <utility>
+
+#include "absl/time/clock.h"
+#include "client/cli/text.h"
+
+namespace wdelta {
+namespace {
+
+constexpr absl::Duration kTerminalInterval = absl::Milliseconds(100);
+constexpr absl::Duration kPlainInterval = absl::Seconds(10);
+
+}  // namespace
+
+ProgressBar::ProgressBar(std::string label, bool is_quiet)
+    : label_(std::move(label)),
+      is_quiet_(is_quiet),
+      is_terminal_(isatty(STDERR_FILENO) != 0),
+      start_(absl::Now()),
+      drawn_(is_terminal_ ? absl::InfinitePast() : start_) {}
+
+ProgressBar::~ProgressBar() {
+  if (is_terminal_ && !is_quiet_ && drawn_ != absl::InfinitePast()) std::fputc('\n', stderr);
+}
+
+void ProgressBar::Update(const Progress& progress) {
+  if (is_quiet_ || is_complete_) return;
+  is_complete_ = progress.done_bytes >= progress.total_bytes;
+  const absl::Time now = absl::Now();
+  if (!is_complete_ && now - drawn_ < (is_terminal_ ? kTerminalInterval : kPlainInterval)) return;
+  drawn_ = now;
+  const std::string line = Printable(ProgressLine(progress, now - start_));
+  std::fprintf(stderr, is_terminal_ ? "\r%s %s\033[K" : "%s %s\n", label_.c_str(), line.c_str());
+  std::fflush(stderr);
+}
+
+}  // namespace wdelta

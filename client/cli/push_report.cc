@@ -1,0 +1,46 @@
+#include "client/cli/push_report.h"
+
+#include <optional>
+
+#include "absl/strings/str_cat.h"
+#include "client/cli/progress_bar.h"
+#include "client/cli/text.h"
+#include "storage/base/status_macros.h"
+
+namespace wdelta {
+
+absl::Status PushAndReport(
+    Session& session, PushOptions options,
+    const std::function<absl::StatusOr<PushResult>(Client&, const PushOptions&)>& push) {
+  WDELTA_ASSIGN_OR_RETURN(Client * client, session.Connect());
+  std::optional<ProgressBar> upload_bar(std::in_place, "upload", session.quiet);
+  std::optional<ProgressBar> job_bar;
+  options.progress = [&](const Progress& progress) { upload_bar->Update(progress); };
+  options.on_job = [&](const v1::Job& job) {
+    upload_bar.reset();
+    if (!job_bar.has_value()) job_bar.emplace("store ", session.quiet);
+    if (job.total_bytes() == 0) return;
+    job_bar->Update({.done_bytes = job.done_bytes(), .total_bytes = job.total_bytes()});
+  };
+  const absl::StatusOr<PushResult> result = push(*client, options);
+  upload_bar.reset();
+  job_bar.reset();
+  WDELTA_RETURN_IF_ERROR(result.status());
+  const v1::Model& model = result->model;
+  if (session.is_json()) {
+    session.PrintJson(
+        {{"model", ModelJson(model)}, {"job", result->job}, {"total_bytes", result->total_bytes}});
+    return absl::OkStatus();
+  }
+  std::string line = absl::StrCat(model.name(), "  id:", model.id(), "  ", StateWord(model.state()),
+                                  "  ", HumanBytes(result->total_bytes));
+  if (model.stored_bytes() > 0) {
+    absl::StrAppend(&line, " stored as ", HumanBytes(model.stored_bytes()), " (",
+                    HumanRatio(model.raw_bytes(), model.stored_bytes()), ")");
+  }
+  if (!options.wait) absl::StrAppend(&line, "  job ", result->job);
+  session.Say(line);
+  return absl::OkStatus();
+}
+
+}  // namespace wdelta

@@ -1,0 +1,115 @@
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "client/cli/commands.h"
+#include "client/cli/table.h"
+#include "client/cli/text.h"
+#include "storage/base/status_macros.h"
+
+namespace wdelta {
+namespace {
+
+constexpr char kExamples[] =
+    "  wdelta show qwen-wiki\n"
+    "  wdelta show qwen-wiki@prod --tensors\n";
+
+struct Arguments {
+  std::string model;
+  bool tensors = false;
+};
+
+void Add(CLI::App& command, Arguments& arguments) {
+  command.add_option("MODEL", arguments.model, "NAME, NAME@TAG, sha256:HEX or id:ID")->required();
+  command.add_flag("--tensors", arguments.tensors, "List the tensors too");
+}
+
+// Lines of `key: value`, those without a value left out.
+class Fields {
+ public:
+  void Add(absl::string_view key, absl::string_view value) {
+    if (value.empty()) return;
+    absl::StrAppendFormat(&text_, "%-12s %s\n", absl::StrCat(key, ":"), Printable(value));
+  }
+  template <typename Map>
+  void AddMap(absl::string_view key, const Map& map) {
+    std::vector<std::string> pairs;
+    for (const auto& [name, value] : map) pairs.push_back(absl::StrCat(name, "=", value));
+    std::sort(pairs.begin(), pairs.end());
+    for (const std::string& pair : pairs) Add(key, pair);
+  }
+  const std::string& text() const { return text_; }
+
+ private:
+  std::string text_;
+};
+
+std::string DescribeModel(const v1::Model& model) {
+  Fields fields;
+  fields.Add("name", model.name());
+  fields.Add("id", absl::StrCat("id:", model.id()));
+  fields.Add("digest", model.digest());
+  fields.Add("state", StateWord(model.state()));
+  fields.Add("error", model.error());
+  fields.Add("tags", absl::StrJoin(model.tags(), ", "));
+  for (const v1::Parent& parent : model.parents()) {
+    fields.Add("parent", absl::StrCat(parent.name(), " (", RelationWord(parent.relation()), ") ",
+                                      parent.model()));
+  }
+  fields.AddMap("label", model.labels());
+  fields.AddMap("metadata", model.metadata());
+  fields.Add("parameters", absl::StrCat(HumanCount(model.parameter_count()), " in ",
+                                        model.tensor_count(), " tensors"));
+  fields.Add("raw",
+             absl::StrCat(HumanBytes(model.raw_bytes()), " in ", model.file_count(), " files"));
+  if (model.stored_bytes() > 0) {
+    fields.Add("stored", absl::StrCat(HumanBytes(model.stored_bytes()), " (",
+                                      HumanRatio(model.raw_bytes(), model.stored_bytes()),
+                                      "), depth ", model.storage().depth(),
+                                      model.storage().parent().empty() ? "" : " over ",
+                                      model.storage().parent()));
+  }
+  fields.Add("created", HumanTime(model.create_time(), absl::LocalTimeZone()));
+  fields.Add("ready", HumanTime(model.ready_time(), absl::LocalTimeZone()));
+  fields.Add("job", model.job());
+  return fields.text();
+}
+
+absl::Status Run(Session& session, const Arguments& arguments) {
+  WDELTA_ASSIGN_OR_RETURN(Client * client, session.Connect());
+  WDELTA_ASSIGN_OR_RETURN(const v1::Model model, client->GetModel(arguments.model));
+  std::vector<v1::Tensor> tensors;
+  if (arguments.tensors) {
+    WDELTA_ASSIGN_OR_RETURN(tensors, client->ListTensors(absl::StrCat("id:", model.id())).All());
+  }
+  if (session.is_json()) {
+    Json json = ModelJson(model);
+    if (arguments.tensors) json["tensors"] = Json::array();
+    for (const v1::Tensor& tensor : tensors) json["tensors"].push_back(TensorJson(tensor));
+    session.PrintJson(json);
+    return absl::OkStatus();
+  }
+  Table files({{"FILE"}, {"SIZE", Align::kRight}, {"SHA-256"}});
+  for (const v1::File& file : model.files()) {
+    files.AddRow({file.path(), HumanBytes(file.size_bytes()), file.sha256()});
+  }
+  session.Print(absl::StrCat(DescribeModel(model), "\n", files.Render()));
+  if (!arguments.tensors) return absl::OkStatus();
+  Table table({{"TENSOR"}, {"DTYPE"}, {"SHAPE"}, {"SIZE", Align::kRight}, {"FILE"}});
+  for (const v1::Tensor& tensor : tensors) {
+    table.AddRow({tensor.name(), tensor.dtype(),
+                  absl::StrCat("[", absl::StrJoin(tensor.shape(), ", "), "]"),
+                  HumanBytes(tensor.size_bytes()), tensor.file()});
+  }
+  session.Print(absl::StrCat("\n", table.Render()));
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void AddShowCommand(CLI::App& app, Session& session) {
+  AddCommand<Arguments>(app, session, "show", "Show all about one model", kExamples, Add, Run);
+}
+
+}  // namespace wdelta

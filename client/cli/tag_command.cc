@@ -1,0 +1,70 @@
+#include "absl/strings/str_cat.h"
+#include "client/cli/arguments.h"
+#include "client/cli/commands.h"
+#include "client/cli/table.h"
+#include "client/cli/text.h"
+#include "storage/base/status_macros.h"
+
+namespace wdelta {
+namespace {
+
+constexpr char kExamples[] =
+    "  wdelta tag\n"
+    "  wdelta tag qwen-wiki@prod qwen-wiki\n"
+    "  wdelta tag --delete qwen-wiki@prod\n";
+
+struct Arguments {
+  std::string tag;
+  std::string model;
+  std::string deleted;
+};
+
+void Add(CLI::App& command, Arguments& arguments) {
+  CLI::Option* tag = command.add_option("NAME@TAG", arguments.tag, "The tag to set or move");
+  CLI::Option* model = command.add_option("MODEL", arguments.model, "What it points at");
+  tag->needs(model);
+  command.add_option("--delete", arguments.deleted, "Remove NAME@TAG")->excludes(tag);
+}
+
+absl::Status List(Session& session, Client& client) {
+  WDELTA_ASSIGN_OR_RETURN(const std::vector<v1::Tag> tags, client.ListTags().All());
+  Json json = Json::array();
+  Table table({{"TAG"}, {"MODEL"}, {"UPDATED"}});
+  for (const v1::Tag& tag : tags) {
+    json.push_back(TagJson(tag));
+    table.AddRow({absl::StrCat(tag.name(), "@", tag.tag()), tag.model(),
+                  HumanTime(tag.update_time(), absl::LocalTimeZone())});
+  }
+  if (session.is_json()) {
+    session.PrintJson(json);
+  } else {
+    session.Print(table.Render());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Run(Session& session, const Arguments& arguments) {
+  WDELTA_ASSIGN_OR_RETURN(Client * client, session.Connect());
+  if (!arguments.deleted.empty()) {
+    WDELTA_ASSIGN_OR_RETURN(const auto reference, ParseTagReference(arguments.deleted));
+    WDELTA_RETURN_IF_ERROR(client->DeleteTag(reference.first, reference.second));
+    if (session.is_json()) session.PrintJson({{"deleted", arguments.deleted}});
+    session.Say(absl::StrCat("deleted ", arguments.deleted));
+    return absl::OkStatus();
+  }
+  if (arguments.tag.empty()) return List(session, *client);
+  WDELTA_ASSIGN_OR_RETURN(const auto reference, ParseTagReference(arguments.tag));
+  WDELTA_ASSIGN_OR_RETURN(const v1::Tag tag,
+                          client->SetTag(reference.first, reference.second, arguments.model));
+  if (session.is_json()) session.PrintJson(TagJson(tag));
+  session.Say(absl::StrCat(arguments.tag, " -> ", tag.model()));
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+void AddTagCommand(CLI::App& app, Session& session) {
+  AddCommand<Arguments>(app, session, "tag", "List, set or delete tags", kExamples, Add, Run);
+}
+
+}  // namespace wdelta

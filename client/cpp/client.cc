@@ -1,0 +1,217 @@
+#include "client/cpp/client.h"
+
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "client/cpp/rpc_status.h"
+#include "grpcpp/create_channel.h"
+#include "grpcpp/security/credentials.h"
+#include "grpcpp/support/channel_arguments.h"
+#include "storage/base/error.h"
+#include "storage/base/limits.h"
+#include "storage/base/status_macros.h"
+
+namespace wdelta {
+namespace {
+
+// A model or an upload lists all its files in one message.
+constexpr int kMaxReceiveBytes = 16 * limits::kMiB;
+constexpr int kMaxWatchRetries = 5;
+// Servers refuse pings that come more often than every five minutes.
+constexpr int kKeepaliveMs = 320'000;
+constexpr int kKeepaliveTimeoutMs = 20'000;
+
+template <typename Response, typename Stub, typename Request>
+absl::StatusOr<Response> Call(const ClientOptions& options, Stub& stub,
+                              grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&,
+                                                           Response*),
+                              const Request& request) {
+  grpc::ClientContext context;
+  context.set_deadline(absl::ToChronoTime(absl::Now() + options.rpc_timeout));
+  Response response;
+  WDELTA_RETURN_IF_ERROR(FromGrpcStatus((stub.*method)(&context, request, &response)));
+  return response;
+}
+
+// `field` is the response's list.
+template <typename Item, typename Response, typename Stub, typename Request>
+Pager<Item> MakePager(const ClientOptions& options, Stub& stub,
+                      grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*),
+                      Request request,
+                      google::protobuf::RepeatedPtrField<Item>* (Response::*field)()) {
+  request.set_page_size(options.page_size);
+  return Pager<Item>(
+      [&options, &stub, method, request = std::move(request),
+       field](const std::string& token) mutable -> absl::StatusOr<typename Pager<Item>::Page> {
+        request.set_page_token(token);
+        WDELTA_ASSIGN_OR_RETURN(Response response, Call(options, stub, method, request));
+        typename Pager<Item>::Page page;
+        page.next_page_token = response.next_page_token();
+        auto* items = (response.*field)();
+        page.items.assign(std::make_move_iterator(items->begin()),
+                          std::make_move_iterator(items->end()));
+        return page;
+      });
+}
+
+bool HasEnded(const v1::Job& job) {
+  return job.state() == v1::Job::SUCCEEDED || job.state() == v1::Job::FAILED ||
+         job.state() == v1::Job::CANCELLED;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Client>> Client::Create(const std::string& address,
+                                                       const ClientOptions& options) {
+  const bool is_unix = absl::StartsWith(address, "unix:");
+  if (is_unix ? address.size() == 5 : !absl::StrContains(address, ':')) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("server address `", address, "`: expected `host:port` or `unix:/path`"));
+  }
+  grpc::ChannelArguments arguments;
+  arguments.SetMaxReceiveMessageSize(kMaxReceiveBytes);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMs);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 200);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 5'000);
+  return std::make_unique<Client>(
+      grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments), options);
+}
+
+Client::Client(std::shared_ptr<grpc::Channel> channel, const ClientOptions& options)
+    : channel_(std::move(channel)),
+      options_(options),
+      models_(v1::Models::NewStub(channel_)),
+      uploads_(v1::Uploads::NewStub(channel_)),
+      fetch_(v1::Fetch::NewStub(channel_)),
+      lineage_(v1::Lineage::NewStub(channel_)),
+      jobs_(v1::Jobs::NewStub(channel_)),
+      admin_(v1::Admin::NewStub(channel_)) {}
+
+absl::StatusOr<v1::Model> Client::GetModel(const std::string& model) {
+  v1::GetModelRequest request;
+  request.set_model(model);
+  return Call(options_, *models_, &v1::Models::Stub::GetModel, request);
+}
+
+Pager<v1::Model> Client::ListModels(const ModelFilter& filter) {
+  v1::ListModelsRequest request;
+  request.mutable_labels()->insert(filter.labels.begin(), filter.labels.end());
+  request.set_name_pattern(filter.name_pattern);
+  return MakePager(options_, *models_, &v1::Models::Stub::ListModels, std::move(request),
+                   &v1::ListModelsResponse::mutable_models);
+}
+
+Pager<v1::Tensor> Client::ListTensors(const std::string& model) {
+  v1::ListTensorsRequest request;
+  request.set_model(model);
+  return MakePager(options_, *models_, &v1::Models::Stub::ListTensors, std::move(request),
+                   &v1::ListTensorsResponse::mutable_tensors);
+}
+
+absl::StatusOr<v1::Model> Client::UpdateModel(const v1::UpdateModelRequest& request) {
+  return Call(options_, *models_, &v1::Models::Stub::UpdateModel, request);
+}
+
+absl::Status Client::DeleteModel(const std::string& model) {
+  v1::DeleteModelRequest request;
+  request.set_model(model);
+  return Call(options_, *models_, &v1::Models::Stub::DeleteModel, request).status();
+}
+
+absl::StatusOr<v1::Tag> Client::SetTag(const std::string& name, const std::string& tag,
+                                       const std::string& model) {
+  v1::SetTagRequest request;
+  request.set_name(name);
+  request.set_tag(tag);
+  request.set_model(model);
+  return Call(options_, *models_, &v1::Models::Stub::SetTag, request);
+}
+
+absl::Status Client::DeleteTag(const std::string& name, const std::string& tag) {
+  v1::DeleteTagRequest request;
+  request.set_name(name);
+  request.set_tag(tag);
+  return Call(options_, *models_, &v1::Models::Stub::DeleteTag, request).status();
+}
+
+Pager<v1::Tag> Client::ListTags(const std::string& name) {
+  v1::ListTagsRequest request;
+  request.set_name(name);
+  return MakePager(options_, *models_, &v1::Models::Stub::ListTags, std::move(request),
+                   &v1::ListTagsResponse::mutable_tags);
+}
+
+Pager<v1::LineageNode> Client::Traverse(const std::string& model,
+                                        v1::TraverseRequest::Direction direction,
+                                        uint32_t max_depth) {
+  v1::TraverseRequest request;
+  request.set_model(model);
+  request.set_direction(direction);
+  request.set_max_depth(max_depth);
+  return MakePager(options_, *lineage_, &v1::Lineage::Stub::Traverse, std::move(request),
+                   &v1::TraverseResponse::mutable_nodes);
+}
+
+absl::StatusOr<v1::Job> Client::GetJob(const std::string& job) {
+  v1::GetJobRequest request;
+  request.set_job(job);
+  return Call(options_, *jobs_, &v1::Jobs::Stub::GetJob, request);
+}
+
+Pager<v1::Job> Client::ListJobs() {
+  return MakePager(options_, *jobs_, &v1::Jobs::Stub::ListJobs, v1::ListJobsRequest(),
+                   &v1::ListJobsResponse::mutable_jobs);
+}
+
+absl::StatusOr<v1::Job> Client::CancelJob(const std::string& job) {
+  v1::CancelJobRequest request;
+  request.set_job(job);
+  return Call(options_, *jobs_, &v1::Jobs::Stub::CancelJob, request);
+}
+
+absl::StatusOr<v1::Job> Client::WatchJob(const std::string& job,
+                                         const std::function<void(const v1::Job&)>& on_change) {
+  v1::WatchJobRequest request;
+  request.set_job(job);
+  v1::Job last;
+  for (int retries = 0;; ++retries) {
+    // Waits for the daemon to come back, for as long as a call may take.
+    if (retries > 0 &&
+        !channel_->WaitForConnected(absl::ToChronoTime(absl::Now() + options_.rpc_timeout))) {
+      return absl::UnavailableError(absl::StrCat("job ", job, ": the server does not come back"));
+    }
+    grpc::ClientContext context;
+    const auto reader = jobs_->WatchJob(&context, request);
+    while (reader->Read(&last)) {
+      if (on_change) on_change(last);
+      retries = 0;
+    }
+    const absl::Status status = FromGrpcStatus(reader->Finish());
+    if (HasEnded(last)) return last;
+    if (!status.ok() && !absl::IsUnavailable(status)) return status;
+    if (retries == kMaxWatchRetries) {
+      return status.ok() ? absl::UnavailableError(
+                               absl::StrCat("job ", job, ": the server stopped telling its state"))
+                         : status;
+    }
+  }
+}
+
+absl::StatusOr<v1::ServerInfo> Client::GetServerInfo() {
+  return Call(options_, *admin_, &v1::Admin::Stub::GetServerInfo, v1::GetServerInfoRequest());
+}
+
+absl::Status JobResult(const v1::Job& job) {
+  if (job.state() == v1::Job::SUCCEEDED) return absl::OkStatus();
+  const bool cancelled = job.state() == v1::Job::CANCELLED;
+  return MakeError(
+      absl::StatusCode::kFailedPrecondition, cancelled ? "JOB_CANCELLED" : "JOB_FAILED",
+      absl::StrCat("job ", job.id(),
+                   cancelled ? " was cancelled" : " failed: ", cancelled ? "" : job.error()),
+      {{"job", job.id()}});
+}
+
+}  // namespace wdelta

@@ -1,0 +1,96 @@
+// A connection to a wdelta daemon: models, tags, lineage, jobs, server info.
+//
+// Thin calls, each with a deadline. Errors are the server's own, with reason and
+// details (storage/base/error.h). Whole checkpoints travel through push.h, pull.h
+// and fetch_tensors.h, which borrow a Client.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "client/cpp/pager.h"
+#include "grpcpp/channel.h"
+#include "grpcpp/client_context.h"
+#include "wdelta/v1/admin.grpc.pb.h"
+#include "wdelta/v1/fetch.grpc.pb.h"
+#include "wdelta/v1/jobs.grpc.pb.h"
+#include "wdelta/v1/lineage.grpc.pb.h"
+#include "wdelta/v1/models.grpc.pb.h"
+#include "wdelta/v1/uploads.grpc.pb.h"
+
+namespace wdelta {
+
+struct ClientOptions {
+  // Of a call that is not a stream.
+  absl::Duration rpc_timeout = absl::Seconds(30);
+  uint32_t page_size = 0;  // 0: the server's default
+};
+
+struct ModelFilter {
+  std::map<std::string, std::string> labels;  // all must match
+  std::string name_pattern;                   // empty: all
+};
+
+// Any number of threads may call one client. A Pager borrows its client.
+class Client {
+ public:
+  // `address`: `host:port` or `unix:/path`, in plain text. Connects with the first
+  // call.
+  static absl::StatusOr<std::unique_ptr<Client>> Create(const std::string& address,
+                                                        const ClientOptions& options = {});
+  explicit Client(std::shared_ptr<grpc::Channel> channel, const ClientOptions& options = {});
+
+  absl::StatusOr<v1::Model> GetModel(const std::string& model);
+  Pager<v1::Model> ListModels(const ModelFilter& filter = {});
+  Pager<v1::Tensor> ListTensors(const std::string& model);
+  // `request` as documented in models.proto.
+  absl::StatusOr<v1::Model> UpdateModel(const v1::UpdateModelRequest& request);
+  absl::Status DeleteModel(const std::string& model);
+
+  absl::StatusOr<v1::Tag> SetTag(const std::string& name, const std::string& tag,
+                                 const std::string& model);
+  absl::Status DeleteTag(const std::string& name, const std::string& tag);
+  Pager<v1::Tag> ListTags(const std::string& name = "");
+
+  // `max_depth` 0: no limit.
+  Pager<v1::LineageNode> Traverse(const std::string& model,
+                                  v1::TraverseRequest::Direction direction, uint32_t max_depth = 0);
+
+  absl::StatusOr<v1::Job> GetJob(const std::string& job);
+  Pager<v1::Job> ListJobs();
+  absl::StatusOr<v1::Job> CancelJob(const std::string& job);
+  // Calls `on_change` (may be empty), on this thread, with the job as it is and at
+  // every change; returns it once it has ended, however it ended. Survives a few
+  // broken streams.
+  absl::StatusOr<v1::Job> WatchJob(const std::string& job,
+                                   const std::function<void(const v1::Job&)>& on_change = {});
+
+  absl::StatusOr<v1::ServerInfo> GetServerInfo();
+
+  // For streams and uploads.
+  v1::Uploads::Stub& uploads() { return *uploads_; }
+  v1::Fetch::Stub& fetch() { return *fetch_; }
+  const ClientOptions& options() const { return options_; }
+
+ private:
+  const std::shared_ptr<grpc::Channel> channel_;
+  const ClientOptions options_;
+  const std::unique_ptr<v1::Models::Stub> models_;
+  const std::unique_ptr<v1::Uploads::Stub> uploads_;
+  const std::unique_ptr<v1::Fetch::Stub> fetch_;
+  const std::unique_ptr<v1::Lineage::Stub> lineage_;
+  const std::unique_ptr<v1::Jobs::Stub> jobs_;
+  const std::unique_ptr<v1::Admin::Stub> admin_;
+};
+
+// OK for a job that succeeded; FAILED_PRECONDITION, reason `JOB_FAILED` or
+// `JOB_CANCELLED`, otherwise.
+absl::Status JobResult(const v1::Job& job);
+
+}  // namespace wdelta

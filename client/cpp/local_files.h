@@ -1,0 +1,28 @@
+// The files of a checkpoint folder on this machine.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+namespace wdelta {
+
+struct LocalFile {
+  std::string path;       // within the checkpoint, `/`-separated
+  std::string file_name;  // to open it by
+  uint64_t size_bytes = 0;
+};
+
+// All files under `folder` in order of path. Names that start with a dot (`.git`,
+// `.cache`, `.gitattributes`) are left out. Links to files are followed, as model
+// caches consist of them; a link to a folder, a dangling link or anything that is
+// no file is INVALID_ARGUMENT (reason `NOT_A_FILE`), a path that the store would
+// refuse `BAD_PATH`, an empty folder `NO_FILES`. NOT_FOUND: no such folder.
+absl::StatusOr<std::vector<LocalFile>> ListCheckpointFiles(const std::string& folder);
+
+// One file, to be known as `path`.
+absl::StatusOr<LocalFile> DescribeFile(const std::string& file_name, const std::string& path);
+
+}  // namespace wdelta

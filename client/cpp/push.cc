@@ -1,0 +1,241 @@
+#include "client/cpp/push.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "client/cpp/local_files.h"
+#include "client/cpp/push_stream.h"
+#include "client/cpp/rpc_status.h"
+#include "storage/base/clock.h"
+#include "storage/base/error.h"
+#include "storage/base/id.h"
+#include "storage/base/limits.h"
+#include "storage/base/status_macros.h"
+
+namespace wdelta {
+namespace {
+
+constexpr uint64_t kPreferredPieceBytes = 1 * limits::kMiB;
+constexpr uint64_t kEntriesMessageBytes = 1 * limits::kMiB;
+constexpr absl::Duration kMaxBackoff = absl::Seconds(5);
+
+// One upload from StartUpload to FinishUpload. One thread at a time.
+class Push {
+ public:
+  Push(Client& client, const PushOptions& options, v1::UploadKind kind,
+       std::vector<LocalFile> files)
+      : client_(client), options_(options), kind_(kind) {
+    for (LocalFile& file : files) {
+      index_by_path_[file.path] = files_.size();
+      files_.push_back({.local = std::move(file)});
+    }
+  }
+
+  absl::StatusOr<PushResult> Run();
+  // After a failed Run: frees the upload's space unless someone may go on with it.
+  void Abandon(const absl::Status& cause);
+
+ private:
+  absl::StatusOr<uint64_t> PieceBytes();
+  absl::Status Start();
+  absl::Status AddEntries();
+  absl::Status SendFiles();
+  absl::StatusOr<v1::FinishUploadResponse> Finish();
+  absl::Status TakeDurableSizes(const v1::Upload& upload);
+  uint64_t DurableBytes() const;
+  void Pause(int failures) const;
+
+  // An idempotent call, repeated when the connection breaks. The first call of all
+  // fails at once when there is no server.
+  template <typename Response, typename Request>
+  absl::StatusOr<Response> Call(grpc::Status (v1::Uploads::Stub::*method)(grpc::ClientContext*,
+                                                                          const Request&,
+                                                                          Response*),
+                                const Request& request, absl::Duration timeout) {
+    for (int failures = 0;;) {
+      grpc::ClientContext context;
+      context.set_deadline(absl::ToChronoTime(absl::Now() + timeout));
+      context.set_wait_for_ready(connected_);
+      Response response;
+      const absl::Status status =
+          FromGrpcStatus((client_.uploads().*method)(&context, request, &response));
+      if (status.ok()) connected_ = true;
+      if (status.ok()) return response;
+      if (!connected_ || !absl::IsUnavailable(status) || failures == options_.max_reconnects) {
+        return status;
+      }
+      Pause(++failures);
+    }
+  }
+
+  Client& client_;
+  const PushOptions& options_;
+  const v1::UploadKind kind_;
+  std::vector<UploadFile> files_;
+  absl::flat_hash_map<std::string, size_t> index_by_path_;
+  v1::Upload upload_;  // without entries
+  bool connected_ = false;
+};
+
+absl::StatusOr<PushResult> Push::Run() {
+  WDELTA_RETURN_IF_ERROR(Start());
+  if (upload_.state() != v1::Upload::FINISHED) {
+    WDELTA_RETURN_IF_ERROR(AddEntries());
+    WDELTA_RETURN_IF_ERROR(SendFiles());
+  }
+  PushResult result;
+  WDELTA_ASSIGN_OR_RETURN(v1::FinishUploadResponse finished, Finish());
+  result.model = std::move(*finished.mutable_model());
+  result.job = finished.job();
+  for (const UploadFile& file : files_) result.total_bytes += file.local.size_bytes;
+  return result;
+}
+
+void Push::Abandon(const absl::Status& cause) {
+  if (upload_.id().empty() || upload_.state() == v1::Upload::FINISHED || IsUnreachable(cause) ||
+      !options_.request_id.empty()) {
+    return;
+  }
+  grpc::ClientContext context;
+  context.set_deadline(absl::ToChronoTime(absl::Now() + absl::Seconds(5)));
+  v1::CancelUploadRequest request;
+  request.set_upload(upload_.id());
+  google::protobuf::Empty response;
+  // The cause is what the caller needs to know; the daemon lists uploads left open.
+  client_.uploads().CancelUpload(&context, request, &response);
+}
+
+absl::StatusOr<uint64_t> Push::PieceBytes() {
+  WDELTA_ASSIGN_OR_RETURN(const v1::ServerInfo info, client_.GetServerInfo());
+  const uint64_t max_bytes = info.limits().max_piece_bytes();
+  return max_bytes == 0 ? kPreferredPieceBytes : std::min(max_bytes, kPreferredPieceBytes);
+}
+
+absl::Status Push::Start() {
+  v1::StartUploadRequest request;
+  request.set_request_id(options_.request_id);
+  if (options_.request_id.empty()) {
+    const SystemClock clock;
+    request.set_request_id(IdGenerator(&clock).Next());
+  }
+  request.set_name(options_.name);
+  request.mutable_parents()->Add(options_.parents.begin(), options_.parents.end());
+  request.mutable_labels()->insert(options_.labels.begin(), options_.labels.end());
+  request.mutable_metadata()->insert(options_.metadata.begin(), options_.metadata.end());
+  request.set_kind(kind_);
+  request.set_new_version(options_.new_version);
+  WDELTA_ASSIGN_OR_RETURN(
+      upload_, Call(&v1::Uploads::Stub::StartUpload, request, client_.options().rpc_timeout));
+  return TakeDurableSizes(upload_);
+}
+
+absl::Status Push::AddEntries() {
+  for (size_t next = 0; next < files_.size();) {
+    v1::AddEntriesRequest request;
+    request.set_upload(upload_.id());
+    for (uint64_t bytes = 0; next < files_.size() && bytes < kEntriesMessageBytes; ++next) {
+      v1::Entry& entry = *request.add_entries();
+      entry.set_path(files_[next].local.path);
+      entry.set_size_bytes(files_[next].local.size_bytes);
+      bytes += entry.ByteSizeLong();
+    }
+    WDELTA_ASSIGN_OR_RETURN(v1::Upload upload, Call(&v1::Uploads::Stub::AddEntries, request,
+                                                    client_.options().rpc_timeout));
+    WDELTA_RETURN_IF_ERROR(TakeDurableSizes(upload));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Push::SendFiles() {
+  WDELTA_ASSIGN_OR_RETURN(const uint64_t piece_bytes, PieceBytes());
+  bool reconnected = false;
+  for (int failures = 0;;) {
+    const absl::Status status =
+        SendRemaining(client_, upload_.id(), piece_bytes, files_, options_.progress);
+    if (status.ok()) return status;
+    // The server may still be ending the broken stream: it holds the entry (ABORTED)
+    // or appends what was in flight (OUT_OF_RANGE).
+    const bool may_retry = absl::IsUnavailable(status) ||
+                           (reconnected && (absl::IsAborted(status) || absl::IsOutOfRange(status)));
+    if (!may_retry || failures == options_.max_reconnects) return status;
+    reconnected = true;
+    Pause(++failures);
+    const uint64_t durable_before = DurableBytes();
+    v1::GetUploadRequest request;
+    request.set_upload(upload_.id());
+    WDELTA_ASSIGN_OR_RETURN(v1::Upload upload, Call(&v1::Uploads::Stub::GetUpload, request,
+                                                    client_.options().rpc_timeout));
+    WDELTA_RETURN_IF_ERROR(TakeDurableSizes(upload));
+    if (DurableBytes() > durable_before) failures = 0;
+  }
+}
+
+absl::StatusOr<v1::FinishUploadResponse> Push::Finish() {
+  v1::FinishUploadRequest request;
+  request.set_upload(upload_.id());
+  for (const UploadFile& file : files_) {
+    if (file.hashed_bytes != file.local.size_bytes) continue;
+    (*request.mutable_sha256_by_path())[file.local.path] = file.hasher.Current().ToHex();
+  }
+  return Call(&v1::Uploads::Stub::FinishUpload, request, options_.finish_timeout);
+}
+
+absl::Status Push::TakeDurableSizes(const v1::Upload& upload) {
+  for (const v1::Entry& entry : upload.entries()) {
+    const auto index = index_by_path_.find(entry.path());
+    if (index == index_by_path_.end()) continue;
+    UploadFile& file = files_[index->second];
+    if (entry.durable_bytes() > file.local.size_bytes) {
+      return MakeError(absl::StatusCode::kFailedPrecondition, "FILE_CHANGED",
+                       absl::StrCat(file.local.path, ": expected at most ", file.local.size_bytes,
+                                    " bytes on the server, found ", entry.durable_bytes()));
+    }
+    file.durable_bytes = entry.durable_bytes();
+  }
+  return absl::OkStatus();
+}
+
+uint64_t Push::DurableBytes() const {
+  uint64_t bytes = 0;
+  for (const UploadFile& file : files_) bytes += file.durable_bytes;
+  return bytes;
+}
+
+void Push::Pause(int failures) const {
+  absl::SleepFor(
+      std::min(kMaxBackoff, options_.initial_backoff * (1 << std::min(failures - 1, 10))));
+}
+
+absl::StatusOr<PushResult> PushFiles(Client& client, std::vector<LocalFile> files,
+                                     v1::UploadKind kind, const PushOptions& options) {
+  Push push(client, options, kind, std::move(files));
+  absl::StatusOr<PushResult> result = push.Run();
+  if (!result.ok()) {
+    push.Abandon(result.status());
+    return result;
+  }
+  if (!options.wait || result->job.empty()) return result;
+  WDELTA_ASSIGN_OR_RETURN(const v1::Job job, client.WatchJob(result->job, options.on_job));
+  WDELTA_RETURN_IF_ERROR(JobResult(job));
+  WDELTA_ASSIGN_OR_RETURN(result->model, client.GetModel(absl::StrCat("id:", result->model.id())));
+  return result;
+}
+
+}  // namespace
+
+absl::StatusOr<PushResult> PushCheckpoint(Client& client, const std::string& folder,
+                                          const PushOptions& options) {
+  WDELTA_ASSIGN_OR_RETURN(std::vector<LocalFile> files, ListCheckpointFiles(folder));
+  return PushFiles(client, std::move(files), v1::CHECKPOINT, options);
+}
+
+absl::StatusOr<PushResult> PushDelta(Client& client, const std::string& file_name,
+                                     const PushOptions& options) {
+  WDELTA_ASSIGN_OR_RETURN(LocalFile file, DescribeFile(file_name, "model.wdelta"));
+  return PushFiles(client, {std::move(file)}, v1::WDELTA, options);
+}
+
+}  // namespace wdelta

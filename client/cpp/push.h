@@ -1,0 +1,55 @@
+// Uploads a checkpoint folder, or a `.wdelta` file, as a model.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "client/cpp/client.h"
+#include "client/cpp/progress.h"
+
+namespace wdelta {
+
+struct PushOptions {
+  std::string name;
+  std::vector<v1::Parent> parents;
+  std::map<std::string, std::string> labels;
+  std::map<std::string, std::string> metadata;
+  bool new_version = false;
+  // Empty: a random one. The same id again goes on with the upload it opened.
+  std::string request_id;
+  // Wait for the job that compresses or verifies the model.
+  bool wait = false;
+  ProgressCallback progress;
+  std::function<void(const v1::Job&)> on_job;  // while waiting
+
+  // Broken connections in a row, without a byte made durable in between, that are
+  // survived; the pause before the first retry, doubled with each.
+  int max_reconnects = 5;
+  absl::Duration initial_backoff = absl::Milliseconds(200);
+  // FinishUpload checks the whole checkpoint before it answers.
+  absl::Duration finish_timeout = absl::Minutes(30);
+};
+
+struct PushResult {
+  v1::Model model;
+  std::string job;
+  uint64_t total_bytes = 0;
+};
+
+// Reads every file once, in order of path, on a second thread that also computes
+// the checksums and SHA-256 digests which the server compares. Memory does not
+// depend on the size of the files. When the connection breaks it goes on from what
+// the server has made durable. After any other error the upload is cancelled.
+// Errors: those of local_files.h, the server's, FAILED_PRECONDITION with the
+// reasons of JobResult when waiting.
+absl::StatusOr<PushResult> PushCheckpoint(Client& client, const std::string& folder,
+                                          const PushOptions& options);
+
+absl::StatusOr<PushResult> PushDelta(Client& client, const std::string& file_name,
+                                     const PushOptions& options);
+
+}  // namespace wdelta

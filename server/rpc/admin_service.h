@@ -1,0 +1,22 @@
+// wdelta.v1.Admin: what this server is.
+#pragma once
+
+#include "server/rpc/rpc_environment.h"
+#include "wdelta/v1/admin.grpc.pb.h"
+
+namespace wdelta {
+
+// Does not own the environment. gRPC calls it from any thread.
+class AdminService final : public v1::Admin::CallbackService {
+ public:
+  explicit AdminService(RpcEnvironment* environment) : environment_(*environment) {}
+
+  grpc::ServerUnaryReactor* GetServerInfo(grpc::CallbackServerContext* context,
+                                          const v1::GetServerInfoRequest* request,
+                                          v1::ServerInfo* response) override;
+
+ private:
+  RpcEnvironment& environment_;
+};
+
+}  // namespace wdelta

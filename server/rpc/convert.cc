@@ -1,0 +1,240 @@
+#include "server/rpc/convert.h"
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "google/protobuf/timestamp.pb.h"
+#include "google/protobuf/unknown_field_set.h"
+#include "server/rpc/page_token.h"
+#include "storage/base/error.h"
+#include "storage/base/status_macros.h"
+
+namespace wdelta {
+namespace {
+
+using store::v1::JobRecord;
+using store::v1::ModelRecord;
+using store::v1::ParentEdge;
+using store::v1::UploadRecord;
+
+// Public and stored enums have equal numbers, so that a conversion is a cast. A
+// stored value without a public counterpart (a deleted model) is never served.
+static_assert(static_cast<int>(v1::Model::STAGED) == ModelRecord::STAGED &&
+              static_cast<int>(v1::Model::READY) == ModelRecord::READY &&
+              static_cast<int>(v1::Model::FAILED) == ModelRecord::FAILED &&
+              static_cast<int>(v1::Model::IMPORTING) == ModelRecord::IMPORTING);
+static_assert(static_cast<int>(v1::Parent::FINE_TUNE) == ParentEdge::FINE_TUNE &&
+              static_cast<int>(v1::Parent::MERGE) == ParentEdge::MERGE &&
+              static_cast<int>(v1::Parent::QUANTIZATION) == ParentEdge::QUANTIZATION &&
+              static_cast<int>(v1::Parent::DISTILLATION) == ParentEdge::DISTILLATION &&
+              static_cast<int>(v1::Parent::CONTINUED_TRAINING) == ParentEdge::CONTINUED_TRAINING &&
+              static_cast<int>(v1::Parent::OTHER) == ParentEdge::OTHER);
+static_assert(static_cast<int>(v1::Job::INGEST) == JobRecord::INGEST &&
+              static_cast<int>(v1::Job::IMPORT) == JobRecord::IMPORT &&
+              static_cast<int>(v1::Job::RECLAIM) == JobRecord::RECLAIM);
+static_assert(static_cast<int>(v1::Job::PENDING) == JobRecord::PENDING &&
+              static_cast<int>(v1::Job::RUNNING) == JobRecord::RUNNING &&
+              static_cast<int>(v1::Job::SUCCEEDED) == JobRecord::SUCCEEDED &&
+              static_cast<int>(v1::Job::FAILED) == JobRecord::FAILED &&
+              static_cast<int>(v1::Job::CANCELLED) == JobRecord::CANCELLED);
+static_assert(static_cast<int>(v1::Upload::OPEN) == UploadRecord::OPEN &&
+              static_cast<int>(v1::Upload::FINISHED) == UploadRecord::FINISHED &&
+              static_cast<int>(v1::Upload::CANCELLED) == UploadRecord::CANCELLED);
+static_assert(static_cast<int>(v1::CHECKPOINT) == UploadRecord::CHECKPOINT &&
+              static_cast<int>(v1::WDELTA) == UploadRecord::WDELTA);
+
+void SetTime(int64_t unix_us, google::protobuf::Timestamp* time) {
+  constexpr int64_t kMicrosPerSecond = 1'000'000;
+  time->set_seconds(unix_us / kMicrosPerSecond);
+  time->set_nanos(static_cast<int32_t>(unix_us % kMicrosPerSecond) * 1000);
+}
+
+std::string HexOf(absl::string_view digest) { return absl::BytesToHexString(digest); }
+
+std::string PrefixedDigest(absl::string_view digest) {
+  return digest.empty() ? "" : absl::StrCat("sha256:", HexOf(digest));
+}
+
+template <typename Edges, typename Parents>
+void AddParents(const Edges& edges, Parents* parents) {
+  for (const ParentEdge& edge : edges) {
+    v1::Parent* parent = parents->Add();
+    parent->set_model(IdReference(edge.model_id()));
+    parent->set_name(edge.name());
+    parent->set_relation(static_cast<v1::Parent::Relation>(edge.relation()));
+    *parent->mutable_metadata() = edge.metadata();
+  }
+}
+
+void AddFiles(const ModelRecord& record, v1::Model& model) {
+  for (const store::v1::FileRecord& file : record.files()) {
+    v1::File* added = model.add_files();
+    added->set_path(file.path());
+    added->set_size_bytes(file.size_bytes());
+    added->set_sha256(HexOf(file.sha256()));
+    added->set_is_safetensors(file.is_safetensors());
+  }
+}
+
+}  // namespace
+
+std::string IdReference(absl::string_view id) { return id.empty() ? "" : absl::StrCat("id:", id); }
+
+v1::Model ToProto(const Model& model, FileList file_list) {
+  const ModelRecord& record = model.record;
+  v1::Model out;
+  out.set_id(record.id());
+  out.set_name(record.name());
+  if (record.state() != ModelRecord::IMPORTING) out.set_digest(PrefixedDigest(record.digest()));
+  out.set_state(static_cast<v1::Model::State>(record.state()));
+  AddParents(record.parents(), out.mutable_parents());
+  *out.mutable_labels() = record.labels();
+  *out.mutable_metadata() = record.metadata();
+  out.mutable_fidelity()->mutable_lossless();
+  out.set_raw_bytes(record.raw_bytes());
+  out.set_stored_bytes(record.stored_bytes());
+  out.set_file_count(record.files_size());
+  out.set_tensor_count(record.tensor_count());
+  out.set_parameter_count(record.parameter_count());
+  SetTime(record.create_time_us(), out.mutable_create_time());
+  if (record.state() == ModelRecord::READY) {
+    SetTime(record.ready_time_us(), out.mutable_ready_time());
+    out.mutable_storage()->set_parent(IdReference(record.storage_parent_id()));
+    out.mutable_storage()->set_depth(record.storage_depth());
+    out.mutable_storage()->set_delta_digest(PrefixedDigest(record.delta_digest()));
+  }
+  if (file_list == FileList::kInclude) AddFiles(record, out);
+  out.set_job(record.job_id());
+  out.set_error(record.error());
+  out.set_etag(absl::StrCat(model.version));
+  return out;
+}
+
+v1::Model TombstoneToProto(const Model& model) {
+  v1::Model out;
+  out.set_id(model.record.id());
+  out.set_name(model.record.name());
+  AddParents(model.record.parents(), out.mutable_parents());
+  return out;
+}
+
+v1::Upload ToProto(const UploadView& upload, EntryList entry_list) {
+  const UploadRecord& record = upload.record;
+  v1::Upload out;
+  out.set_id(record.id());
+  out.set_name(record.name());
+  out.set_state(static_cast<v1::Upload::State>(record.state()));
+  out.set_kind(static_cast<v1::UploadKind>(record.kind()));
+  AddParents(record.parents(), out.mutable_parents());
+  SetTime(record.create_time_us(), out.mutable_create_time());
+  out.set_model(IdReference(record.model_id()));
+  if (entry_list == EntryList::kOmit) return out;
+  for (int i = 0; i < record.entries_size(); ++i) {
+    const store::v1::UploadEntry& entry = record.entries(i);
+    v1::Entry* added = out.add_entries();
+    added->set_path(entry.path());
+    added->set_size_bytes(entry.size_bytes());
+    added->set_sha256(HexOf(entry.sha256()));
+    const auto index = static_cast<size_t>(i);
+    if (index < upload.durable_bytes.size()) {
+      added->set_durable_bytes(upload.durable_bytes[index]);
+    }
+  }
+  return out;
+}
+
+v1::Job ToProto(const JobRecord& job) {
+  v1::Job out;
+  out.set_id(job.id());
+  out.set_kind(static_cast<v1::Job::Kind>(job.kind()));
+  out.set_state(static_cast<v1::Job::State>(job.state()));
+  out.set_model(IdReference(job.model_id()));
+  out.set_model_name(job.model_name());
+  out.set_attempts(job.attempts());
+  out.set_done_bytes(job.done_bytes());
+  out.set_total_bytes(job.total_bytes());
+  out.set_error(job.error());
+  SetTime(job.create_time_us(), out.mutable_create_time());
+  SetTime(job.update_time_us(), out.mutable_update_time());
+  return out;
+}
+
+v1::Tag ToProto(const Tag& tag) {
+  v1::Tag out;
+  out.set_name(tag.name);
+  out.set_tag(tag.tag);
+  out.set_model(IdReference(tag.record.model_id()));
+  SetTime(tag.record.update_time_us(), out.mutable_update_time());
+  return out;
+}
+
+v1::Tensor ToProto(const StreamInfo& stream, const Checkpoint& checkpoint) {
+  const TensorInfo& tensor = stream.tensor;
+  v1::Tensor out;
+  out.set_name(tensor.name);
+  out.set_dtype(std::string(DTypeName(tensor.dtype)));
+  out.mutable_shape()->Add(tensor.shape.begin(), tensor.shape.end());
+  out.set_file(checkpoint.files[stream.file_index].path);
+  out.set_file_offset_bytes(tensor.offset_bytes);
+  out.set_size_bytes(tensor.size_bytes);
+  return out;
+}
+
+StringMap ToStringMap(const google::protobuf::Map<std::string, std::string>& map) {
+  return StringMap(map.begin(), map.end());
+}
+
+absl::StatusOr<StartUploadParams> FromProto(const v1::StartUploadRequest& request) {
+  const v1::FidelityPolicy& fidelity = request.fidelity();
+  // A policy that this server does not know arrives as an unknown field.
+  const bool is_unknown =
+      !fidelity.GetReflection()->GetUnknownFields(fidelity).empty() ||
+      !fidelity.lossless().GetReflection()->GetUnknownFields(fidelity.lossless()).empty();
+  if (is_unknown) {
+    return MakeError(absl::StatusCode::kUnimplemented, "FIDELITY_UNSUPPORTED",
+                     "fidelity: expected lossless or nothing, found a policy that this server "
+                     "does not have");
+  }
+  StartUploadParams params;
+  params.request_id = request.request_id();
+  params.name = request.name();
+  params.labels = ToStringMap(request.labels());
+  params.metadata = ToStringMap(request.metadata());
+  params.new_version = request.new_version();
+  if (request.kind() != v1::UPLOAD_KIND_UNSPECIFIED) {
+    if (!v1::UploadKind_IsValid(request.kind())) {
+      return MakeError(absl::StatusCode::kInvalidArgument, "BAD_KIND",
+                       absl::StrCat("kind: expected CHECKPOINT or WDELTA, found ",
+                                    static_cast<int>(request.kind())));
+    }
+    params.kind = static_cast<UploadRecord::Kind>(request.kind());
+  }
+  for (const v1::Parent& parent : request.parents()) {
+    if (!v1::Parent::Relation_IsValid(parent.relation())) {
+      return MakeError(absl::StatusCode::kInvalidArgument, "BAD_RELATION",
+                       absl::StrCat("parent '", parent.model(), "': unknown relation ",
+                                    static_cast<int>(parent.relation())));
+    }
+    params.parents.push_back({parent.model(), static_cast<ParentEdge::Relation>(parent.relation()),
+                              ToStringMap(parent.metadata())});
+  }
+  v1::StartUploadRequest anonymous = request;
+  anonymous.clear_request_id();
+  params.fingerprint = Digest::Of(DeterministicBytes(anonymous));
+  return params;
+}
+
+absl::StatusOr<ModelFilter> FromProto(const v1::ListModelsRequest& request) {
+  ModelFilter filter;
+  filter.labels = ToStringMap(request.labels());
+  filter.name_pattern = request.name_pattern();
+  for (const int state : request.states()) {
+    if (state == v1::Model::STATE_UNSPECIFIED || !v1::Model::State_IsValid(state)) {
+      return MakeError(absl::StatusCode::kInvalidArgument, "BAD_STATE",
+                       absl::StrCat("states: expected states of a model, found ", state));
+    }
+    filter.states.push_back(static_cast<ModelRecord::State>(state));
+  }
+  return filter;
+}
+
+}  // namespace wdelta

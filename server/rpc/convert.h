@@ -1,0 +1,44 @@
+// Stored records as messages of the public API, and requests as parameters of the
+// engine. Pure functions; any thread.
+#pragma once
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "google/protobuf/map.h"
+#include "storage/engine/job_queue.h"
+#include "storage/engine/models.h"
+#include "storage/engine/uploads.h"
+#include "storage/tensor/checkpoint.h"
+#include "wdelta/v1/jobs.pb.h"
+#include "wdelta/v1/models.pb.h"
+#include "wdelta/v1/uploads.pb.h"
+
+namespace wdelta {
+
+// `id:ID`, or empty for the empty id.
+std::string IdReference(absl::string_view id);
+
+enum class FileList { kOmit, kInclude };
+v1::Model ToProto(const Model& model, FileList file_list);
+// What is told of a deleted model: id, name, parents.
+v1::Model TombstoneToProto(const Model& model);
+
+enum class EntryList { kOmit, kInclude };
+v1::Upload ToProto(const UploadView& upload, EntryList entry_list);
+
+v1::Job ToProto(const store::v1::JobRecord& job);
+v1::Tag ToProto(const Tag& tag);
+v1::Tensor ToProto(const StreamInfo& tensor, const Checkpoint& checkpoint);
+
+StringMap ToStringMap(const google::protobuf::Map<std::string, std::string>& map);
+
+// INVALID_ARGUMENT (`BAD_KIND`, `BAD_RELATION`), UNIMPLEMENTED
+// (`FIDELITY_UNSUPPORTED`). The engine checks the rest.
+absl::StatusOr<StartUploadParams> FromProto(const v1::StartUploadRequest& request);
+
+// INVALID_ARGUMENT (`BAD_STATE`).
+absl::StatusOr<ModelFilter> FromProto(const v1::ListModelsRequest& request);
+
+}  // namespace wdelta

@@ -1,0 +1,40 @@
+// The messages of a fetch, in order, made from cursors.
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "storage/engine/cursor.h"
+#include "storage/engine/model_store.h"
+#include "wdelta/v1/fetch.pb.h"
+
+namespace wdelta {
+
+// One thread at a time. Nothing here blocks.
+template <typename Response>
+class FetchProducer {
+ public:
+  virtual ~FetchProducer() = default;
+  // Before the first Next. Called from a pool thread when the message after a kWait
+  // is ready; may be called once too often.
+  virtual void SetWaker(std::function<void()> waker) = 0;
+  // kPiece: `message` is the next one. After an error or kEnd there is nothing more.
+  virtual absl::StatusOr<Cursor::Progress> Next(Response& message) = 0;
+  virtual void Cancel() = 0;
+};
+
+using FileProducer = FetchProducer<v1::FetchFileResponse>;
+using TensorsProducer = FetchProducer<v1::FetchTensorsResponse>;
+
+// These block on storage. Their errors are listed in proto/wdelta/v1/fetch.proto.
+// Reasons besides the engine's: `FILE_NOT_FOUND`, `NO_TENSOR_MATCHES`,
+// `OFFSET_PAST_END`, `BAD_PATTERN`, `MODEL_NOT_READY`.
+absl::StatusOr<std::unique_ptr<FileProducer>> OpenFile(ModelStore& store,
+                                                       const v1::FetchFileRequest& request);
+absl::StatusOr<std::unique_ptr<FileProducer>> OpenDelta(ModelStore& store,
+                                                        const v1::FetchDeltaRequest& request);
+absl::StatusOr<std::unique_ptr<TensorsProducer>> OpenTensors(
+    ModelStore& store, const v1::FetchTensorsRequest& request);
+
+}  // namespace wdelta

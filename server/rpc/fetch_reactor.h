@@ -1,0 +1,131 @@
+// Streams the messages of a producer to the client.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/functional/any_invocable.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
+#include "grpcpp/server_context.h"
+#include "grpcpp/support/server_callback.h"
+#include "server/rpc/fetch_producers.h"
+#include "server/rpc/rpc_environment.h"
+#include "server/rpc/rpc_log.h"
+#include "server/rpc/status_map.h"
+#include "storage/base/error.h"
+
+namespace wdelta {
+
+// One write in flight. Three kinds of threads come here: the pool thread that opens
+// the producer, decoding threads that wake the stream, and gRPC's. The first two
+// hold a reference, gRPC's is given up in OnDone, and after Finish nobody touches
+// gRPC any more: so whoever is late finds a live object with nothing to do.
+template <typename Response>
+class FetchReactor final : public grpc::ServerWriteReactor<Response>,
+                           public std::enable_shared_from_this<FetchReactor<Response>> {
+ public:
+  using Producer = FetchProducer<Response>;
+  using Opener = absl::AnyInvocable<absl::StatusOr<std::unique_ptr<Producer>>()>;
+
+  // `open` runs in a pool thread. The reactor owns itself and goes with its rpc.
+  static FetchReactor* Start(RpcEnvironment* environment, absl::string_view method,
+                             grpc::CallbackServerContext* context, Opener open) {
+    std::shared_ptr<FetchReactor> reactor(new FetchReactor(environment, method, context));
+    FetchReactor* const raw = reactor.get();
+    raw->self_ = reactor;
+    if (!raw->slot_.has_value()) {
+      absl::MutexLock lock(&raw->mutex_);
+      raw->End(MakeError(absl::StatusCode::kResourceExhausted, "TOO_MANY_FETCHES",
+                         absl::StrCat("expected at most ", environment->fetches().limit(),
+                                      " fetches at once; try later")));
+      return raw;
+    }
+    environment->ScheduleStreamTask(
+        [reactor = std::move(reactor), open = std::move(open)]() mutable { reactor->Open(open); });
+    return raw;
+  }
+
+  void OnWriteDone(bool ok) override ABSL_LOCKS_EXCLUDED(mutex_) {
+    absl::MutexLock lock(&mutex_);
+    write_in_flight_ = false;
+    if (!ok) cancelled_ = true;
+    Pump();
+  }
+
+  void OnCancel() override ABSL_LOCKS_EXCLUDED(mutex_) {
+    absl::MutexLock lock(&mutex_);
+    cancelled_ = true;
+    Pump();
+  }
+
+  // Other holders may outlive this.
+  void OnDone() override { std::exchange(self_, nullptr); }
+
+ private:
+  FetchReactor(RpcEnvironment* environment, absl::string_view method,
+               grpc::CallbackServerContext* context)
+      : log_(environment->log(), method, context), slot_(environment->fetches().TryEnter()) {}
+
+  void Open(Opener& open) ABSL_LOCKS_EXCLUDED(mutex_) {
+    absl::StatusOr<std::unique_ptr<Producer>> producer = open();
+    absl::MutexLock lock(&mutex_);
+    if (!producer.ok()) {
+      End(producer.status());
+      return;
+    }
+    producer_ = *std::move(producer);
+    producer_->SetWaker([weak = this->weak_from_this()] {
+      if (const std::shared_ptr<FetchReactor> reactor = weak.lock()) reactor->Wake();
+    });
+    Pump();
+  }
+
+  void Wake() ABSL_LOCKS_EXCLUDED(mutex_) {
+    absl::MutexLock lock(&mutex_);
+    Pump();
+  }
+
+  // Takes the next step that can be taken, if any.
+  void Pump() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (ended_ || producer_ == nullptr) return;  // Open goes on
+    if (cancelled_) producer_->Cancel();
+    if (write_in_flight_) return;
+    if (cancelled_) {
+      End(absl::CancelledError("the client went away"));
+      return;
+    }
+    message_.Clear();
+    const absl::StatusOr<Cursor::Progress> progress = producer_->Next(message_);
+    if (!progress.ok()) {
+      End(progress.status());
+    } else if (*progress == Cursor::Progress::kEnd) {
+      End(absl::OkStatus());
+    } else if (*progress == Cursor::Progress::kPiece) {
+      write_in_flight_ = true;
+      this->StartWrite(&message_);
+    }
+  }
+
+  void End(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    ended_ = true;
+    log_.Done(status);
+    this->Finish(ToGrpcStatus(status));
+  }
+
+  RpcLog log_;
+  const std::optional<Admission::Slot> slot_;
+  std::shared_ptr<FetchReactor> self_;  // gRPC's reference
+
+  absl::Mutex mutex_;
+  std::unique_ptr<Producer> producer_ ABSL_GUARDED_BY(mutex_);  // null until open
+  Response message_ ABSL_GUARDED_BY(mutex_);
+  bool write_in_flight_ ABSL_GUARDED_BY(mutex_) = false;
+  bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
+  bool ended_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace wdelta

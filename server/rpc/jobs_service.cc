@@ -1,0 +1,100 @@
+#include "server/rpc/jobs_service.h"
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "server/rpc/convert.h"
+#include "server/rpc/job_watch_reactor.h"
+#include "server/rpc/page_token.h"
+#include "server/rpc/unary.h"
+#include "storage/base/error.h"
+#include "storage/base/status_macros.h"
+
+namespace wdelta {
+namespace {
+
+// Records read for one page before it is returned short.
+constexpr uint32_t kMaxScannedPerPage = 10'000;
+
+bool Matches(const v1::ListJobsRequest& request, const store::v1::JobRecord& job) {
+  return request.states().empty() ||
+         std::find(request.states().begin(), request.states().end(),
+                   static_cast<int>(job.state())) != request.states().end();
+}
+
+absl::Status CheckStates(const v1::ListJobsRequest& request) {
+  for (const int state : request.states()) {
+    if (state == v1::Job::STATE_UNSPECIFIED || !v1::Job::State_IsValid(state)) {
+      return MakeError(absl::StatusCode::kInvalidArgument, "BAD_STATE",
+                       absl::StrCat("states: expected states of a job, found ", state));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ListJobsBody(JobQueue& queue, const v1::ListJobsRequest& request,
+                          v1::ListJobsResponse* response) {
+  const std::string filters = FiltersOf(request);
+  WDELTA_ASSIGN_OR_RETURN(std::string after, DecodePageToken(filters, request.page_token()));
+  WDELTA_RETURN_IF_ERROR(CheckStates(request));
+  const uint32_t page_size = EffectivePageSize(request.page_size());
+  uint32_t scanned = 0;
+  bool more = true;
+  while (more && static_cast<uint32_t>(response->jobs_size()) < page_size &&
+         scanned < kMaxScannedPerPage) {
+    // Never more than still fit, so that none read has to be given back.
+    const uint32_t room = page_size - static_cast<uint32_t>(response->jobs_size());
+    WDELTA_ASSIGN_OR_RETURN(const std::vector<Job> jobs, queue.List(after, room, &more));
+    if (jobs.empty()) break;
+    for (const Job& job : jobs) {
+      if (Matches(request, job.record)) *response->add_jobs() = ToProto(job.record);
+    }
+    scanned += static_cast<uint32_t>(jobs.size());
+    after = jobs.back().record.id();
+  }
+  if (more) response->set_next_page_token(EncodePageToken(filters, after));
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+grpc::ServerUnaryReactor* JobsService::GetJob(grpc::CallbackServerContext* context,
+                                              const v1::GetJobRequest* request, v1::Job* response) {
+  return ServeUnary(environment_, "Jobs.GetJob", context, request, response,
+                    [this](const auto& in, auto* out) -> absl::Status {
+                      WDELTA_ASSIGN_OR_RETURN(const Job job,
+                                              environment_.store().jobs().Get(in.job()));
+                      *out = ToProto(job.record);
+                      return absl::OkStatus();
+                    });
+}
+
+grpc::ServerUnaryReactor* JobsService::ListJobs(grpc::CallbackServerContext* context,
+                                                const v1::ListJobsRequest* request,
+                                                v1::ListJobsResponse* response) {
+  return ServeUnary(environment_, "Jobs.ListJobs", context, request, response,
+                    [this](const auto& in, auto* out) {
+                      return ListJobsBody(environment_.store().jobs(), in, out);
+                    });
+}
+
+grpc::ServerWriteReactor<v1::Job>* JobsService::WatchJob(grpc::CallbackServerContext* context,
+                                                         const v1::WatchJobRequest* request) {
+  return StartJobWatchReactor(&environment_, context, request->job());
+}
+
+grpc::ServerUnaryReactor* JobsService::CancelJob(grpc::CallbackServerContext* context,
+                                                 const v1::CancelJobRequest* request,
+                                                 v1::Job* response) {
+  return ServeUnary(environment_, "Jobs.CancelJob", context, request, response,
+                    [this](const auto& in, auto* out) -> absl::Status {
+                      WDELTA_ASSIGN_OR_RETURN(const Job job,
+                                              environment_.store().jobs().RequestCancel(in.job()));
+                      *out = ToProto(job.record);
+                      return absl::OkStatus();
+                    });
+}
+
+}  // namespace wdelta

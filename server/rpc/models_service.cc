@@ -1,0 +1,202 @@
+#include "server/rpc/models_service.h"
+
+#include <optional>
+#include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "server/rpc/convert.h"
+#include "server/rpc/page_token.h"
+#include "server/rpc/unary.h"
+#include "storage/base/error.h"
+#include "storage/base/id.h"
+#include "storage/base/status_macros.h"
+
+namespace wdelta {
+namespace {
+
+absl::StatusOr<v1::Model> WithFilesAndTags(ModelStore& store, const Model& model) {
+  v1::Model out = ToProto(model, FileList::kInclude);
+  WDELTA_ASSIGN_OR_RETURN(const std::vector<std::string> tags,
+                          store.models().TagsOf(model.record.id()));
+  for (const std::string& tag : tags) out.add_tags(tag);
+  return out;
+}
+
+absl::Status GetModelBody(ModelStore& store, const v1::GetModelRequest& request,
+                          v1::Model* response) {
+  WDELTA_ASSIGN_OR_RETURN(const Model model, store.models().Resolve(request.model()));
+  WDELTA_ASSIGN_OR_RETURN(*response, WithFilesAndTags(store, model));
+  return absl::OkStatus();
+}
+
+absl::Status ListModelsBody(ModelStore& store, const v1::ListModelsRequest& request,
+                            v1::ListModelsResponse* response) {
+  const std::string filters = FiltersOf(request);
+  WDELTA_ASSIGN_OR_RETURN(const std::string after, DecodePageToken(filters, request.page_token()));
+  WDELTA_ASSIGN_OR_RETURN(const ModelFilter filter, FromProto(request));
+  WDELTA_ASSIGN_OR_RETURN(
+      const Page<Model> page,
+      store.models().List(filter, after, EffectivePageSize(request.page_size())));
+  for (const Model& model : page.items) {
+    *response->add_models() = ToProto(model, FileList::kOmit);
+  }
+  response->set_next_page_token(EncodePageToken(filters, page.next));
+  return absl::OkStatus();
+}
+
+absl::Status ListTensorsBody(ModelStore& store, const v1::ListTensorsRequest& request,
+                             v1::ListTensorsResponse* response) {
+  const std::string filters = FiltersOf(request);
+  WDELTA_ASSIGN_OR_RETURN(const std::string position,
+                          DecodePageToken(filters, request.page_token()));
+  // The position is `<model id>/<next stream>`: a name may move between two pages.
+  size_t next = 0;
+  std::string reference = request.model();
+  if (!position.empty()) {
+    const size_t slash = position.find('/');
+    if (slash == std::string::npos || !absl::SimpleAtoi(position.substr(slash + 1), &next)) {
+      return MakeError(absl::StatusCode::kInvalidArgument, "BAD_PAGE_TOKEN", "page_token: damaged");
+    }
+    reference = IdReference(position.substr(0, slash));
+  }
+  WDELTA_ASSIGN_OR_RETURN(const Model model, store.models().Resolve(reference));
+  WDELTA_ASSIGN_OR_RETURN(const ContentSourcePtr source, store.reader().Open(model.record));
+  const Checkpoint& checkpoint = source->checkpoint();
+  const int page_size = static_cast<int>(EffectivePageSize(request.page_size()));
+  for (; next < checkpoint.streams.size(); ++next) {
+    const StreamInfo& stream = checkpoint.streams[next];
+    if (stream.kind != StreamKind::kTensor) continue;
+    if (response->tensors_size() == page_size) {
+      response->set_next_page_token(
+          EncodePageToken(filters, absl::StrCat(model.record.id(), "/", next)));
+      break;
+    }
+    *response->add_tensors() = ToProto(stream, checkpoint);
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<uint64_t> ParseEtag(const std::string& etag) {
+  uint64_t version = 0;
+  if (etag.empty()) return version;
+  if (!absl::SimpleAtoi(etag, &version) || version == 0) {
+    return MakeError(absl::StatusCode::kAborted, "CONFLICT",
+                     "model.etag: never was the etag of a model");
+  }
+  return version;
+}
+
+absl::Status UpdateModelBody(ModelStore& store, const v1::UpdateModelRequest& request,
+                             v1::Model* response) {
+  std::optional<StringMap> labels;
+  std::optional<StringMap> metadata;
+  for (const std::string& path : request.update_mask().paths()) {
+    if (path == "labels") {
+      labels = ToStringMap(request.model().labels());
+    } else if (path == "metadata") {
+      metadata = ToStringMap(request.model().metadata());
+    } else {
+      return MakeError(
+          absl::StatusCode::kInvalidArgument, "BAD_UPDATE_MASK",
+          absl::StrCat("update_mask: expected `labels` or `metadata`, found `", path, "`"),
+          {{"field", path}});
+    }
+  }
+  if (!labels.has_value() && !metadata.has_value()) {
+    return MakeError(absl::StatusCode::kInvalidArgument, "BAD_UPDATE_MASK",
+                     "update_mask: expected `labels` or `metadata`, found nothing");
+  }
+  WDELTA_ASSIGN_OR_RETURN(const uint64_t expected_version, ParseEtag(request.model().etag()));
+  std::string reference = request.model().id();
+  if (IsWellFormedId(reference)) reference = IdReference(reference);
+  WDELTA_ASSIGN_OR_RETURN(const Model model,
+                          store.models().Update(reference, labels, metadata, expected_version));
+  *response = ToProto(model, FileList::kOmit);
+  return absl::OkStatus();
+}
+
+absl::Status ListTagsBody(ModelStore& store, const v1::ListTagsRequest& request,
+                          v1::ListTagsResponse* response) {
+  const std::string filters = FiltersOf(request);
+  WDELTA_ASSIGN_OR_RETURN(const std::string after, DecodePageToken(filters, request.page_token()));
+  WDELTA_ASSIGN_OR_RETURN(
+      const Page<Tag> page,
+      store.models().ListTags(request.name(), after, EffectivePageSize(request.page_size())));
+  for (const Tag& tag : page.items) *response->add_tags() = ToProto(tag);
+  response->set_next_page_token(EncodePageToken(filters, page.next));
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+grpc::ServerUnaryReactor* ModelsService::GetModel(grpc::CallbackServerContext* context,
+                                                  const v1::GetModelRequest* request,
+                                                  v1::Model* response) {
+  return ServeUnary(
+      environment_, "Models.GetModel", context, request, response,
+      [this](const auto& in, auto* out) { return GetModelBody(environment_.store(), in, out); });
+}
+
+grpc::ServerUnaryReactor* ModelsService::ListModels(grpc::CallbackServerContext* context,
+                                                    const v1::ListModelsRequest* request,
+                                                    v1::ListModelsResponse* response) {
+  return ServeUnary(
+      environment_, "Models.ListModels", context, request, response,
+      [this](const auto& in, auto* out) { return ListModelsBody(environment_.store(), in, out); });
+}
+
+grpc::ServerUnaryReactor* ModelsService::ListTensors(grpc::CallbackServerContext* context,
+                                                     const v1::ListTensorsRequest* request,
+                                                     v1::ListTensorsResponse* response) {
+  return ServeUnary(
+      environment_, "Models.ListTensors", context, request, response,
+      [this](const auto& in, auto* out) { return ListTensorsBody(environment_.store(), in, out); });
+}
+
+grpc::ServerUnaryReactor* ModelsService::UpdateModel(grpc::CallbackServerContext* context,
+                                                     const v1::UpdateModelRequest* request,
+                                                     v1::Model* response) {
+  return ServeUnary(
+      environment_, "Models.UpdateModel", context, request, response,
+      [this](const auto& in, auto* out) { return UpdateModelBody(environment_.store(), in, out); });
+}
+
+grpc::ServerUnaryReactor* ModelsService::DeleteModel(grpc::CallbackServerContext* context,
+                                                     const v1::DeleteModelRequest* request,
+                                                     google::protobuf::Empty* response) {
+  return ServeUnary(
+      environment_, "Models.DeleteModel", context, request, response,
+      [this](const auto& in, auto*) { return environment_.store().models().Delete(in.model()); });
+}
+
+grpc::ServerUnaryReactor* ModelsService::SetTag(grpc::CallbackServerContext* context,
+                                                const v1::SetTagRequest* request,
+                                                v1::Tag* response) {
+  return ServeUnary(environment_, "Models.SetTag", context, request, response,
+                    [this](const auto& in, auto* out) -> absl::Status {
+                      WDELTA_ASSIGN_OR_RETURN(const Tag tag, environment_.store().models().SetTag(
+                                                                 in.name(), in.tag(), in.model()));
+                      *out = ToProto(tag);
+                      return absl::OkStatus();
+                    });
+}
+
+grpc::ServerUnaryReactor* ModelsService::DeleteTag(grpc::CallbackServerContext* context,
+                                                   const v1::DeleteTagRequest* request,
+                                                   google::protobuf::Empty* response) {
+  return ServeUnary(environment_, "Models.DeleteTag", context, request, response,
+                    [this](const auto& in, auto*) {
+                      return environment_.store().models().DeleteTag(in.name(), in.tag());
+                    });
+}
+
+grpc::ServerUnaryReactor* ModelsService::ListTags(grpc::CallbackServerContext* context,
+                                                  const v1::ListTagsRequest* request,
+                                                  v1::ListTagsResponse* response) {
+  return ServeUnary(
+      environment_, "Models.ListTags", context, request, response,
+      [this](const auto& in, auto* out) { return ListTagsBody(environment_.store(), in, out); });
+}
+
+}  // namespace wdelta

@@ -1,0 +1,33 @@
+#include "server/rpc/rpc_environment.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "storage/base/error.h"
+
+namespace wdelta {
+
+RpcEnvironment::RpcEnvironment(ModelStore* store, spdlog::logger* log, const RpcOptions& options)
+    : store_(store),
+      log_(log),
+      options_(options),
+      calls_(limits::kMaxWaitingCalls),
+      fetches_(options.max_fetches),
+      write_streams_(limits::kMaxWriteStreams),
+      watches_(limits::kMaxJobWatches),
+      unary_(limits::kUnaryThreads),
+      streams_(limits::kStreamThreads),
+      watching_(limits::kMaxJobWatches) {}
+
+absl::Status RpcEnvironment::ScheduleCall(absl::AnyInvocable<void()> call) {
+  std::optional<Admission::Slot> slot = calls_.TryEnter();
+  if (!slot.has_value()) {
+    return MakeError(
+        absl::StatusCode::kResourceExhausted, "TOO_MANY_CALLS",
+        absl::StrCat("expected at most ", calls_.limit(), " calls at once; try later"));
+  }
+  unary_.Schedule([slot = *std::move(slot), call = std::move(call)]() mutable { call(); });
+  return absl::OkStatus();
+}
+
+}  // namespace wdelta

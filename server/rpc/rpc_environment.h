@@ -1,0 +1,64 @@
+// What all services share: the engine, the threads that may block, the bounds on
+// what goes on at once.
+#pragma once
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
+#include "absl/synchronization/notification.h"
+#include "server/rpc/admission.h"
+#include "spdlog/logger.h"
+#include "storage/base/limits.h"
+#include "storage/base/thread_pool.h"
+#include "storage/engine/model_store.h"
+
+namespace wdelta {
+
+struct RpcOptions {
+  int max_fetches = limits::kDefaultMaxFetches;
+  uint64_t max_open_uploads = limits::kDefaultMaxOpenUploads;
+};
+
+// Any thread may call it. Must outlive the server and every rpc. Does not own
+// store and log, which must outlive it; the destructor waits for running calls.
+//
+// gRPC's own threads never block: unary calls run in one pool, pieces of uploads and
+// the opening of fetches in another, and each watch of a job has a thread of a third,
+// so that neither slow disks nor patient watchers hold up a short call.
+class RpcEnvironment {
+ public:
+  RpcEnvironment(ModelStore* store, spdlog::logger* log, const RpcOptions& options);
+
+  ModelStore& store() const { return *store_; }
+  spdlog::logger* log() const { return log_; }
+  const RpcOptions& options() const { return options_; }
+
+  // Runs a unary call. RESOURCE_EXHAUSTED (`TOO_MANY_CALLS`) when too many wait.
+  absl::Status ScheduleCall(absl::AnyInvocable<void()> call);
+  // For a stream, which has at most one task here at a time.
+  void ScheduleStreamTask(absl::AnyInvocable<void()> task) { streams_.Schedule(std::move(task)); }
+  // For the holder of a slot of watches(): starts at once and may block.
+  void ScheduleWatch(absl::AnyInvocable<void()> task) { watching_.Schedule(std::move(task)); }
+
+  Admission& fetches() { return fetches_; }
+  Admission& write_streams() { return write_streams_; }
+  Admission& watches() { return watches_; }
+
+  // Ends watches, which would otherwise hold up a drain. Once.
+  void StartDraining() { draining_.Notify(); }
+  bool IsDraining() const { return draining_.HasBeenNotified(); }
+
+ private:
+  ModelStore* const store_;
+  spdlog::logger* const log_;
+  const RpcOptions options_;
+  Admission calls_;
+  Admission fetches_;
+  Admission write_streams_;
+  Admission watches_;
+  absl::Notification draining_;
+  ThreadPool unary_;
+  ThreadPool streams_;
+  ThreadPool watching_;
+};
+
+}  // namespace wdelta

@@ -1,0 +1,59 @@
+#include "server/rpc/rpc_log.h"
+
+#include <algorithm>
+
+#include "absl/random/random.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "server/rpc/status_map.h"
+#include "storage/base/limits.h"
+
+namespace wdelta {
+namespace {
+
+constexpr char kRequestIdKey[] = "x-request-id";
+
+std::string RequestIdOf(const grpc::CallbackServerContext& context) {
+  const auto found = context.client_metadata().find(kRequestIdKey);
+  if (found != context.client_metadata().end()) {
+    const absl::string_view id(found->second.data(), found->second.size());
+    const bool is_plain = std::all_of(id.begin(), id.end(), [](char c) {
+      return absl::ascii_isgraph(static_cast<unsigned char>(c));
+    });
+    if (!id.empty() && id.size() <= limits::kMaxRequestIdBytes && is_plain) return std::string(id);
+  }
+  thread_local absl::InsecureBitGen random;
+  return absl::StrCat(absl::Hex(absl::Uniform<uint64_t>(random), absl::kZeroPad16));
+}
+
+bool IsServersFault(absl::StatusCode code) {
+  return code == absl::StatusCode::kInternal || code == absl::StatusCode::kUnknown ||
+         code == absl::StatusCode::kDataLoss;
+}
+
+}  // namespace
+
+RpcLog::RpcLog(spdlog::logger* log, absl::string_view method, grpc::CallbackServerContext* context)
+    : log_(log),
+      method_(method),
+      start_(absl::Now()),
+      peer_(context->peer()),
+      request_id_(RequestIdOf(*context)) {
+  context->AddInitialMetadata(kRequestIdKey, request_id_);
+}
+
+void RpcLog::Done(const absl::Status& status) {
+  const double duration_ms = absl::ToDoubleMilliseconds(absl::Now() - start_);
+  if (status.ok()) {
+    log_->debug("rpc {} OK in {:.1f} ms, request {}, peer {}", method_, duration_ms, request_id_,
+                peer_);
+    return;
+  }
+  log_->log(IsServersFault(status.code()) ? spdlog::level::err : spdlog::level::warn,
+            "rpc {} failed: {} ({}): {}; {:.1f} ms, request {}, peer {}", method_,
+            absl::StatusCodeToString(status.code()), WireReason(status), status.message(),
+            duration_ms, request_id_, peer_);
+}
+
+}  // namespace wdelta

@@ -1,0 +1,41 @@
+// Runs a unary call off gRPC's threads.
+#pragma once
+
+#include <memory>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "grpcpp/server_context.h"
+#include "server/rpc/rpc_environment.h"
+#include "server/rpc/rpc_log.h"
+#include "server/rpc/status_map.h"
+
+namespace wdelta {
+
+// `body(const Request&, Response*)` returns an absl::Status; it runs in a pool
+// thread and may block. Request and response live until the call is finished.
+template <typename Request, typename Response, typename Body>
+grpc::ServerUnaryReactor* ServeUnary(RpcEnvironment& environment, absl::string_view method,
+                                     grpc::CallbackServerContext* context, const Request* request,
+                                     Response* response, Body body) {
+  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+  auto log = std::make_shared<RpcLog>(environment.log(), method, context);
+  // Nothing of the call may be touched after Finish.
+  const auto finish = [reactor, log](const absl::Status& status) {
+    log->Done(status);
+    reactor->Finish(ToGrpcStatus(status));
+  };
+  const absl::Status scheduled = environment.ScheduleCall(
+      [finish, context, request, response, body = std::move(body)]() mutable {
+        if (context->IsCancelled()) {
+          finish(absl::CancelledError("the caller went away before the call began"));
+          return;
+        }
+        finish(body(*request, response));
+      });
+  if (!scheduled.ok()) finish(scheduled);
+  return reactor;
+}
+
+}  // namespace wdelta

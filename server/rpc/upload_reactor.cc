@@ -1,0 +1,126 @@
+#include "server/rpc/upload_reactor.h"
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "server/rpc/rpc_log.h"
+#include "server/rpc/status_map.h"
+#include "storage/base/checksum.h"
+#include "storage/base/error.h"
+#include "storage/base/limits.h"
+#include "storage/base/status_macros.h"
+
+namespace wdelta {
+namespace {
+
+absl::Status CheckPiece(const v1::WriteEntriesRequest& piece, const std::string& path) {
+  if (path.empty()) {
+    return MakeError(absl::StatusCode::kInvalidArgument, "NO_PATH",
+                     "path: expected in the first piece of a stream, found none");
+  }
+  if (piece.data().size() > limits::kMaxPieceBytes) {
+    return MakeError(absl::StatusCode::kInvalidArgument, "PIECE_TOO_LARGE",
+                     absl::StrCat(path, ": piece at offset ", piece.offset(), ": expected at most ",
+                                  limits::kMaxPieceBytes, " bytes, found ", piece.data().size()),
+                     {{"path", path}});
+  }
+  const uint32_t found = Crc32c(piece.data());
+  if (found != piece.crc32c()) {
+    return MakeError(absl::StatusCode::kDataLoss, "BAD_CRC",
+                     absl::StrCat(path, ": piece at offset ", piece.offset(), ": expected crc32c ",
+                                  absl::Hex(piece.crc32c()), ", found ", absl::Hex(found)),
+                     {{"path", path}, {"offset", absl::StrCat(piece.offset())}});
+  }
+  return absl::OkStatus();
+}
+
+// Reading, writing a piece and finishing follow one another strictly: a read starts
+// only when the task of the last piece is over, and a task's last act is to start a
+// read or to finish. So nothing needs a lock, and no task runs when OnDone comes.
+class UploadReactor final : public grpc::ServerReadReactor<v1::WriteEntriesRequest> {
+ public:
+  UploadReactor(RpcEnvironment* environment, grpc::CallbackServerContext* context,
+                v1::WriteEntriesResponse* response)
+      : environment_(*environment),
+        response_(response),
+        log_(environment->log(), "Uploads.WriteEntries", context),
+        slot_(environment->write_streams().TryEnter()) {
+    if (!slot_.has_value()) {
+      End(MakeError(absl::StatusCode::kResourceExhausted, "TOO_MANY_STREAMS",
+                    absl::StrCat("expected at most ", limits::kMaxWriteStreams,
+                                 " streams of pieces at once; try later")));
+      return;
+    }
+    StartRead(&piece_);
+  }
+
+  void OnReadDone(bool ok) override {
+    if (ok) {
+      environment_.ScheduleStreamTask([this] { TakePiece(); });
+    } else {
+      environment_.ScheduleStreamTask([this] { TakeEnd(); });
+    }
+  }
+
+  void OnDone() override { delete this; }
+
+ private:
+  void TakePiece() {
+    const absl::Status status = WritePiece();
+    if (!status.ok()) {
+      // What went well before is kept: the client asks how far it got.
+      if (writer_ != nullptr) (void)writer_->Sync();
+      End(status);
+      return;
+    }
+    StartRead(&piece_);
+  }
+
+  absl::Status WritePiece() {
+    if (writer_ == nullptr) {
+      WDELTA_ASSIGN_OR_RETURN(writer_, environment_.store().uploads().OpenWriter(piece_.upload()));
+    }
+    if (!piece_.path().empty()) path_ = piece_.path();
+    WDELTA_RETURN_IF_ERROR(CheckPiece(piece_, path_));
+    return writer_->Write(path_, piece_.offset(), piece_.data());
+  }
+
+  // The client has sent all, or is gone; in either case what came is made durable.
+  void TakeEnd() {
+    if (writer_ == nullptr) {  // no piece came: a checkpoint of empty files, say
+      End(absl::OkStatus());
+      return;
+    }
+    const absl::StatusOr<uint64_t> durable_bytes = writer_->Sync();
+    if (durable_bytes.ok()) response_->set_durable_bytes(*durable_bytes);
+    End(durable_bytes.status());
+  }
+
+  void End(const absl::Status& status) {
+    // Entries are free again before the client hears of the end.
+    writer_.reset();
+    log_.Done(status);
+    Finish(ToGrpcStatus(status));
+  }
+
+  RpcEnvironment& environment_;
+  v1::WriteEntriesResponse* const response_;
+  RpcLog log_;
+  const std::optional<Admission::Slot> slot_;
+  v1::WriteEntriesRequest piece_;
+  std::string path_;  // that pieces without one belong to
+  std::unique_ptr<UploadWriter> writer_;
+};
+
+}  // namespace
+
+grpc::ServerReadReactor<v1::WriteEntriesRequest>* StartUploadReactor(
+    RpcEnvironment* environment, grpc::CallbackServerContext* context,
+    v1::WriteEntriesResponse* response) {
+  return new UploadReactor(environment, context, response);
+}
+
+}  // namespace wdelta

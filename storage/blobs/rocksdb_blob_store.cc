@@ -1,0 +1,267 @@
+#include "storage/blobs/rocksdb_blob_store.h"
+
+#include <algorithm>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "rocksdb/cache.h"
+#include "rocksdb/filter_policy.h"
+#include "rocksdb/options.h"
+#include "rocksdb/table.h"
+#include "rocksdb/write_batch.h"
+#include "rocksdb/write_buffer_manager.h"
+#include "storage/base/byte_reader.h"
+#include "storage/base/status_macros.h"
+#include "storage/blobs/blob_checks.h"
+#include "storage/blobs/rocksdb_status.h"
+
+namespace wdelta {
+namespace {
+
+// s<digest> -> size as u64, beside the other sizes, so that Stat and List touch no
+// data; d<digest> -> the bytes. Both are written and deleted in one batch.
+constexpr char kSizePrefix = 's';
+constexpr absl::string_view kAfterAllSizes = "t";
+// Smaller values lie in the tree itself.
+constexpr uint64_t kMinBlobFileValueBytes = 4 * limits::kKiB;
+// Every pass moves the blobs of the oldest quarter of the files, so that the disk
+// holds at most a quarter of the store twice.
+constexpr double kReclaimAgeCutoff = 0.25;
+constexpr int kReclaimPasses = 4;
+
+std::string SizeKey(const Digest& digest) { return absl::StrCat("s", digest.ToBytes()); }
+std::string DataKey(const Digest& digest) { return absl::StrCat("d", digest.ToBytes()); }
+
+rocksdb::Slice ToSlice(absl::string_view text) { return {text.data(), text.size()}; }
+
+absl::string_view ToView(const rocksdb::Slice& slice) { return {slice.data(), slice.size()}; }
+
+rocksdb::Options MakeOptions(const RocksdbBlobStoreOptions& options) {
+  rocksdb::Options db_options;
+  db_options.create_if_missing = true;
+  db_options.paranoid_checks = true;
+  db_options.max_open_files = options.max_open_files;
+  db_options.IncreaseParallelism(options.background_threads);
+  db_options.bytes_per_sync = limits::kMiB;
+  db_options.info_log_level = rocksdb::InfoLogLevel::WARN_LEVEL;
+  db_options.max_log_file_size = limits::kMiB;
+  db_options.keep_log_file_num = 4;
+
+  // Two memtables: one fills while the other is written out; a third Put waits.
+  db_options.write_buffer_size = options.memtable_bytes / 2;
+  db_options.max_write_buffer_number = 2;
+  db_options.write_buffer_manager =
+      std::make_shared<rocksdb::WriteBufferManager>(options.memtable_bytes);
+
+  // Blobs are compressed already.
+  db_options.compression = rocksdb::kNoCompression;
+  db_options.enable_blob_files = true;
+  db_options.min_blob_size = kMinBlobFileValueBytes;
+  db_options.blob_compression_type = rocksdb::kNoCompression;
+  // Keys are digests, so every compaction spans the whole store: RocksDB's own
+  // collection would move a quarter of all blobs at each. Reclaim() does it when
+  // enough is dead.
+  db_options.enable_blob_garbage_collection = false;
+  // One shard: a blob must fit into one.
+  db_options.blob_cache = rocksdb::NewLRUCache(options.blob_cache_bytes, /*num_shard_bits=*/0);
+
+  rocksdb::BlockBasedTableOptions table;
+  table.block_cache = rocksdb::NewLRUCache(options.block_cache_bytes, /*num_shard_bits=*/2);
+  table.cache_index_and_filter_blocks = true;
+  table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
+  table.format_version = 5;
+  db_options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
+  return db_options;
+}
+
+rocksdb::ReadOptions VerifyingRead() {
+  rocksdb::ReadOptions read;
+  read.verify_checksums = true;
+  return read;
+}
+
+rocksdb::WriteOptions DurableWrite() {
+  rocksdb::WriteOptions write;
+  write.sync = true;
+  return write;
+}
+
+absl::StatusOr<uint64_t> ParseSize(absl::string_view value) {
+  ByteReader reader(value);
+  return reader.ReadU64("blob size record");
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<RocksdbBlobStore>> RocksdbBlobStore::Open(
+    const std::string& path, const RocksdbBlobStoreOptions& options) {
+  rocksdb::DB* opened = nullptr;
+  const rocksdb::Status status = rocksdb::DB::Open(MakeOptions(options), path, &opened);
+  std::unique_ptr<rocksdb::DB> db(opened);
+  WDELTA_RETURN_IF_ERROR(FromRocksdb(status, absl::StrCat("blob store ", path, ": open")));
+  return std::unique_ptr<RocksdbBlobStore>(new RocksdbBlobStore(path, options, std::move(db)));
+}
+
+RocksdbBlobStore::RocksdbBlobStore(std::string path, const RocksdbBlobStoreOptions& options,
+                                   std::unique_ptr<rocksdb::DB> db)
+    : path_(std::move(path)), options_(options), db_(std::move(db)) {
+  // What an earlier process deleted and did not reclaim is not counted anywhere.
+  deleted_bytes_ = options_.reclaim_after_bytes;
+  reclaimer_ = std::thread([this] { ReclaimInBackground(); });
+}
+
+RocksdbBlobStore::~RocksdbBlobStore() {
+  {
+    absl::MutexLock lock(&reclaim_mutex_);
+    stopping_ = true;
+  }
+  db_->DisableManualCompaction();
+  reclaimer_.join();
+}
+
+absl::Status RocksdbBlobStore::ToStatus(const rocksdb::Status& status,
+                                        absl::string_view operation) const {
+  if (status.ok()) return absl::OkStatus();
+  return FromRocksdb(status, absl::StrCat("blob store ", path_, ": ", operation));
+}
+
+absl::Mutex& RocksdbBlobStore::WriteLockOf(const Digest& digest) {
+  return write_locks_[static_cast<uint8_t>(digest.ToBytes().front()) % write_locks_.size()];
+}
+
+absl::StatusOr<bool> RocksdbBlobStore::ReadSize(const Digest& digest, uint64_t* size_bytes) const {
+  std::string value;
+  const rocksdb::Status status = db_->Get(VerifyingRead(), SizeKey(digest), &value);
+  if (status.IsNotFound()) return false;
+  WDELTA_RETURN_IF_ERROR(ToStatus(status, absl::StrCat("size of blob ", digest.ToHex())));
+  WDELTA_ASSIGN_OR_RETURN(*size_bytes, ParseSize(value));
+  return true;
+}
+
+absl::StatusOr<PutResult> RocksdbBlobStore::Put(const Digest& digest, absl::string_view data) {
+  WDELTA_RETURN_IF_ERROR(CheckBlob(digest, data));
+  absl::MutexLock lock(&WriteLockOf(digest));
+  uint64_t size_bytes = 0;
+  WDELTA_ASSIGN_OR_RETURN(const bool exists, ReadSize(digest, &size_bytes));
+  if (exists) return PutResult::kExisted;
+
+  std::string size;
+  AppendU64(size, data.size());
+  rocksdb::WriteBatch batch(data.size() + 256);
+  rocksdb::Status status = batch.Put(DataKey(digest), ToSlice(data));
+  if (status.ok()) status = batch.Put(SizeKey(digest), size);
+  if (status.ok()) status = db_->Write(DurableWrite(), &batch);
+  WDELTA_RETURN_IF_ERROR(ToStatus(status, absl::StrCat("put of blob ", digest.ToHex())));
+  return PutResult::kCreated;
+}
+
+absl::StatusOr<std::string> RocksdbBlobStore::Get(const Digest& digest, uint64_t offset,
+                                                  uint64_t size) {
+  rocksdb::PinnableSlice value;
+  const rocksdb::Status status =
+      db_->Get(VerifyingRead(), db_->DefaultColumnFamily(), DataKey(digest), &value);
+  if (status.IsNotFound()) return BlobNotFoundError(digest);
+  WDELTA_RETURN_IF_ERROR(ToStatus(status, absl::StrCat("get of blob ", digest.ToHex())));
+  WDELTA_RETURN_IF_ERROR(CheckBlobRange(digest, offset, size, value.size()));
+  return std::string(value.data() + offset, size);
+}
+
+absl::StatusOr<BlobInfo> RocksdbBlobStore::Stat(const Digest& digest) {
+  BlobInfo info{digest, 0};
+  WDELTA_ASSIGN_OR_RETURN(const bool exists, ReadSize(digest, &info.size_bytes));
+  if (!exists) return BlobNotFoundError(digest);
+  return info;
+}
+
+absl::StatusOr<BlobPage> RocksdbBlobStore::List(const std::string& after_hex, uint32_t limit) {
+  WDELTA_ASSIGN_OR_RETURN(const std::optional<Digest> after, CheckBlobList(after_hex, limit));
+  const std::string begin = after.has_value() ? SizeKey(*after) : std::string(1, kSizePrefix);
+  const rocksdb::Slice end = ToSlice(kAfterAllSizes);
+  rocksdb::ReadOptions read = VerifyingRead();
+  read.iterate_upper_bound = &end;
+  const std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator(read));
+  it->Seek(begin);
+  if (it->Valid() && after.has_value() && it->key() == rocksdb::Slice(begin)) it->Next();
+
+  BlobPage page;
+  for (; it->Valid() && page.blobs.size() < limit; it->Next()) {
+    BlobInfo info;
+    const absl::string_view key = ToView(it->key());
+    const absl::StatusOr<Digest> digest = Digest::FromBytes(key.substr(1));
+    if (!digest.ok()) {
+      return absl::DataLossError(absl::StrCat("blob store ", path_, ": expected keys of ",
+                                              kDigestBytes + 1, " bytes, found ", key.size()));
+    }
+    info.digest = *digest;
+    WDELTA_ASSIGN_OR_RETURN(info.size_bytes, ParseSize(ToView(it->value())));
+    page.blobs.push_back(info);
+  }
+  page.more = it->Valid();
+  WDELTA_RETURN_IF_ERROR(ToStatus(it->status(), "list"));
+  return page;
+}
+
+absl::Status RocksdbBlobStore::Delete(const Digest& digest) {
+  uint64_t size_bytes = 0;
+  {
+    absl::MutexLock lock(&WriteLockOf(digest));
+    WDELTA_ASSIGN_OR_RETURN(const bool exists, ReadSize(digest, &size_bytes));
+    if (!exists) return absl::OkStatus();
+    rocksdb::WriteBatch batch;
+    rocksdb::Status status = batch.Delete(SizeKey(digest));
+    if (status.ok()) status = batch.Delete(DataKey(digest));
+    if (status.ok()) status = db_->Write(DurableWrite(), &batch);
+    WDELTA_RETURN_IF_ERROR(ToStatus(status, absl::StrCat("delete of blob ", digest.ToHex())));
+  }
+  absl::MutexLock lock(&reclaim_mutex_);
+  deleted_bytes_ += size_bytes;
+  return absl::OkStatus();
+}
+
+bool RocksdbBlobStore::HasTooMuchGarbage() const {
+  uint64_t total_bytes = 0;
+  uint64_t garbage_bytes = 0;
+  db_->GetIntProperty(rocksdb::DB::Properties::kLiveBlobFileSize, &total_bytes);
+  db_->GetIntProperty(rocksdb::DB::Properties::kLiveBlobFileGarbageSize, &garbage_bytes);
+  return static_cast<double>(garbage_bytes) >
+         options_.max_garbage_ratio * static_cast<double>(total_bytes);
+}
+
+absl::Status RocksdbBlobStore::Reclaim() {
+  // Deletions reach the references first; blob files that nothing refers to any
+  // more go at once, and the dead bytes of the others become known.
+  WDELTA_RETURN_IF_ERROR(ToStatus(db_->Flush(rocksdb::FlushOptions()), "flush"));
+  rocksdb::CompactRangeOptions compact;
+  compact.exclusive_manual_compaction = false;
+  WDELTA_RETURN_IF_ERROR(ToStatus(db_->CompactRange(compact, nullptr, nullptr), "compact"));
+
+  compact.blob_garbage_collection_policy = rocksdb::BlobGarbageCollectionPolicy::kForce;
+  compact.blob_garbage_collection_age_cutoff = kReclaimAgeCutoff;
+  compact.bottommost_level_compaction = rocksdb::BottommostLevelCompaction::kForceOptimized;
+  for (int pass = 0; pass < kReclaimPasses && HasTooMuchGarbage(); ++pass) {
+    WDELTA_RETURN_IF_ERROR(ToStatus(db_->CompactRange(compact, nullptr, nullptr), "reclaim"));
+  }
+  return absl::OkStatus();
+}
+
+bool RocksdbBlobStore::ShouldReclaimOrStop() const {
+  return stopping_ || deleted_bytes_ >= options_.reclaim_after_bytes;
+}
+
+void RocksdbBlobStore::ReclaimInBackground() {
+  while (true) {
+    {
+      absl::MutexLock lock(&reclaim_mutex_);
+      reclaim_mutex_.Await(absl::Condition(this, &RocksdbBlobStore::ShouldReclaimOrStop));
+      if (stopping_) return;
+      deleted_bytes_ = 0;
+    }
+    // A failed one has no caller to tell; the next one takes up what it left, and
+    // what stops RocksDB itself shows in the next write.
+    Reclaim().IgnoreError();
+  }
+}
+
+}  // namespace wdelta

@@ -1,0 +1,83 @@
+#include "storage/engine/blob_claims.h"
+
+#include <algorithm>
+#include <optional>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "storage/base/error.h"
+#include "storage/base/status_macros.h"
+#include "storage/catalog/keys.h"
+#include "storage/engine/records.h"
+#include "store/v1/records.pb.h"
+
+namespace wdelta {
+
+using store::v1::BlobRecord;
+
+absl::Status BlobClaims::Claim(absl::string_view model_id, const std::string& hex) {
+  return RetryOnConflict([&]() -> absl::Status {
+    WDELTA_ASSIGN_OR_RETURN(auto record, ReadRecord<BlobRecord>(*catalog_, keys::Blob(hex)));
+    BlobRecord blob;
+    if (record.has_value()) blob = std::move(record->message);
+    if (blob.reclaiming()) {
+      return MakeError(absl::StatusCode::kUnavailable, "BLOB_RECLAIMED",
+                       absl::StrCat("blob ", hex, " is being deleted"));
+    }
+    const auto& users = blob.model_ids();
+    if (std::find(users.begin(), users.end(), model_id) != users.end()) return absl::OkStatus();
+    blob.add_model_ids(std::string(model_id));
+    Commit commit;
+    commit.Require(keys::Blob(hex), record.has_value() ? record->version : 0);
+    commit.Write(keys::Blob(hex), blob.SerializeAsString());
+    commit.Write(keys::BlobOf(model_id, hex), "");
+    return catalog_->Apply(commit).status();
+  });
+}
+
+absl::Status BlobClaims::ClaimAndPut(absl::string_view model_id, const Digest& digest,
+                                     absl::string_view data) {
+  WDELTA_RETURN_IF_ERROR(Claim(model_id, digest.ToHex()));
+  return blobs_->Put(digest, data).status();
+}
+
+absl::Status BlobClaims::Release(absl::string_view model_id, const std::string& hex) {
+  // Whether this call is the one that has to delete the blob.
+  bool last_user = false;
+  uint64_t marked_version = 0;
+  WDELTA_RETURN_IF_ERROR(RetryOnConflict([&]() -> absl::Status {
+    WDELTA_ASSIGN_OR_RETURN(auto record, ReadRecord<BlobRecord>(*catalog_, keys::Blob(hex)));
+    Commit commit;
+    last_user = false;
+    if (record.has_value()) {
+      BlobRecord blob = std::move(record->message);
+      auto* users = blob.mutable_model_ids();
+      users->erase(std::remove(users->begin(), users->end(), model_id), users->end());
+      last_user = users->empty();
+      blob.set_reclaiming(last_user);
+      commit.Require(keys::Blob(hex), record->version);
+      commit.Write(keys::Blob(hex), blob.SerializeAsString());
+    }
+    // The model's own entry stays until the blob is gone, so that a crash in between
+    // is repaired by the next call.
+    if (!last_user) commit.Erase(keys::BlobOf(model_id, hex));
+    WDELTA_ASSIGN_OR_RETURN(marked_version, catalog_->Apply(commit));
+    return absl::OkStatus();
+  }));
+  if (!last_user) return absl::OkStatus();
+  WDELTA_ASSIGN_OR_RETURN(const Digest digest, Digest::FromHex(hex));
+  WDELTA_RETURN_IF_ERROR(blobs_->Delete(digest));
+  Commit done;
+  done.Require(keys::Blob(hex), marked_version);
+  done.Erase(keys::Blob(hex)).Erase(keys::BlobOf(model_id, hex));
+  return catalog_->Apply(done).status();
+}
+
+absl::Status BlobClaims::ReleaseAll(absl::string_view model_id) {
+  WDELTA_ASSIGN_OR_RETURN(const std::vector<std::string> hexes,
+                          ScanKeySuffixes(*catalog_, keys::BlobOfPrefix(model_id)));
+  for (const std::string& hex : hexes) WDELTA_RETURN_IF_ERROR(Release(model_id, hex));
+  return absl::OkStatus();
+}
+
+}  // namespace wdelta

@@ -1,0 +1,34 @@
+// The bytes of one model, wherever they lie.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+
+#include "absl/status/status.h"
+#include "storage/base/digest.h"
+#include "storage/tensor/checkpoint.h"
+
+namespace wdelta {
+
+// Immutable: any number of threads may call it.
+class ContentSource {
+ public:
+  virtual ~ContentSource() = default;
+
+  // Files and streams of the model. Digests of files are set.
+  virtual const Checkpoint& checkpoint() const = 0;
+
+  // Fills `destination[0, size)` with bytes [offset, offset + size) of a stream.
+  // DATA_LOSS when stored bytes are damaged, naming where.
+  virtual absl::Status Read(uint32_t stream, uint64_t offset, size_t size,
+                            char* destination) const = 0;
+
+  // SHA-256 of a stream's bytes when it is known.
+  virtual std::optional<Digest> StreamDigest(uint32_t stream) const = 0;
+};
+
+using ContentSourcePtr = std::shared_ptr<const ContentSource>;
+
+}  // namespace wdelta

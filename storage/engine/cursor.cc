@@ -1,0 +1,143 @@
+#include "storage/engine/cursor.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "storage/base/checksum.h"
+#include "storage/base/limits.h"
+#include "storage/base/status_macros.h"
+
+namespace wdelta {
+namespace {
+
+// Cuts ranges at chunk boundaries, so that no chunk is decoded for two pieces, and
+// gathers the cuts into pieces of at most kFetchPieceBytes.
+std::vector<std::vector<StreamRange>> GatherPieces(const std::vector<StreamRange>& ranges) {
+  std::vector<std::vector<StreamRange>> pieces;
+  uint64_t room_bytes = 0;
+  for (StreamRange range : ranges) {
+    while (range.size > 0) {
+      const uint64_t to_boundary = limits::kChunkBytes - range.offset % limits::kChunkBytes;
+      const uint64_t cut = std::min(range.size, to_boundary);
+      if (cut > room_bytes) {
+        pieces.emplace_back();
+        room_bytes = limits::kFetchPieceBytes;
+      }
+      std::vector<StreamRange>& piece = pieces.back();
+      if (!piece.empty() && piece.back().stream == range.stream &&
+          piece.back().offset + piece.back().size == range.offset) {
+        piece.back().size += cut;
+      } else {
+        piece.push_back({range.stream, range.offset, cut});
+      }
+      room_bytes -= cut;
+      range.offset += cut;
+      range.size -= cut;
+    }
+  }
+  return pieces;
+}
+
+}  // namespace
+
+std::shared_ptr<Cursor> Cursor::Create(ContentSourcePtr source, std::vector<StreamRange> ranges,
+                                       ThreadPool* pool, int window) {
+  std::shared_ptr<Cursor> cursor(
+      new Cursor(std::move(source), GatherPieces(ranges), pool, window));
+  absl::MutexLock lock(&cursor->mutex_);
+  cursor->ScheduleMore();
+  return cursor;
+}
+
+void Cursor::ScheduleMore() {
+  while (!cancelled_ && next_to_schedule_ < pieces_.size() &&
+         next_to_schedule_ - next_to_yield_ < window_) {
+    slots_.push_back(std::make_shared<Slot>());
+    const size_t index = next_to_schedule_++;
+    pool_->Schedule([self = shared_from_this(), index] { self->DecodePiece(index); });
+  }
+}
+
+void Cursor::DecodePiece(size_t index) {
+  std::shared_ptr<Slot> slot;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (cancelled_) return;
+    slot = slots_[index - next_to_yield_];
+  }
+  uint64_t total_bytes = 0;
+  for (const StreamRange& range : pieces_[index]) total_bytes += range.size;
+  CursorPiece piece;
+  piece.data.resize(total_bytes);
+  absl::Status status;
+  uint64_t filled_bytes = 0;
+  for (const StreamRange& range : pieces_[index]) {
+    status = source_->Read(range.stream, range.offset, range.size,
+                           piece.data.data() + filled_bytes);
+    if (!status.ok()) break;
+    filled_bytes += range.size;
+  }
+  if (status.ok()) piece.crc32c = Crc32c(piece.data);
+
+  std::function<void()> waker;
+  {
+    absl::MutexLock lock(&mutex_);
+    slot->status = std::move(status);
+    slot->piece = std::move(piece);
+    slot->ready = true;
+    if (wants_wake_ && !cancelled_ && FrontReadyOrEnd()) {
+      wants_wake_ = false;
+      waker = waker_;
+    }
+  }
+  if (waker) waker();
+}
+
+bool Cursor::FrontReadyOrEnd() const {
+  return cancelled_ || slots_.empty() || slots_.front()->ready;
+}
+
+void Cursor::SetWaker(std::function<void()> waker) {
+  absl::MutexLock lock(&mutex_);
+  waker_ = std::move(waker);
+}
+
+absl::StatusOr<Cursor::Step> Cursor::TakeFront() {
+  if (cancelled_ || slots_.empty()) return Step{};
+  const std::shared_ptr<Slot> slot = slots_.front();
+  slots_.pop_front();
+  ++next_to_yield_;
+  if (!slot->status.ok()) {
+    cancelled_ = true;
+    slots_.clear();
+    return slot->status;
+  }
+  ScheduleMore();
+  return Step{Progress::kPiece, std::move(slot->piece)};
+}
+
+absl::StatusOr<Cursor::Step> Cursor::TryNext() {
+  absl::MutexLock lock(&mutex_);
+  if (!FrontReadyOrEnd()) {
+    wants_wake_ = true;
+    return Step{Progress::kWait, {}};
+  }
+  return TakeFront();
+}
+
+absl::StatusOr<std::optional<CursorPiece>> Cursor::Next() {
+  absl::MutexLock lock(&mutex_);
+  mutex_.Await(absl::Condition(this, &Cursor::FrontReadyOrEnd));
+  WDELTA_ASSIGN_OR_RETURN(Step step, TakeFront());
+  if (step.progress == Progress::kEnd) return std::optional<CursorPiece>();
+  return std::optional<CursorPiece>(std::move(step.piece));
+}
+
+void Cursor::Cancel() {
+  absl::MutexLock lock(&mutex_);
+  cancelled_ = true;
+  waker_ = nullptr;
+  slots_.clear();
+}
+
+}  // namespace wdelta

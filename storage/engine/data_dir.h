@@ -1,0 +1,41 @@
+// The daemon's data folder: one process at a time, one format.
+//
+//   LOCK      flock'ed while in use; holds the pid of the last holder
+//   FORMAT    `wdelta-data <number>`; its presence makes a folder a data folder
+//   blobs/    catalog/    staging/
+#pragma once
+
+#include <string>
+#include <utility>
+
+#include "absl/status/statusor.h"
+
+namespace wdelta {
+
+inline constexpr int kDataFormat = 1;
+
+// Holds the folder's lock while it lives. Movable; any thread may read it.
+class DataDir {
+ public:
+  // Creates the folder, or takes an empty one, when there is none yet.
+  // FAILED_PRECONDITION: `DATA_DIR_IN_USE` (another holder), `DATA_FORMAT_NEWER`,
+  // `NOT_A_DATA_DIR` (something else lies there; it is left untouched).
+  static absl::StatusOr<DataDir> Open(const std::string& path);
+
+  DataDir(DataDir&& other) noexcept;
+  DataDir& operator=(DataDir&& other) noexcept;
+  ~DataDir();
+
+  const std::string& path() const { return path_; }
+  std::string blobs_path() const { return path_ + "/blobs"; }
+  std::string catalog_path() const { return path_ + "/catalog"; }
+  std::string staging_path() const { return path_ + "/staging"; }
+
+ private:
+  DataDir(std::string path, int lock_fd) : path_(std::move(path)), lock_fd_(lock_fd) {}
+
+  std::string path_;
+  int lock_fd_ = -1;
+};
+
+}  // namespace wdelta

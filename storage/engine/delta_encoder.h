@@ -1,0 +1,34 @@
+// Encodes a model as a `.wdelta`, chunk by chunk in parallel, and checks what it
+// reads against the digests promised for the files.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "storage/base/thread_pool.h"
+#include "storage/engine/codec_pool.h"
+#include "storage/engine/content_source.h"
+#include "storage/wdelta/wdelta_writer.h"
+
+namespace wdelta {
+
+struct DeltaEncoderInput {
+  ContentSourcePtr target;
+  ContentSourcePtr parent;  // null: none
+  // By stream of `target`; all empty without a parent.
+  std::vector<std::optional<uint32_t>> parent_streams;
+  // Called with the bytes encoded since the last call; an error ends the work.
+  std::function<absl::Status(uint64_t)> advance;
+};
+
+// Writes the whole file to `sink`. At most two chunks a thread are in memory. DATA_LOSS
+// (`DIGEST_MISMATCH`) names the file whose bytes differ from the digest promised in
+// `target->checkpoint()`. Blocks until all of its tasks in `pool` have ended.
+absl::StatusOr<WdeltaFile> EncodeDelta(const DeltaEncoderInput& input, ThreadPool* pool,
+                                       WdeltaWriter::Sink sink);
+
+}  // namespace wdelta

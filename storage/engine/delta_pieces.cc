@@ -1,0 +1,110 @@
+#include "storage/engine/delta_pieces.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "storage/base/error.h"
+#include "storage/base/limits.h"
+#include "storage/base/status_macros.h"
+
+namespace wdelta {
+namespace {
+
+class DeltaPieceFile final : public RandomAccessFile {
+ public:
+  DeltaPieceFile(BlobStore* blobs, const store::v1::ModelRecord& model)
+      : blobs_(blobs), model_id_(model.id()) {
+    for (const store::v1::DeltaPiece& piece : model.delta_pieces()) {
+      pieces_.push_back({size_bytes_, piece.size_bytes(), piece.blob_digest()});
+      size_bytes_ += piece.size_bytes();
+    }
+  }
+
+  absl::Status Read(uint64_t offset, char* destination, size_t size) const override {
+    if (offset > size_bytes_ || size > size_bytes_ - offset) {
+      return absl::DataLossError(absl::StrCat("delta of model ", model_id_, ": expected ", size,
+                                              " bytes at offset ", offset, ", the file has ",
+                                              size_bytes_));
+    }
+    auto piece = std::upper_bound(
+        pieces_.begin(), pieces_.end(), offset,
+        [](uint64_t position, const Piece& candidate) { return position < candidate.begin; });
+    --piece;
+    for (; size > 0; ++piece) {
+      const uint64_t within = offset - piece->begin;
+      const size_t wanted = std::min<uint64_t>(size, piece->size - within);
+      WDELTA_RETURN_IF_ERROR(ReadPiece(*piece, within, wanted, destination));
+      offset += wanted;
+      destination += wanted;
+      size -= wanted;
+    }
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<uint64_t> SizeBytes() const override { return size_bytes_; }
+
+ private:
+  struct Piece {
+    uint64_t begin = 0;
+    uint64_t size = 0;
+    std::string digest;
+  };
+
+  absl::Status ReadPiece(const Piece& piece, uint64_t offset, size_t size,
+                         char* destination) const {
+    WDELTA_ASSIGN_OR_RETURN(const Digest digest, Digest::FromBytes(piece.digest));
+    const absl::StatusOr<std::string> data = blobs_->Get(digest, offset, size);
+    if (absl::IsNotFound(data.status()) || absl::IsOutOfRange(data.status())) {
+      return MakeError(absl::StatusCode::kDataLoss, "BLOB_DAMAGED",
+                       absl::StrCat("delta of model ", model_id_, ", piece ", digest.ToHex(), ": ",
+                                    data.status().message()));
+    }
+    WDELTA_RETURN_IF_ERROR(data.status());
+    std::memcpy(destination, data->data(), size);
+    return absl::OkStatus();
+  }
+
+  BlobStore* const blobs_;
+  const std::string model_id_;
+  std::vector<Piece> pieces_;
+  uint64_t size_bytes_ = 0;
+};
+
+}  // namespace
+
+absl::Status DeltaPieceWriter::Append(absl::string_view bytes) {
+  hasher_.Update(bytes);
+  size_bytes_ += bytes.size();
+  while (!bytes.empty()) {
+    const size_t room = limits::kDeltaPieceBytes - piece_.size();
+    const absl::string_view part = bytes.substr(0, room);
+    piece_.append(part.data(), part.size());
+    bytes.remove_prefix(part.size());
+    if (piece_.size() == limits::kDeltaPieceBytes) WDELTA_RETURN_IF_ERROR(StorePiece());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status DeltaPieceWriter::Finish() {
+  return piece_.empty() ? absl::OkStatus() : StorePiece();
+}
+
+absl::Status DeltaPieceWriter::StorePiece() {
+  const Digest digest = Digest::Of(piece_);
+  WDELTA_RETURN_IF_ERROR(claims_->ClaimAndPut(model_id_, digest, piece_));
+  store::v1::DeltaPiece record;
+  record.set_blob_digest(digest.ToBytes());
+  record.set_size_bytes(piece_.size());
+  pieces_.push_back(std::move(record));
+  piece_.clear();
+  return absl::OkStatus();
+}
+
+std::shared_ptr<const RandomAccessFile> OpenDeltaPieces(BlobStore* blobs,
+                                                        const store::v1::ModelRecord& model) {
+  return std::make_shared<const DeltaPieceFile>(blobs, model);
+}
+
+}  // namespace wdelta

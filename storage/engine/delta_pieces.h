@@ -1,0 +1,49 @@
+// A `.wdelta` file as pieces in the blob store: how it is written and read.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "storage/base/digest.h"
+#include "storage/base/file_system.h"
+#include "storage/blobs/blob_store.h"
+#include "storage/engine/blob_claims.h"
+#include "store/v1/records.pb.h"
+
+namespace wdelta {
+
+// Cuts appended bytes into blobs of kDeltaPieceBytes. Holds one piece in memory. One
+// thread at a time. Owns nothing.
+class DeltaPieceWriter {
+ public:
+  DeltaPieceWriter(std::string model_id, BlobClaims* claims)
+      : model_id_(std::move(model_id)), claims_(claims) {}
+
+  absl::Status Append(absl::string_view bytes);
+  // Stores the last piece; nothing may be appended afterwards.
+  absl::Status Finish();
+
+  const std::vector<store::v1::DeltaPiece>& pieces() const { return pieces_; }
+  Digest digest() const { return hasher_.Current(); }
+  uint64_t size_bytes() const { return size_bytes_; }
+
+ private:
+  absl::Status StorePiece();
+
+  const std::string model_id_;
+  BlobClaims* const claims_;
+  std::string piece_;
+  uint64_t size_bytes_ = 0;
+  Sha256Hasher hasher_;
+  std::vector<store::v1::DeltaPiece> pieces_;
+};
+
+// The pieces of a model's `.wdelta` as one file. `blobs` must outlive it.
+std::shared_ptr<const RandomAccessFile> OpenDeltaPieces(BlobStore* blobs,
+                                                        const store::v1::ModelRecord& model);
+
+}  // namespace wdelta

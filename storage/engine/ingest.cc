@@ -1,0 +1,185 @@
+#include "storage/engine/ingest.h"
+
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "storage/base/error.h"
+#include "storage/base/status_macros.h"
+#include "storage/catalog/keys.h"
+#include "storage/engine/delta_encoder.h"
+#include "storage/engine/delta_pieces.h"
+#include "storage/engine/model_files.h"
+#include "storage/engine/records.h"
+#include "storage/engine/storage_plan.h"
+
+namespace wdelta {
+namespace {
+
+using store::v1::JobRecord;
+using store::v1::ModelRecord;
+
+class Ingest {
+ public:
+  Ingest(const JobRunner::Dependencies& deps, JobContext& context)
+      : deps_(deps), context_(context) {}
+
+  absl::Status Run() {
+    WDELTA_RETURN_IF_ERROR(LoadModel());
+    if (model_.record.state() == ModelRecord::READY) return CommitReady();  // ran before
+    // What an interrupted run left would otherwise stay claimed for ever.
+    WDELTA_RETURN_IF_ERROR(deps_.claims->ReleaseAll(model_.record.id()));
+    WDELTA_ASSIGN_OR_RETURN(
+        plan_, ChooseStorageParent(*deps_.models, *deps_.queue, model_.record));
+    WDELTA_ASSIGN_OR_RETURN(const ContentSourcePtr target, OpenTarget());
+    ContentSourcePtr parent;
+    if (!plan_.model_id.empty()) {
+      WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> record,
+                              deps_.models->GetById(plan_.model_id));
+      if (!record.has_value()) return absl::AbortedError("the storage parent is gone");
+      WDELTA_ASSIGN_OR_RETURN(parent, deps_.reader->Open(record->record));
+    }
+    DeltaPieceWriter pieces(model_.record.id(), deps_.claims);
+    WDELTA_RETURN_IF_ERROR(Encode(target, parent, pieces));
+    FillRecord(target->checkpoint(), pieces);
+    WDELTA_RETURN_IF_ERROR(Verify());
+    return CommitReady();
+  }
+
+ private:
+  absl::Status LoadModel() {
+    WDELTA_ASSIGN_OR_RETURN(std::optional<Model> model,
+                            deps_.models->GetById(context_.job().record.model_id()));
+    if (!model.has_value() || model->record.state() == ModelRecord::DELETED) {
+      return absl::CancelledError("the model was deleted");
+    }
+    model_ = *std::move(model);
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<ContentSourcePtr> OpenTarget() {
+    if (context_.job().record.kind() == JobRecord::INGEST) {
+      return deps_.staging->OpenCheckpoint(model_.record);
+    }
+    // The file's own parent was found at the end of the upload.
+    WDELTA_ASSIGN_OR_RETURN(auto file, deps_.staging->OpenForRead(model_.record.staging_id(), 0));
+    return deps_.reader->OpenWdelta(std::move(file), model_.record.storage_parent_id());
+  }
+
+  absl::Status Encode(const ContentSourcePtr& target, const ContentSourcePtr& parent,
+                      DeltaPieceWriter& pieces) {
+    DeltaEncoderInput input;
+    input.target = target;
+    input.parent = parent;
+    input.parent_streams.resize(target->checkpoint().streams.size());
+    if (parent != nullptr) {
+      input.parent_streams = MatchStreams(target->checkpoint(), parent->checkpoint());
+    }
+    input.advance = [this](uint64_t bytes) { return context_.Advance(bytes); };
+    WDELTA_RETURN_IF_ERROR(
+        EncodeDelta(input, deps_.pool,
+                    [&](absl::string_view bytes) { return pieces.Append(bytes); })
+            .status());
+    return pieces.Finish();
+  }
+
+  void FillRecord(const Checkpoint& checkpoint, const DeltaPieceWriter& pieces) {
+    ready_ = model_.record;
+    SetFiles(checkpoint.files, ready_);
+    ready_.set_digest(ModelDigest(checkpoint.files).ToBytes());
+    ready_.set_state(ModelRecord::READY);
+    ready_.set_stored_bytes(pieces.size_bytes());
+    ready_.set_delta_digest(pieces.digest().ToBytes());
+    ready_.set_storage_parent_id(plan_.model_id);
+    ready_.set_storage_depth(plan_.depth);
+    ready_.clear_staging_id();
+    ready_.clear_error();
+    for (const store::v1::DeltaPiece& piece : pieces.pieces()) *ready_.add_delta_pieces() = piece;
+  }
+
+  // Reads back through the blob store what a fetch would read.
+  absl::Status Verify() {
+    WDELTA_ASSIGN_OR_RETURN(
+        const ContentSourcePtr stored,
+        deps_.reader->OpenWdelta(deps_.reader->OpenDelta(ready_), plan_.model_id));
+    const std::vector<CheckpointFile>& files = stored->checkpoint().files;
+    for (uint32_t i = 0; i < files.size(); ++i) {
+      const auto cursor = deps_.reader->NewCursor(
+          stored, RangesOfFile(stored->checkpoint(), i, 0, files[i].size_bytes));
+      Sha256Hasher hasher;
+      while (true) {
+        WDELTA_ASSIGN_OR_RETURN(const std::optional<CursorPiece> piece, cursor->Next());
+        if (!piece.has_value()) break;
+        hasher.Update(piece->data);
+        WDELTA_RETURN_IF_ERROR(context_.Advance(0));
+      }
+      if (hasher.Current() != files[i].sha256) {
+        return MakeError(absl::StatusCode::kDataLoss, "VERIFICATION_FAILED",
+                         absl::StrCat(files[i].path, ": expected SHA-256 ",
+                                      files[i].sha256.ToHex(), " after decoding, found ",
+                                      hasher.Current().ToHex()));
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status CommitReady() {
+    const std::string upload_id = model_.record.staging_id();
+    if (model_.record.state() != ModelRecord::READY) {
+      WDELTA_RETURN_IF_ERROR(RetryOnConflict([this] { return TryCommitReady(); }));
+    }
+    // Not before the commit: until then these bytes are the model.
+    if (upload_id.empty()) return absl::OkStatus();
+    return deps_.staging->Remove(upload_id);
+  }
+
+  absl::Status TryCommitReady() {
+    WDELTA_RETURN_IF_ERROR(LoadModel());
+    // Labels and metadata may have changed meanwhile.
+    *ready_.mutable_labels() = model_.record.labels();
+    *ready_.mutable_metadata() = model_.record.metadata();
+    ready_.set_ready_time_us(ToMicros(deps_.clock->Now()));
+    WDELTA_ASSIGN_OR_RETURN(const Job job, deps_.queue->Get(context_.job().record.id()));
+    const std::string key = keys::Model(ready_.id());
+    const std::string hex = Digest::FromBytes(ready_.digest()).value().ToHex();
+    Commit commit;
+    commit.Require(key, model_.version).Write(key, ready_.SerializeAsString());
+    commit.Write(keys::DigestOf(hex, ready_.id()), "");
+    if (!plan_.model_id.empty()) {
+      WDELTA_RETURN_IF_ERROR(HoldParent(commit));
+    }
+    deps_.queue->AddEnd(commit, job, JobRecord::SUCCEEDED, "");
+    return deps_.catalog->Apply(commit).status();
+  }
+
+  // Notes the dependency. The parent is written again, unchanged, so that a
+  // concurrent reclaim of it fails on its version and looks again.
+  absl::Status HoldParent(Commit& commit) {
+    WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> parent,
+                            deps_.models->GetById(plan_.model_id));
+    if (!parent.has_value() || parent->record.delta_pieces_size() == 0) {
+      return MakeError(absl::StatusCode::kUnavailable, "PARENT_GONE",
+                       "the storage parent was deleted meanwhile");
+    }
+    const std::string key = keys::Model(plan_.model_id);
+    commit.Require(key, parent->version).Write(key, parent->record.SerializeAsString());
+    commit.Write(keys::EncodedOn(plan_.model_id, ready_.id()), "");
+    return absl::OkStatus();
+  }
+
+  const JobRunner::Dependencies& deps_;
+  JobContext& context_;
+  Model model_;
+  ModelRecord ready_;
+  StorageParent plan_;
+};
+
+}  // namespace
+
+absl::Status RunIngest(const JobRunner::Dependencies& deps, JobContext& context) {
+  return Ingest(deps, context).Run();
+}
+
+}  // namespace wdelta

@@ -1,0 +1,19 @@
+// The body of INGEST and IMPORT jobs: a staged upload becomes a verified `.wdelta`.
+#pragma once
+
+#include "absl/status/status.h"
+#include "storage/base/thread_pool.h"
+#include "storage/catalog/catalog.h"
+#include "storage/engine/blob_claims.h"
+#include "storage/engine/job_runner.h"
+
+namespace wdelta {
+
+// Encodes the job's model against its storage parent, stores the pieces, decodes them
+// again and compares the SHA-256 of every file; then one commit makes the model READY
+// and ends the job. Nothing is visible before that commit, and repeating an
+// interrupted run is safe. Errors: UNAVAILABLE and ABORTED may pass; CANCELLED also
+// when the model was deleted meanwhile; others are final.
+absl::Status RunIngest(const JobRunner::Dependencies& deps, JobContext& context);
+
+}  // namespace wdelta

@@ -1,0 +1,78 @@
+// The durable queue of background work. Records lie in the catalog; a worker holds
+// a job by a lease, so that a job of a daemon that died is taken up again. Any
+// thread may call it.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "storage/base/clock.h"
+#include "storage/base/id.h"
+#include "storage/catalog/catalog.h"
+#include "store/v1/records.pb.h"
+
+namespace wdelta {
+
+struct Job {
+  store::v1::JobRecord record;
+  uint64_t version = 0;
+};
+
+bool HasEnded(const store::v1::JobRecord& job);
+
+class JobQueue {
+ public:
+  // Owns none of them; all must outlive it.
+  JobQueue(Catalog* catalog, IdGenerator* ids, const Clock* clock, std::string node_id)
+      : catalog_(catalog), ids_(ids), clock_(clock), node_id_(std::move(node_id)) {}
+
+  // Adds a job to a commit; returns its id.
+  std::string AddTo(Commit& commit, store::v1::JobRecord::Kind kind,
+                    const store::v1::ModelRecord& model);
+
+  // NOT_FOUND (`JOB_NOT_FOUND`).
+  absl::StatusOr<Job> Get(const std::string& id);
+  // Newest first; pages as in models.h, `after` is a job id.
+  absl::StatusOr<std::vector<Job>> List(const std::string& after, uint32_t limit, bool* more);
+  // Changes of one job, for Watch.
+  absl::StatusOr<std::unique_ptr<Watcher>> Watch(const std::string& id);
+  // Changes of any queue entry or job, for workers.
+  absl::StatusOr<std::unique_ptr<Watcher>> WatchAll();
+  // FAILED_PRECONDITION (`JOB_ENDED`).
+  absl::StatusOr<Job> RequestCancel(const std::string& id);
+
+  // At start: jobs that an earlier run of this node held may be claimed at once.
+  absl::Status ReleaseOwn();
+
+  struct Claim {
+    std::optional<Job> job;  // nullopt: nothing to do
+    // With nullopt: when a job may become due; infinite: no job waits for a time.
+    absl::Time retry_at = absl::InfiniteFuture();
+  };
+  absl::StatusOr<Claim> ClaimNext();
+
+  // Saves progress and prolongs the lease. CANCELLED when a cancel was asked for,
+  // ABORTED when the job is no longer ours.
+  absl::Status Renew(Job& job);
+
+  // Adds the end of a job to a commit, which then fails if the job is not ours.
+  void AddEnd(Commit& commit, const Job& job, store::v1::JobRecord::State state,
+              absl::string_view error);
+  // Puts a job back to run after `delay`; `counts` as an attempt or not.
+  absl::Status PutBack(const Job& job, absl::Duration delay, bool counts,
+                       absl::string_view error);
+
+ private:
+  absl::StatusOr<std::optional<Job>> TryClaim(const std::string& id, absl::Time& retry_at);
+
+  Catalog* const catalog_;
+  IdGenerator* const ids_;
+  const Clock* const clock_;
+  const std::string node_id_;
+};
+
+}  // namespace wdelta

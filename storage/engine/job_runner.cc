@@ -1,0 +1,116 @@
+#include "storage/engine/job_runner.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "storage/base/error.h"
+#include "storage/base/limits.h"
+#include "storage/base/status_macros.h"
+#include "storage/catalog/keys.h"
+#include "storage/engine/ingest.h"
+#include "storage/engine/reclaim.h"
+#include "storage/engine/records.h"
+
+namespace wdelta {
+namespace {
+
+using store::v1::JobRecord;
+using store::v1::ModelRecord;
+
+constexpr absl::Duration kSaveInterval = absl::Seconds(1);
+constexpr absl::Duration kWaitForOthers = absl::Milliseconds(300);
+
+// Waits for something else; not a failed attempt.
+bool IsWaiting(const absl::Status& status) {
+  const std::string reason = ErrorReason(status);
+  return reason == "PARENT_NOT_READY" || reason == "MODEL_IN_USE" || reason == "STOPPING" ||
+         reason == "BLOB_RECLAIMED";
+}
+
+// May pass by itself: worth another attempt.
+bool IsTransient(const absl::Status& status) {
+  return absl::IsUnavailable(status) || absl::IsAborted(status) ||
+         absl::IsResourceExhausted(status) || absl::IsNotFound(status) ||
+         absl::IsInternal(status);
+}
+
+}  // namespace
+
+absl::Status JobContext::Advance(uint64_t bytes) {
+  job_.record.set_done_bytes(job_.record.done_bytes() + bytes);
+  if (stopping_()) {
+    return MakeError(absl::StatusCode::kUnavailable, "STOPPING", "the daemon is stopping");
+  }
+  const absl::Time now = clock_->Now();
+  if (now - last_save_ < kSaveInterval) return absl::OkStatus();
+  last_save_ = now;
+  return queue_->Renew(job_);
+}
+
+absl::Status JobRunner::Run(Job job, std::function<bool()> stopping) {
+  JobContext context(deps_.queue, std::move(job), deps_.clock, std::move(stopping));
+  absl::Status outcome;
+  switch (context.job().record.kind()) {
+    case JobRecord::INGEST:
+    case JobRecord::IMPORT:
+      outcome = RunIngest(deps_, context);
+      break;
+    case JobRecord::RECLAIM:
+      outcome = RunReclaim(deps_, context);
+      break;
+    default:
+      outcome = absl::UnimplementedError("a kind of job that this version does not know");
+  }
+  return Settle(context.job(), outcome);
+}
+
+absl::Status JobRunner::Settle(const Job& held, const absl::Status& outcome) {
+  WDELTA_ASSIGN_OR_RETURN(const Job job, deps_.queue->Get(held.record.id()));
+  const bool ours = job.record.state() == JobRecord::RUNNING &&
+                    job.record.attempts() == held.record.attempts();
+  if (!ours) return outcome;  // ended by its own commit, or taken over
+  if (outcome.ok()) {
+    Commit commit;
+    deps_.queue->AddEnd(commit, job, JobRecord::SUCCEEDED, "");
+    return deps_.catalog->Apply(commit).status();
+  }
+  const std::string why(outcome.message());
+  absl::Status settled;
+  if (IsWaiting(outcome)) {
+    settled = deps_.queue->PutBack(job, kWaitForOthers, false, why);
+  } else if (absl::IsCancelled(outcome)) {
+    settled = Fail(job, JobRecord::CANCELLED, outcome);
+  } else if (IsTransient(outcome) && job.record.attempts() < limits::kMaxJobAttempts) {
+    const int64_t delay_ms = limits::kJobRetryDelayMs << job.record.attempts();
+    settled = deps_.queue->PutBack(job, absl::Milliseconds(delay_ms), true, why);
+  } else {
+    settled = Fail(job, JobRecord::FAILED, outcome);
+  }
+  return settled.ok() ? outcome : settled;
+}
+
+absl::Status JobRunner::Fail(const Job& job, JobRecord::State state, const absl::Status& why) {
+  // What the attempt stored is of no use; the staged bytes are kept and served.
+  if (job.record.kind() != JobRecord::RECLAIM) {
+    WDELTA_RETURN_IF_ERROR(deps_.claims->ReleaseAll(job.record.model_id()));
+  }
+  return RetryOnConflict([&]() -> absl::Status {
+    WDELTA_ASSIGN_OR_RETURN(const Job current, deps_.queue->Get(job.record.id()));
+    Commit commit;
+    deps_.queue->AddEnd(commit, current, state, why.message());
+    WDELTA_ASSIGN_OR_RETURN(std::optional<Model> model,
+                            deps_.models->GetById(job.record.model_id()));
+    const bool marks_model = model.has_value() && state == JobRecord::FAILED &&
+                             (model->record.state() == ModelRecord::STAGED ||
+                              model->record.state() == ModelRecord::IMPORTING);
+    if (marks_model) {
+      model->record.set_state(ModelRecord::FAILED);
+      model->record.set_error(std::string(why.message()));
+      const std::string key = keys::Model(model->record.id());
+      commit.Require(key, model->version).Write(key, model->record.SerializeAsString());
+    }
+    return deps_.catalog->Apply(commit).status();
+  });
+}
+
+}  // namespace wdelta

@@ -1,0 +1,64 @@
+// Runs one claimed job to its end, or puts it back. Any thread may call it, a job
+// at a time each.
+#pragma once
+
+#include <functional>
+
+#include "absl/status/status.h"
+#include "storage/base/clock.h"
+#include "storage/base/thread_pool.h"
+#include "storage/catalog/catalog.h"
+#include "storage/engine/blob_claims.h"
+#include "storage/engine/job_queue.h"
+#include "storage/engine/models.h"
+#include "storage/engine/reader.h"
+#include "storage/engine/staging.h"
+
+namespace wdelta {
+
+// What a job's body needs of its surroundings.
+class JobContext {
+ public:
+  JobContext(JobQueue* queue, Job job, const Clock* clock, std::function<bool()> stopping)
+      : queue_(queue), job_(std::move(job)), clock_(clock), stopping_(std::move(stopping)) {}
+
+  // Counts work done; saves it and prolongs the lease from time to time. CANCELLED
+  // when the job was cancelled, UNAVAILABLE (`STOPPING`) when the daemon stops.
+  absl::Status Advance(uint64_t bytes);
+
+  const Job& job() const { return job_; }
+
+ private:
+  JobQueue* const queue_;
+  Job job_;
+  const Clock* const clock_;
+  const std::function<bool()> stopping_;
+  absl::Time last_save_ = absl::InfinitePast();
+};
+
+class JobRunner {
+ public:
+  struct Dependencies {
+    Catalog* catalog = nullptr;
+    JobQueue* queue = nullptr;
+    Models* models = nullptr;
+    Reader* reader = nullptr;
+    Staging* staging = nullptr;
+    BlobClaims* claims = nullptr;
+    ThreadPool* pool = nullptr;
+    const Clock* clock = nullptr;
+  };
+  explicit JobRunner(const Dependencies& dependencies) : deps_(dependencies) {}
+
+  // `stopping` is asked often; when true the job is put back soon. The returned
+  // status is for the log: the job's own end is in its record.
+  absl::Status Run(Job job, std::function<bool()> stopping);
+
+ private:
+  absl::Status Settle(const Job& job, const absl::Status& outcome);
+  absl::Status Fail(const Job& job, store::v1::JobRecord::State state, const absl::Status& why);
+
+  const Dependencies deps_;
+};
+
+}  // namespace wdelta

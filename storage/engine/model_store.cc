@@ -1,0 +1,38 @@
+#include "storage/engine/model_store.h"
+
+#include <utility>
+
+#include "storage/base/status_macros.h"
+#include "storage/engine/records.h"
+
+namespace wdelta {
+
+ModelStore::ModelStore(const Dependencies& d, ModelStoreOptions options)
+    : options_(std::move(options)),
+      ids_(d.clock),
+      claims_(d.blobs, d.catalog),
+      staging_(options_.staging_dir, d.files, d.catalog),
+      jobs_(d.catalog, &ids_, d.clock, options_.node_id),
+      models_(d.catalog, &jobs_, d.clock),
+      reader_(d.blobs, &models_, &staging_, &codec_pool_),
+      uploads_({d.catalog, d.files, &staging_, &jobs_, &models_, &ids_, d.clock,
+                options_.max_open_uploads}),
+      runner_({d.catalog, &jobs_, &models_, &reader_, &staging_, &claims_, &codec_pool_, d.clock}),
+      codec_pool_(options_.codec_threads) {}
+
+absl::Status ModelStore::Recover() {
+  WDELTA_RETURN_IF_ERROR(jobs_.ReleaseOwn());
+  // A staging folder belongs to an open upload or to a model that still needs it.
+  return staging_.RemoveStrays([this](const std::string& upload_id) -> absl::StatusOr<bool> {
+    const absl::StatusOr<UploadView> upload = uploads_.Get(upload_id);
+    if (absl::IsNotFound(upload.status())) return false;
+    WDELTA_RETURN_IF_ERROR(upload.status());
+    if (upload->record.state() == store::v1::UploadRecord::OPEN) return true;
+    if (upload->record.model_id().empty()) return false;
+    WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> model,
+                            models_.GetById(upload->record.model_id()));
+    return model.has_value() && model->record.staging_id() == upload_id;
+  });
+}
+
+}  // namespace wdelta

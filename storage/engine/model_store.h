@@ -1,0 +1,74 @@
+// The engine: what the server sees of storage.
+//
+// Owns its parts and hands them out; each part's header is its contract. All calls
+// block on storage and may be made from any thread, never from a gRPC reactor.
+// Does not own its dependencies, which must outlive it.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "storage/base/clock.h"
+#include "storage/base/file_system.h"
+#include "storage/base/id.h"
+#include "storage/base/limits.h"
+#include "storage/base/thread_pool.h"
+#include "storage/blobs/blob_store.h"
+#include "storage/catalog/catalog.h"
+#include "storage/engine/blob_claims.h"
+#include "storage/engine/job_queue.h"
+#include "storage/engine/job_runner.h"
+#include "storage/engine/models.h"
+#include "storage/engine/reader.h"
+#include "storage/engine/staging.h"
+#include "storage/engine/uploads.h"
+
+namespace wdelta {
+
+struct ModelStoreOptions {
+  std::string staging_dir;
+  // Names this daemon in job leases: stays the same over restarts of the daemon
+  // that owns the staging folder.
+  std::string node_id = "local";
+  // Threads that encode and decode chunks, shared by all jobs and fetches.
+  int codec_threads = 2;
+  uint64_t max_open_uploads = limits::kDefaultMaxOpenUploads;
+};
+
+class ModelStore {
+ public:
+  struct Dependencies {
+    BlobStore* blobs = nullptr;
+    Catalog* catalog = nullptr;
+    FileSystem* files = nullptr;
+    const Clock* clock = nullptr;
+  };
+
+  ModelStore(const Dependencies& dependencies, ModelStoreOptions options);
+  ModelStore(const ModelStore&) = delete;
+  ModelStore& operator=(const ModelStore&) = delete;
+
+  // Removes staged bytes that nothing refers to any more. Once, before serving.
+  absl::Status Recover();
+
+  Models& models() { return models_; }
+  Uploads& uploads() { return uploads_; }
+  Reader& reader() { return reader_; }
+  JobQueue& jobs() { return jobs_; }
+  JobRunner& runner() { return runner_; }
+
+ private:
+  const ModelStoreOptions options_;
+  IdGenerator ids_;
+  BlobClaims claims_;
+  Staging staging_;
+  JobQueue jobs_;
+  Models models_;
+  Reader reader_;
+  Uploads uploads_;
+  JobRunner runner_;
+  // Last, so that its tasks end before what they use goes.
+  ThreadPool codec_pool_;
+};
+
+}  // namespace wdelta

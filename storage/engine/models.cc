@@ -1,0 +1,188 @@
+#include "storage/engine/models.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "storage/base/error.h"
+#include "storage/base/limits.h"
+#include "storage/base/status_macros.h"
+#include "storage/catalog/keys.h"
+#include "storage/engine/records.h"
+
+namespace wdelta {
+namespace {
+
+using store::v1::ModelRecord;
+using store::v1::NameRecord;
+using store::v1::TagRecord;
+
+// Records read for one page before it is returned short.
+constexpr uint32_t kMaxScannedPerPage = 10'000;
+
+absl::Status ModelNotFound(absl::string_view reference) {
+  return MakeError(absl::StatusCode::kNotFound, "MODEL_NOT_FOUND",
+                   absl::StrCat("no model '", reference, "'"), {{"model", std::string(reference)}});
+}
+
+bool Matches(const ModelFilter& filter, const ModelRecord& model) {
+  if (model.state() == ModelRecord::DELETED) return false;
+  if (!filter.states.empty() && std::find(filter.states.begin(), filter.states.end(),
+                                          model.state()) == filter.states.end()) {
+    return false;
+  }
+  if (!filter.name_pattern.empty() && !MatchesPattern(filter.name_pattern, model.name())) {
+    return false;
+  }
+  return std::all_of(filter.labels.begin(), filter.labels.end(), [&](const auto& label) {
+    const auto found = model.labels().find(label.first);
+    return found != model.labels().end() && found->second == label.second;
+  });
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> Models::ResolveDigest(absl::string_view hex_prefix) {
+  const std::string prefix = keys::DigestPrefix(hex_prefix);
+  WDELTA_ASSIGN_OR_RETURN(const std::vector<std::string> suffixes,
+                          ScanKeySuffixes(*catalog_, prefix));
+  // Suffixes are `<rest of the digest>/<id>`. Models of equal content are
+  // interchangeable: the oldest stands for all.
+  std::string first_rest;
+  std::string id;
+  for (const std::string& suffix : suffixes) {
+    const size_t slash = suffix.find('/');
+    const std::string rest = suffix.substr(0, slash);
+    if (id.empty()) {
+      first_rest = rest;
+      id = suffix.substr(slash + 1);
+    } else if (rest != first_rest) {
+      return MakeError(
+          absl::StatusCode::kFailedPrecondition, "AMBIGUOUS_DIGEST",
+          absl::StrCat("digest prefix sha256:", hex_prefix, " fits more than one model"));
+    }
+  }
+  return id;
+}
+
+absl::StatusOr<std::string> Models::ResolveToId(const ModelReference& reference) {
+  switch (reference.kind) {
+    case ModelReference::Kind::kId:
+      return reference.id;
+    case ModelReference::Kind::kDigest:
+      return ResolveDigest(reference.digest);
+    case ModelReference::Kind::kName: {
+      WDELTA_ASSIGN_OR_RETURN(
+          const auto name, ReadRecord<NameRecord>(*catalog_, keys::Name(reference.name)));
+      return name.has_value() ? name->message.model_id() : "";
+    }
+    case ModelReference::Kind::kTag: {
+      WDELTA_ASSIGN_OR_RETURN(
+          const auto tag,
+          ReadRecord<TagRecord>(*catalog_, keys::Tag(reference.name, reference.tag)));
+      return tag.has_value() ? tag->message.model_id() : "";
+    }
+  }
+  return absl::InternalError("unknown kind of model reference");
+}
+
+absl::StatusOr<Model> Models::Resolve(absl::string_view text) {
+  WDELTA_ASSIGN_OR_RETURN(const ModelReference reference, ParseModelReference(text));
+  WDELTA_ASSIGN_OR_RETURN(const std::string id, ResolveToId(reference));
+  if (id.empty()) return ModelNotFound(text);
+  WDELTA_ASSIGN_OR_RETURN(std::optional<Model> model, GetById(id));
+  if (!model.has_value() || model->record.state() == ModelRecord::DELETED) {
+    return ModelNotFound(text);
+  }
+  return *std::move(model);
+}
+
+absl::StatusOr<std::optional<Model>> Models::GetById(absl::string_view id) {
+  WDELTA_ASSIGN_OR_RETURN(auto record, ReadRecord<ModelRecord>(*catalog_, keys::Model(id)));
+  if (!record.has_value()) return std::optional<Model>();
+  return std::optional<Model>(Model{std::move(record->message), record->version});
+}
+
+absl::StatusOr<Page<Model>> Models::List(const ModelFilter& filter, const std::string& after,
+                                         uint32_t limit) {
+  Page<Model> page;
+  uint32_t scanned = 0;
+  ScanRequest request{after.empty() ? std::string(keys::kModels) : keys::Model(after) + '\0',
+                      PrefixEnd(keys::kModels), limit, false};
+  while (true) {
+    WDELTA_ASSIGN_OR_RETURN(const ScanPage records, catalog_->Scan(request));
+    for (const Record& record : records.records) {
+      const std::string id = record.key.substr(keys::kModels.size());
+      WDELTA_ASSIGN_OR_RETURN(auto parsed, ParseRecord<ModelRecord>(record));
+      ++scanned;
+      if (Matches(filter, parsed.message)) {
+        page.items.push_back({std::move(parsed.message), parsed.version});
+      }
+      const bool last = !records.more && &record == &records.records.back();
+      if (!last && (page.items.size() >= limit || scanned >= kMaxScannedPerPage)) {
+        page.next = id;
+        return page;
+      }
+    }
+    if (!records.more || records.records.empty()) return page;
+    request.begin = records.records.back().key + '\0';
+  }
+}
+
+absl::StatusOr<Model> Models::Update(absl::string_view reference,
+                                     const std::optional<StringMap>& labels,
+                                     const std::optional<StringMap>& metadata,
+                                     uint64_t expected_version) {
+  if (labels.has_value()) WDELTA_RETURN_IF_ERROR(ValidateLabels(*labels));
+  if (metadata.has_value()) WDELTA_RETURN_IF_ERROR(ValidateMetadata(*metadata));
+  const auto attempt = [&]() -> absl::StatusOr<Model> {
+    WDELTA_ASSIGN_OR_RETURN(Model model, Resolve(reference));
+    if (expected_version != 0 && expected_version != model.version) {
+      return MakeError(absl::StatusCode::kAborted, "CONFLICT",
+                       absl::StrCat("model '", reference, "' has changed: expected etag ",
+                                    expected_version, ", found ", model.version));
+    }
+    if (labels.has_value()) {
+      model.record.mutable_labels()->clear();
+      model.record.mutable_labels()->insert(labels->begin(), labels->end());
+    }
+    if (metadata.has_value()) {
+      model.record.mutable_metadata()->clear();
+      model.record.mutable_metadata()->insert(metadata->begin(), metadata->end());
+    }
+    Commit commit;
+    const std::string key = keys::Model(model.record.id());
+    commit.Require(key, model.version).Write(key, model.record.SerializeAsString());
+    WDELTA_ASSIGN_OR_RETURN(model.version, catalog_->Apply(commit));
+    return model;
+  };
+  if (expected_version != 0) return attempt();
+  return RetryOnConflict(attempt);
+}
+
+absl::StatusOr<std::vector<std::string>> Models::TagsOf(absl::string_view id) {
+  return ScanKeySuffixes(*catalog_, keys::TaggedPrefix(id));
+}
+
+absl::StatusOr<std::vector<std::string>> Models::Children(absl::string_view id) {
+  return ScanKeySuffixes(*catalog_, keys::ChildPrefix(id));
+}
+
+absl::StatusOr<StoreTotals> Models::Totals() {
+  StoreTotals totals;
+  std::string after;
+  do {
+    WDELTA_ASSIGN_OR_RETURN(const Page<Model> page, List({}, after, limits::kMaxPageSize));
+    for (const Model& model : page.items) {
+      ++totals.model_count;
+      totals.raw_bytes += model.record.raw_bytes();
+      totals.stored_bytes += model.record.stored_bytes();
+    }
+    after = page.next;
+  } while (!after.empty());
+  return totals;
+}
+
+}  // namespace wdelta

@@ -1,0 +1,100 @@
+// Models by reference: read, list, change, delete, tag. Any thread may call it.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "storage/base/clock.h"
+#include "storage/catalog/catalog.h"
+#include "storage/engine/job_queue.h"
+#include "storage/engine/names.h"
+#include "store/v1/records.pb.h"
+
+namespace wdelta {
+
+struct Model {
+  store::v1::ModelRecord record;
+  uint64_t version = 0;  // of the record in the catalog
+};
+
+struct Tag {
+  std::string name;
+  std::string tag;
+  store::v1::TagRecord record;
+};
+
+struct ModelFilter {
+  StringMap labels;          // all must match
+  std::string name_pattern;  // empty: any
+  std::vector<store::v1::ModelRecord::State> states;  // empty: any
+};
+
+template <typename T>
+struct Page {
+  std::vector<T> items;
+  // Pass it as `after` to go on; empty: nothing is left. A page may be short, or
+  // even empty, and still have a next one.
+  std::string next;
+};
+
+struct StoreTotals {
+  uint64_t model_count = 0;
+  uint64_t raw_bytes = 0;
+  uint64_t stored_bytes = 0;
+};
+
+class Models {
+ public:
+  // Owns nothing; all must outlive it.
+  Models(Catalog* catalog, JobQueue* jobs, const Clock* clock)
+      : catalog_(catalog), jobs_(jobs), clock_(clock) {}
+
+  // A live model. INVALID_ARGUMENT (malformed), NOT_FOUND (reason
+  // `MODEL_NOT_FOUND`), FAILED_PRECONDITION (`AMBIGUOUS_DIGEST`).
+  absl::StatusOr<Model> Resolve(absl::string_view reference);
+
+  // By id, deleted ones (that still have descendants) too; nullopt: unknown.
+  absl::StatusOr<std::optional<Model>> GetById(absl::string_view id);
+
+  // Live models in order of creation, after the item that gave `after`.
+  absl::StatusOr<Page<Model>> List(const ModelFilter& filter, const std::string& after,
+                                   uint32_t limit);
+
+  // Replaces the given maps. `expected_version` 0: whatever is there; otherwise
+  // ABORTED (`CONFLICT`) when the model has changed since.
+  absl::StatusOr<Model> Update(absl::string_view reference, const std::optional<StringMap>& labels,
+                               const std::optional<StringMap>& metadata,
+                               uint64_t expected_version);
+
+  // Hides the model and its tags at once; a job frees what nothing else needs.
+  absl::Status Delete(absl::string_view reference);
+
+  absl::StatusOr<Tag> SetTag(absl::string_view name, absl::string_view tag,
+                             absl::string_view model_reference);
+  // NOT_FOUND (`TAG_NOT_FOUND`).
+  absl::Status DeleteTag(absl::string_view name, absl::string_view tag);
+  // All tags, or those of one name.
+  absl::StatusOr<Page<Tag>> ListTags(absl::string_view name, const std::string& after,
+                                     uint32_t limit);
+  // `name@tag` of the tags that point at a model.
+  absl::StatusOr<std::vector<std::string>> TagsOf(absl::string_view id);
+
+  // Declared lineage: ids of models made from this one, in order of creation.
+  absl::StatusOr<std::vector<std::string>> Children(absl::string_view id);
+
+  absl::StatusOr<StoreTotals> Totals();
+
+ private:
+  absl::StatusOr<std::string> ResolveToId(const ModelReference& reference);
+  absl::StatusOr<std::string> ResolveDigest(absl::string_view hex_prefix);
+  absl::Status AddDeletion(const Model& model, Commit& commit);
+
+  Catalog* const catalog_;
+  JobQueue* const jobs_;
+  const Clock* const clock_;
+};
+
+}  // namespace wdelta

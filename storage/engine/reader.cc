@@ -1,0 +1,140 @@
+#include "storage/engine/reader.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "storage/base/error.h"
+#include "storage/base/limits.h"
+#include "storage/base/status_macros.h"
+#include "storage/engine/delta_pieces.h"
+#include "storage/engine/wdelta_source.h"
+
+namespace wdelta {
+namespace {
+
+using store::v1::ModelRecord;
+
+// A file's bytes as one stream.
+class FileSource final : public ContentSource {
+ public:
+  FileSource(std::shared_ptr<const RandomAccessFile> file, uint64_t size_bytes)
+      : file_(std::move(file)) {
+    checkpoint_.files.push_back({"delta", size_bytes, {}, false});
+    AppendStreams(0, size_bytes, nullptr, checkpoint_.streams);
+  }
+  const Checkpoint& checkpoint() const override { return checkpoint_; }
+  absl::Status Read(uint32_t, uint64_t offset, size_t size, char* destination) const override {
+    return file_->Read(offset, destination, size);
+  }
+  std::optional<Digest> StreamDigest(uint32_t) const override { return std::nullopt; }
+
+ private:
+  const std::shared_ptr<const RandomAccessFile> file_;
+  Checkpoint checkpoint_;
+};
+
+}  // namespace
+
+absl::StatusOr<ContentSourcePtr> Reader::Open(const ModelRecord& model) {
+  return OpenAtDepth(model, 0);
+}
+
+absl::StatusOr<ContentSourcePtr> Reader::OpenAtDepth(const ModelRecord& model, uint32_t depth) {
+  // An import has no digest until all of it was decoded and compared.
+  if (model.digest().empty()) {
+    return MakeError(absl::StatusCode::kFailedPrecondition, "MODEL_IMPORTING",
+                     absl::StrCat("model '", model.name(), "' was imported and is not verified"));
+  }
+  // A model has one place while staged and another when compressed; both may be open.
+  const bool compressed = model.delta_pieces_size() > 0;
+  const std::string key = absl::StrCat(model.id(), compressed ? "/delta" : "/staged");
+  {
+    absl::MutexLock lock(&mutex_);
+    const auto found = open_.find(key);
+    if (found != open_.end()) {
+      if (ContentSourcePtr source = found->second.lock()) return source;
+    }
+  }
+  absl::StatusOr<ContentSourcePtr> source =
+      compressed ? OpenReady(model, depth) : staging_->OpenCheckpoint(model);
+  if (!source.ok()) return Annotate(source.status(), absl::StrCat("model '", model.name(), "'"));
+  absl::MutexLock lock(&mutex_);
+  absl::erase_if(open_, [](const auto& entry) { return entry.second.expired(); });
+  open_[key] = *source;
+  return source;
+}
+
+absl::StatusOr<ContentSourcePtr> Reader::OpenReady(const ModelRecord& model, uint32_t depth) {
+  ContentSourcePtr parent;
+  if (!model.storage_parent_id().empty()) {
+    WDELTA_ASSIGN_OR_RETURN(parent, OpenParent(model.storage_parent_id(), depth + 1));
+  }
+  WDELTA_ASSIGN_OR_RETURN(auto wdelta, WdeltaReader::Open(OpenDelta(model)));
+  return WdeltaSource::Open(std::move(wdelta), std::move(parent), &codecs_);
+}
+
+absl::StatusOr<ContentSourcePtr> Reader::OpenParent(const std::string& parent_id, uint32_t depth) {
+  if (depth > limits::kMaxStorageDepth) {
+    return absl::DataLossError(
+        absl::StrCat("storage chain is deeper than ", limits::kMaxStorageDepth));
+  }
+  WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> parent, models_->GetById(parent_id));
+  if (!parent.has_value()) {
+    return MakeError(absl::StatusCode::kDataLoss, "STORAGE_PARENT_MISSING",
+                     absl::StrCat("storage parent id:", parent_id, " is missing"));
+  }
+  return OpenAtDepth(parent->record, depth);
+}
+
+absl::StatusOr<ContentSourcePtr> Reader::OpenWdelta(std::shared_ptr<const RandomAccessFile> file,
+                                                    const std::string& storage_parent_id) {
+  WDELTA_ASSIGN_OR_RETURN(auto wdelta, WdeltaReader::Open(std::move(file)));
+  ContentSourcePtr parent;
+  if (!storage_parent_id.empty()) {
+    WDELTA_ASSIGN_OR_RETURN(parent, OpenParent(storage_parent_id, 0));
+  }
+  return WdeltaSource::Open(std::move(wdelta), std::move(parent), &codecs_);
+}
+
+std::shared_ptr<const RandomAccessFile> Reader::OpenDelta(const ModelRecord& model) {
+  return OpenDeltaPieces(blobs_, model);
+}
+
+std::shared_ptr<Cursor> Reader::NewCursor(ContentSourcePtr source,
+                                          std::vector<StreamRange> ranges) {
+  // One piece more than threads keeps every thread busy while one is being sent.
+  return Cursor::Create(std::move(source), std::move(ranges), pool_, pool_->thread_count() + 1);
+}
+
+std::shared_ptr<Cursor> Reader::NewFileCursor(std::shared_ptr<const RandomAccessFile> file,
+                                              uint64_t size_bytes) {
+  return NewCursor(std::make_shared<const FileSource>(std::move(file), size_bytes),
+                   {{0, 0, size_bytes}});
+}
+
+bool Reader::InUse(const std::string& model_id) {
+  absl::MutexLock lock(&mutex_);
+  for (const auto& [key, source] : open_) {
+    absl::string_view rest = key;
+    if (absl::ConsumePrefix(&rest, model_id) && !source.expired()) return true;
+  }
+  return false;
+}
+
+std::vector<StreamRange> RangesOfFile(const Checkpoint& checkpoint, uint32_t file_index,
+                                      uint64_t offset, uint64_t size) {
+  std::vector<StreamRange> ranges;
+  const uint64_t end = offset + size;
+  for (uint32_t i = 0; i < checkpoint.streams.size(); ++i) {
+    const StreamInfo& stream = checkpoint.streams[i];
+    if (stream.file_index != file_index) continue;
+    const uint64_t begin = std::max(offset, stream.tensor.offset_bytes);
+    const uint64_t stop = std::min(end, stream.tensor.offset_bytes + stream.tensor.size_bytes);
+    if (begin < stop) ranges.push_back({i, begin - stream.tensor.offset_bytes, stop - begin});
+  }
+  return ranges;
+}
+
+}  // namespace wdelta

@@ -1,0 +1,74 @@
+// Reading models: opens the bytes of a model, from its `.wdelta` and those of its
+// storage parents or from its staged upload. Any thread may call it.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "storage/base/file_system.h"
+#include "storage/base/thread_pool.h"
+#include "storage/blobs/blob_store.h"
+#include "storage/engine/codec_pool.h"
+#include "storage/engine/content_source.h"
+#include "storage/engine/cursor.h"
+#include "storage/engine/models.h"
+#include "storage/engine/staging.h"
+
+namespace wdelta {
+
+class Reader {
+ public:
+  // Owns none of them; all must outlive it and every source and cursor it made.
+  Reader(BlobStore* blobs, Models* models, Staging* staging, ThreadPool* pool)
+      : blobs_(blobs), models_(models), staging_(staging), pool_(pool) {}
+
+  // FAILED_PRECONDITION (`MODEL_IMPORTING`), DATA_LOSS, NOT_FOUND (a model of the
+  // storage chain, named).
+  absl::StatusOr<ContentSourcePtr> Open(const store::v1::ModelRecord& model);
+
+  // A `.wdelta` that lies in a file, against its storage parent (empty: none).
+  absl::StatusOr<ContentSourcePtr> OpenWdelta(std::shared_ptr<const RandomAccessFile> file,
+                                              const std::string& storage_parent_id);
+
+  // The stored `.wdelta` of a READY model.
+  std::shared_ptr<const RandomAccessFile> OpenDelta(const store::v1::ModelRecord& model);
+
+  std::shared_ptr<Cursor> NewCursor(ContentSourcePtr source, std::vector<StreamRange> ranges);
+  // Bytes of a stored file as one stream, for a `.wdelta` on its way out.
+  std::shared_ptr<Cursor> NewFileCursor(std::shared_ptr<const RandomAccessFile> file,
+                                        uint64_t size_bytes);
+
+  // True while someone outside this class holds a source of the model or of one
+  // that is encoded against it.
+  bool InUse(const std::string& model_id) ABSL_LOCKS_EXCLUDED(mutex_);
+
+ private:
+  absl::StatusOr<ContentSourcePtr> OpenReady(const store::v1::ModelRecord& model, uint32_t depth);
+  absl::StatusOr<ContentSourcePtr> OpenParent(const std::string& parent_id, uint32_t depth);
+  absl::StatusOr<ContentSourcePtr> OpenAtDepth(const store::v1::ModelRecord& model,
+                                               uint32_t depth);
+
+  BlobStore* const blobs_;
+  Models* const models_;
+  Staging* const staging_;
+  ThreadPool* const pool_;
+  CodecPool codecs_;
+  absl::Mutex mutex_;
+  // Sources that are open somewhere, by model id and place; expired ones are
+  // dropped as they are met.
+  absl::flat_hash_map<std::string, std::weak_ptr<const ContentSource>> open_
+      ABSL_GUARDED_BY(mutex_);
+};
+
+// Ranges that make up bytes [offset, offset + size) of a file of the checkpoint.
+// The range must lie within the file.
+std::vector<StreamRange> RangesOfFile(const Checkpoint& checkpoint, uint32_t file_index,
+                                      uint64_t offset, uint64_t size);
+
+}  // namespace wdelta

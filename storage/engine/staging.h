@@ -1,0 +1,104 @@
+// The staging area: files of uploads until their models are compressed.
+//
+// Layout: <staging dir>/<upload id>/<entry index, 8 digits>. Any thread may call
+// it; at most one writer an entry (Uploads sees to that).
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "storage/base/digest.h"
+#include "storage/base/file_system.h"
+#include "storage/catalog/catalog.h"
+#include "storage/engine/content_source.h"
+#include "store/v1/records.pb.h"
+
+namespace wdelta {
+
+// Appends to one staged entry and keeps its running SHA-256. One thread at a time.
+class StagedWriter {
+ public:
+  StagedWriter(std::string key, uint64_t durable_bytes, Sha256Hasher hasher,
+               std::unique_ptr<AppendFile> file)
+      : key_(std::move(key)),
+        size_bytes_(durable_bytes),
+        durable_bytes_(durable_bytes),
+        hasher_(std::move(hasher)),
+        file_(std::move(file)) {}
+
+  absl::Status Append(absl::string_view data);
+  // Makes what was appended durable and records the size in the catalog.
+  absl::Status Sync(Catalog& catalog);
+
+  uint64_t size_bytes() const { return size_bytes_; }
+  uint64_t durable_bytes() const { return durable_bytes_; }
+  const Sha256Hasher& hasher() const { return hasher_; }
+
+ private:
+  const std::string key_;  // of the StagedSizeRecord
+  uint64_t size_bytes_;
+  uint64_t durable_bytes_;
+  Sha256Hasher hasher_;
+  std::unique_ptr<AppendFile> file_;
+};
+
+class Staging {
+ public:
+  // Owns none of them.
+  Staging(std::string directory, FileSystem* files, Catalog* catalog)
+      : directory_(std::move(directory)), files_(files), catalog_(catalog) {}
+
+  absl::Status CreateFolder(const std::string& upload_id);
+
+  absl::StatusOr<uint64_t> DurableBytes(const std::string& upload_id, uint32_t entry);
+
+  // Opens at the durable end; what lies beyond is cut off.
+  absl::StatusOr<std::unique_ptr<StagedWriter>> OpenWriter(const std::string& upload_id,
+                                                           uint32_t entry);
+  // Keeps the running digest of a synced entry, so that Digest need not read it
+  // again.
+  void Remember(const std::string& upload_id, uint32_t entry, const StagedWriter& writer)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+  // SHA-256 of the durable bytes of an entry.
+  absl::StatusOr<Digest> DigestOf(const std::string& upload_id, uint32_t entry)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+
+  absl::StatusOr<std::shared_ptr<const RandomAccessFile>> OpenForRead(
+      const std::string& upload_id, uint32_t entry);
+
+  // The staged checkpoint of a model as a source.
+  absl::StatusOr<ContentSourcePtr> OpenCheckpoint(const store::v1::ModelRecord& model);
+
+  // Removes the files, then the size records. Absence is fine.
+  absl::Status Remove(const std::string& upload_id) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Removes folders of uploads for which `keep` is false.
+  absl::Status RemoveStrays(const std::function<absl::StatusOr<bool>(const std::string&)>& keep);
+
+  absl::StatusOr<uint64_t> FreeBytes();
+
+ private:
+  struct Running {
+    uint64_t bytes = 0;
+    Sha256Hasher hasher;
+  };
+  std::string FolderOf(const std::string& upload_id) const;
+  std::string PathOf(const std::string& upload_id, uint32_t entry) const;
+  absl::StatusOr<Sha256Hasher> HashPrefix(const std::string& upload_id, uint32_t entry,
+                                          uint64_t bytes);
+
+  const std::string directory_;
+  FileSystem* const files_;
+  Catalog* const catalog_;
+  absl::Mutex mutex_;
+  absl::flat_hash_map<std::string, std::shared_ptr<const Running>> running_
+      ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace wdelta

@@ -1,0 +1,282 @@
+#include "storage/engine/uploads.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/strings/str_cat.h"
+#include "storage/base/error.h"
+#include "storage/base/limits.h"
+#include "storage/base/status_macros.h"
+#include "storage/catalog/keys.h"
+#include "storage/engine/records.h"
+#include "storage/tensor/checkpoint.h"
+
+namespace wdelta {
+namespace {
+
+using store::v1::NameRecord;
+using store::v1::ParentEdge;
+using store::v1::RequestRecord;
+using store::v1::UploadEntry;
+using store::v1::UploadRecord;
+
+// Space that must stay free beside what an upload declares.
+constexpr uint64_t kReservedDiskBytes = 64 * limits::kMiB;
+
+absl::Status UploadNotFound(absl::string_view id) {
+  return MakeError(absl::StatusCode::kNotFound, "UPLOAD_NOT_FOUND",
+                   absl::StrCat("no upload '", id, "'"));
+}
+
+absl::Status ValidateEntry(const EntryParams& entry) {
+  WDELTA_RETURN_IF_ERROR(ValidateCheckpointPath(entry.path));
+  if (entry.size_bytes > limits::kMaxFileBytes) {
+    return MakeError(absl::StatusCode::kResourceExhausted, "FILE_TOO_LARGE",
+                     absl::StrCat(entry.path, ": expected at most ", limits::kMaxFileBytes,
+                                  " bytes, found ", entry.size_bytes),
+                     {{"file", entry.path}});
+  }
+  if (!entry.sha256_hex.empty() && !Digest::FromHex(entry.sha256_hex).ok()) {
+    return MakeError(absl::StatusCode::kInvalidArgument, "BAD_DIGEST",
+                     absl::StrCat(entry.path, ": sha256: expected 64 lower-case hex digits"),
+                     {{"file", entry.path}});
+  }
+  return absl::OkStatus();
+}
+
+// Adds an entry unless it is there already.
+absl::Status MergeEntry(const EntryParams& entry, UploadRecord& upload,
+                        absl::flat_hash_map<std::string, int>& index_by_path) {
+  const auto [found, added] = index_by_path.try_emplace(entry.path, upload.entries_size());
+  const std::string sha256 =
+      entry.sha256_hex.empty() ? "" : Digest::FromHex(entry.sha256_hex).value().ToBytes();
+  if (!added) {
+    UploadEntry* known = upload.mutable_entries(found->second);
+    const bool other_digest =
+        !sha256.empty() && !known->sha256().empty() && sha256 != known->sha256();
+    if (known->size_bytes() == entry.size_bytes && !other_digest) {
+      if (!sha256.empty()) known->set_sha256(sha256);
+      return absl::OkStatus();
+    }
+    return MakeError(absl::StatusCode::kAlreadyExists, "ENTRY_EXISTS",
+                     absl::StrCat(entry.path, ": declared before with ", known->size_bytes(),
+                                  " bytes, found ", entry.size_bytes,
+                                  other_digest ? " and another sha256" : ""),
+                     {{"file", entry.path}});
+  }
+  UploadEntry* made = upload.add_entries();
+  made->set_path(entry.path);
+  made->set_size_bytes(entry.size_bytes);
+  made->set_sha256(sha256);
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<Uploads::Stored> Uploads::Load(const std::string& upload_id) {
+  WDELTA_ASSIGN_OR_RETURN(auto record,
+                          ReadRecord<UploadRecord>(*deps_.catalog, keys::Upload(upload_id)));
+  if (!record.has_value()) return UploadNotFound(upload_id);
+  return Stored{std::move(record->message), record->version};
+}
+
+absl::StatusOr<Uploads::Stored> Uploads::LoadOpen(const std::string& upload_id) {
+  WDELTA_ASSIGN_OR_RETURN(Stored stored, Load(upload_id));
+  if (stored.record.state() != UploadRecord::OPEN) {
+    return MakeError(absl::StatusCode::kFailedPrecondition, "UPLOAD_ENDED",
+                     absl::StrCat("upload '", upload_id, "' has ended as ",
+                                  UploadRecord::State_Name(stored.record.state())));
+  }
+  return stored;
+}
+
+absl::StatusOr<UploadView> Uploads::ViewOf(UploadRecord record) {
+  UploadView view;
+  const bool open = record.state() == UploadRecord::OPEN;
+  for (int i = 0; i < record.entries_size(); ++i) {
+    uint64_t durable_bytes = record.entries(i).size_bytes();
+    if (open) {
+      WDELTA_ASSIGN_OR_RETURN(durable_bytes, deps_.staging->DurableBytes(record.id(), i));
+    }
+    view.durable_bytes.push_back(durable_bytes);
+  }
+  view.record = std::move(record);
+  return view;
+}
+
+absl::StatusOr<UploadView> Uploads::Get(const std::string& upload_id) {
+  WDELTA_ASSIGN_OR_RETURN(Stored stored, Load(upload_id));
+  return ViewOf(std::move(stored.record));
+}
+
+absl::StatusOr<Page<UploadView>> Uploads::ListOpen(const std::string& after, uint32_t limit) {
+  const std::string prefix(keys::kOpenUploads);
+  const std::string begin = after.empty() ? prefix : keys::OpenUpload(after) + '\0';
+  WDELTA_ASSIGN_OR_RETURN(const ScanPage records,
+                          deps_.catalog->Scan({begin, PrefixEnd(prefix), limit, false}));
+  Page<UploadView> page;
+  for (const Record& record : records.records) {
+    const std::string id = record.key.substr(prefix.size());
+    const absl::StatusOr<Stored> stored = Load(id);
+    if (absl::IsNotFound(stored.status())) continue;  // ended in between
+    WDELTA_RETURN_IF_ERROR(stored.status());
+    page.items.push_back({stored->record, {}});
+    if (records.more) page.next = id;
+  }
+  return page;
+}
+
+absl::StatusOr<std::vector<ParentEdge>> Uploads::ResolveParents(
+    const std::vector<ParentReference>& parents) {
+  if (parents.size() > limits::kMaxParents) {
+    return MakeError(absl::StatusCode::kInvalidArgument, "TOO_MANY_PARENTS",
+                     absl::StrCat("parents: expected at most ", limits::kMaxParents, ", found ",
+                                  parents.size()));
+  }
+  std::vector<ParentEdge> edges;
+  for (const ParentReference& parent : parents) {
+    WDELTA_RETURN_IF_ERROR(ValidateMetadata(parent.metadata));
+    const absl::StatusOr<Model> model = deps_.models->Resolve(parent.reference);
+    if (!model.ok()) return Annotate(model.status(), "parent");
+    for (const ParentEdge& edge : edges) {
+      if (edge.model_id() != model->record.id()) continue;
+      return MakeError(absl::StatusCode::kInvalidArgument, "PARENT_TWICE",
+                       absl::StrCat("parent '", parent.reference, "' is named twice"));
+    }
+    ParentEdge edge;
+    edge.set_model_id(model->record.id());
+    edge.set_name(model->record.name());
+    edge.set_relation(parent.relation);
+    if (parent.relation == ParentEdge::RELATION_UNSPECIFIED) {
+      edge.set_relation(parents.size() == 1 ? ParentEdge::FINE_TUNE : ParentEdge::MERGE);
+    }
+    edge.mutable_metadata()->insert(parent.metadata.begin(), parent.metadata.end());
+    edges.push_back(std::move(edge));
+  }
+  return edges;
+}
+
+absl::Status Uploads::CheckNameFree(absl::string_view name, bool new_version) {
+  if (new_version) return absl::OkStatus();
+  WDELTA_ASSIGN_OR_RETURN(const auto taken,
+                          ReadRecord<NameRecord>(*deps_.catalog, keys::Name(name)));
+  if (!taken.has_value()) return absl::OkStatus();
+  return MakeError(absl::StatusCode::kAlreadyExists, "NAME_TAKEN",
+                   absl::StrCat("model name '", name,
+                                "' is taken; ask for a new version of it or choose another"),
+                   {{"name", std::string(name)}});
+}
+
+absl::StatusOr<UploadView> Uploads::Start(const StartUploadParams& params) {
+  if (params.request_id.size() > limits::kMaxRequestIdBytes) {
+    return MakeError(absl::StatusCode::kInvalidArgument, "BAD_REQUEST_ID",
+                     absl::StrCat("request_id: expected at most ", limits::kMaxRequestIdBytes,
+                                  " characters, found ", params.request_id.size()));
+  }
+  if (!params.request_id.empty()) {
+    WDELTA_ASSIGN_OR_RETURN(
+        const auto earlier,
+        ReadRecord<RequestRecord>(*deps_.catalog, keys::Request(params.request_id)));
+    if (earlier.has_value()) {
+      if (earlier->message.fingerprint() == params.fingerprint.ToBytes()) {
+        return Get(earlier->message.upload_id());
+      }
+      return MakeError(absl::StatusCode::kAlreadyExists, "REQUEST_ID_REUSED",
+                       absl::StrCat("request_id '", params.request_id,
+                                    "' was used for another request"));
+    }
+  }
+  WDELTA_RETURN_IF_ERROR(ValidateName(params.name));
+  WDELTA_RETURN_IF_ERROR(ValidateLabels(params.labels));
+  WDELTA_RETURN_IF_ERROR(ValidateMetadata(params.metadata));
+  WDELTA_RETURN_IF_ERROR(CheckNameFree(params.name, params.new_version));
+  WDELTA_ASSIGN_OR_RETURN(const std::vector<ParentEdge> parents, ResolveParents(params.parents));
+  WDELTA_ASSIGN_OR_RETURN(
+      const std::vector<std::string> open,
+      ScanKeySuffixes(*deps_.catalog, std::string(keys::kOpenUploads)));
+  if (open.size() >= deps_.max_open_uploads) {
+    return MakeError(absl::StatusCode::kResourceExhausted, "TOO_MANY_UPLOADS",
+                     absl::StrCat("expected fewer than ", deps_.max_open_uploads,
+                                  " open uploads, found ", open.size()));
+  }
+
+  UploadRecord record;
+  record.set_id(deps_.ids->Next());
+  record.set_name(params.name);
+  record.set_state(UploadRecord::OPEN);
+  record.set_kind(params.kind);
+  record.mutable_parents()->Add(parents.begin(), parents.end());
+  record.mutable_labels()->insert(params.labels.begin(), params.labels.end());
+  record.mutable_metadata()->insert(params.metadata.begin(), params.metadata.end());
+  record.set_new_version(params.new_version);
+  record.set_create_time_us(ToMicros(deps_.clock->Now()));
+  record.set_request_id(params.request_id);
+  WDELTA_RETURN_IF_ERROR(deps_.staging->CreateFolder(record.id()));
+  Commit commit;
+  commit.Require(keys::Upload(record.id()), 0);
+  commit.Write(keys::Upload(record.id()), record.SerializeAsString());
+  commit.Write(keys::OpenUpload(record.id()), "");
+  if (!params.request_id.empty()) {
+    RequestRecord request;
+    request.set_fingerprint(params.fingerprint.ToBytes());
+    request.set_upload_id(record.id());
+    commit.Require(keys::Request(params.request_id), 0);
+    commit.Write(keys::Request(params.request_id), request.SerializeAsString());
+  }
+  WDELTA_RETURN_IF_ERROR(deps_.catalog->Apply(commit).status());
+  return ViewOf(std::move(record));
+}
+
+absl::StatusOr<UploadView> Uploads::AddEntries(const std::string& upload_id,
+                                               const std::vector<EntryParams>& entries) {
+  for (const EntryParams& entry : entries) WDELTA_RETURN_IF_ERROR(ValidateEntry(entry));
+  return RetryOnConflict([&]() -> absl::StatusOr<UploadView> {
+    WDELTA_ASSIGN_OR_RETURN(Stored upload, LoadOpen(upload_id));
+    absl::flat_hash_map<std::string, int> index_by_path;
+    for (int i = 0; i < upload.record.entries_size(); ++i) {
+      index_by_path.emplace(upload.record.entries(i).path(), i);
+    }
+    uint64_t added_bytes = 0;
+    for (const EntryParams& entry : entries) {
+      const int known = upload.record.entries_size();
+      WDELTA_RETURN_IF_ERROR(MergeEntry(entry, upload.record, index_by_path));
+      if (upload.record.entries_size() > known) added_bytes += entry.size_bytes;
+    }
+    const uint64_t count = upload.record.entries_size();
+    if (count > limits::kMaxEntriesPerUpload) {
+      return MakeError(absl::StatusCode::kResourceExhausted, "TOO_MANY_ENTRIES",
+                       absl::StrCat("upload '", upload_id, "': expected at most ",
+                                    limits::kMaxEntriesPerUpload, " entries, found ", count));
+    }
+    WDELTA_ASSIGN_OR_RETURN(const uint64_t free_bytes, deps_.staging->FreeBytes());
+    if (added_bytes + kReservedDiskBytes > free_bytes) {
+      return MakeError(absl::StatusCode::kResourceExhausted, "DISK_FULL",
+                       absl::StrCat("upload '", upload_id, "': expected ", added_bytes,
+                                    " bytes of free disk space, found ", free_bytes));
+    }
+    Commit commit;
+    commit.Require(keys::Upload(upload_id), upload.version);
+    commit.Write(keys::Upload(upload_id), upload.record.SerializeAsString());
+    WDELTA_RETURN_IF_ERROR(deps_.catalog->Apply(commit).status());
+    return ViewOf(std::move(upload.record));
+  });
+}
+
+absl::Status Uploads::Cancel(const std::string& upload_id) {
+  const absl::Status cancelled = RetryOnConflict([&]() -> absl::Status {
+    WDELTA_ASSIGN_OR_RETURN(Stored upload, Load(upload_id));
+    if (upload.record.state() == UploadRecord::CANCELLED) return absl::OkStatus();
+    if (upload.record.state() == UploadRecord::FINISHED) return LoadOpen(upload_id).status();
+    upload.record.set_state(UploadRecord::CANCELLED);
+    Commit commit;
+    commit.Require(keys::Upload(upload_id), upload.version);
+    commit.Write(keys::Upload(upload_id), upload.record.SerializeAsString());
+    commit.Erase(keys::OpenUpload(upload_id));
+    return deps_.catalog->Apply(commit).status();
+  });
+  WDELTA_RETURN_IF_ERROR(cancelled);
+  return deps_.staging->Remove(upload_id);
+}
+
+}  // namespace wdelta

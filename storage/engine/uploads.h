@@ -1,0 +1,129 @@
+// Uploads: the way of a checkpoint into the store, up to the durable promise.
+// Any thread may call it.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "storage/base/clock.h"
+#include "storage/base/id.h"
+#include "storage/catalog/catalog.h"
+#include "storage/engine/job_queue.h"
+#include "storage/engine/models.h"
+#include "storage/engine/staging.h"
+#include "store/v1/records.pb.h"
+
+namespace wdelta {
+
+struct UploadView {
+  store::v1::UploadRecord record;
+  std::vector<uint64_t> durable_bytes;  // by entry
+};
+
+struct ParentReference {
+  std::string reference;
+  // UNSPECIFIED: FINE_TUNE for the only parent, MERGE for one of several.
+  store::v1::ParentEdge::Relation relation = store::v1::ParentEdge::RELATION_UNSPECIFIED;
+  StringMap metadata;
+};
+
+struct StartUploadParams {
+  std::string request_id;
+  // SHA-256 of what the client asked for, to tell a repeated request from another.
+  Digest fingerprint;
+  std::string name;
+  store::v1::UploadRecord::Kind kind = store::v1::UploadRecord::CHECKPOINT;
+  std::vector<ParentReference> parents;
+  StringMap labels;
+  StringMap metadata;
+  bool new_version = false;
+};
+
+struct EntryParams {
+  std::string path;
+  uint64_t size_bytes = 0;
+  std::string sha256_hex;  // empty: not declared
+};
+
+struct FinishedUpload {
+  Model model;
+  std::string job_id;
+};
+
+// Writes pieces of one upload, in order within each entry. One thread at a time.
+// The destructor gives entries back; bytes not synced are written again by the
+// client.
+class UploadWriter {
+ public:
+  virtual ~UploadWriter() = default;
+  // OUT_OF_RANGE (`WRONG_OFFSET`, details `expected` and `found`), NOT_FOUND
+  // (`ENTRY_NOT_FOUND`), INVALID_ARGUMENT (`PAST_END`), ABORTED (`ENTRY_BUSY`),
+  // RESOURCE_EXHAUSTED (`DISK_FULL`).
+  virtual absl::Status Write(const std::string& path, uint64_t offset, absl::string_view data) = 0;
+  // Makes everything written durable; returns the bytes written through this
+  // writer.
+  virtual absl::StatusOr<uint64_t> Sync() = 0;
+};
+
+class Uploads {
+ public:
+  struct Dependencies {
+    Catalog* catalog = nullptr;
+    FileSystem* files = nullptr;
+    Staging* staging = nullptr;
+    JobQueue* jobs = nullptr;
+    Models* models = nullptr;
+    IdGenerator* ids = nullptr;
+    const Clock* clock = nullptr;
+    uint64_t max_open_uploads = 0;
+  };
+  // Owns none of them; all must outlive it.
+  explicit Uploads(const Dependencies& dependencies) : deps_(dependencies) {}
+
+  // Errors of all calls are listed in proto/wdelta/v1/uploads.proto.
+  absl::StatusOr<UploadView> Start(const StartUploadParams& params);
+  absl::StatusOr<UploadView> AddEntries(const std::string& upload_id,
+                                        const std::vector<EntryParams>& entries);
+  absl::StatusOr<UploadView> Get(const std::string& upload_id);
+  absl::StatusOr<Page<UploadView>> ListOpen(const std::string& after, uint32_t limit);
+  absl::StatusOr<std::unique_ptr<UploadWriter>> OpenWriter(const std::string& upload_id);
+  absl::StatusOr<FinishedUpload> Finish(const std::string& upload_id,
+                                        const StringMap& sha256_by_path);
+  absl::Status Cancel(const std::string& upload_id);
+
+ private:
+  class Writer;
+  class FinishGuard;
+  struct Stored {
+    store::v1::UploadRecord record;
+    uint64_t version = 0;
+  };
+
+  absl::StatusOr<Stored> Load(const std::string& upload_id);
+  absl::StatusOr<Stored> LoadOpen(const std::string& upload_id);
+  absl::StatusOr<UploadView> ViewOf(store::v1::UploadRecord record);
+  absl::StatusOr<std::vector<store::v1::ParentEdge>> ResolveParents(
+      const std::vector<ParentReference>& parents);
+  absl::Status CheckNameFree(absl::string_view name, bool new_version);
+  absl::StatusOr<FinishedUpload> FinishedModelOf(const store::v1::UploadRecord& record);
+  absl::StatusOr<store::v1::ModelRecord> BuildModel(const store::v1::UploadRecord& upload,
+                                                    const StringMap& sha256_by_path);
+  absl::StatusOr<FinishedUpload> CommitModel(const Stored& upload,
+                                             store::v1::ModelRecord model);
+
+  const Dependencies deps_;
+  absl::Mutex mutex_;
+  // Entries (`upload id/index`) held by a writer, and uploads being finished.
+  absl::flat_hash_set<std::string> busy_entries_ ABSL_GUARDED_BY(mutex_);
+  absl::flat_hash_map<std::string, int> writers_ ABSL_GUARDED_BY(mutex_);
+  absl::flat_hash_set<std::string> finishing_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace wdelta

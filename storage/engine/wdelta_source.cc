@@ -1,0 +1,91 @@
+#include "storage/engine/wdelta_source.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "storage/base/error.h"
+#include "storage/base/status_macros.h"
+
+namespace wdelta {
+
+WdeltaSource::WdeltaSource(std::shared_ptr<const WdeltaReader> reader, ContentSourcePtr parent,
+                           CodecPool* codecs)
+    : reader_(std::move(reader)), parent_(std::move(parent)), codecs_(codecs) {
+  checkpoint_.files = reader_->file().files;
+  checkpoint_.streams.reserve(reader_->file().streams.size());
+  for (const WdeltaStream& stream : reader_->file().streams) {
+    checkpoint_.streams.push_back(stream.info);
+  }
+}
+
+absl::StatusOr<ContentSourcePtr> WdeltaSource::Open(std::shared_ptr<const WdeltaReader> reader,
+                                                    ContentSourcePtr parent, CodecPool* codecs) {
+  const WdeltaFile& file = reader->file();
+  std::optional<Digest> found;
+  if (parent != nullptr) found = ModelDigest(parent->checkpoint().files);
+  if (file.parent_digest != found) {
+    const auto show = [](const std::optional<Digest>& digest) {
+      return digest.has_value() ? absl::StrCat("sha256:", digest->ToHex()) : "none";
+    };
+    return MakeError(absl::StatusCode::kFailedPrecondition, "WRONG_PARENT",
+                     absl::StrCat(".wdelta: expected parent ", show(file.parent_digest),
+                                  ", found ", show(found)));
+  }
+  for (const WdeltaStream& stream : file.streams) {
+    if (!stream.parent_stream.has_value()) continue;
+    if (parent == nullptr || *stream.parent_stream >= parent->checkpoint().streams.size()) {
+      return MakeError(absl::StatusCode::kDataLoss, "BAD_WDELTA",
+                       absl::StrCat(".wdelta: stream '", stream.info.tensor.name,
+                                    "': the parent has no stream ", *stream.parent_stream));
+    }
+  }
+  return ContentSourcePtr(new WdeltaSource(std::move(reader), std::move(parent), codecs));
+}
+
+std::optional<Digest> WdeltaSource::StreamDigest(uint32_t stream) const {
+  return reader_->file().streams[stream].sha256;
+}
+
+absl::Status WdeltaSource::ReadChunk(CodecPool::Worker& worker, uint32_t stream, uint64_t chunk,
+                                     char* destination) const {
+  if (!reader_->ChunkNeedsParent(stream, chunk)) {
+    return reader_->DecodeChunk(worker.codec, stream, chunk, std::nullopt, destination);
+  }
+  const WdeltaStream& info = reader_->file().streams[stream];
+  const ChunkSpan span = SpanOfChunk(reader_->file(), info, chunk);
+  const uint32_t parent_stream = *info.parent_stream;
+  const uint64_t parent_bytes = parent_->checkpoint().streams[parent_stream].tensor.size_bytes;
+  const uint64_t begin = std::min(span.offset_bytes, parent_bytes);
+  const uint64_t size = std::min(span.size_bytes, parent_bytes - begin);
+  worker.parent.resize(size);
+  WDELTA_RETURN_IF_ERROR(parent_->Read(parent_stream, begin, size, worker.parent.data()));
+  return reader_->DecodeChunk(worker.codec, stream, chunk, worker.parent, destination);
+}
+
+absl::Status WdeltaSource::Read(uint32_t stream, uint64_t offset, size_t size,
+                                char* destination) const {
+  const WdeltaFile& file = reader_->file();
+  const WdeltaStream& info = file.streams[stream];
+  CodecPool::Lease worker = codecs_->Borrow();
+  while (size > 0) {
+    const uint64_t chunk = offset / file.chunk_bytes;
+    const ChunkSpan span = SpanOfChunk(file, info, chunk);
+    const uint64_t skip = offset - span.offset_bytes;
+    const size_t wanted = std::min<uint64_t>(size, span.size_bytes - skip);
+    if (wanted == span.size_bytes) {
+      WDELTA_RETURN_IF_ERROR(ReadChunk(*worker.get(), stream, chunk, destination));
+    } else {
+      worker->chunk.resize(span.size_bytes);
+      WDELTA_RETURN_IF_ERROR(ReadChunk(*worker.get(), stream, chunk, worker->chunk.data()));
+      std::memcpy(destination, worker->chunk.data() + skip, wanted);
+    }
+    destination += wanted;
+    offset += wanted;
+    size -= wanted;
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace wdelta

@@ -1,0 +1,38 @@
+// A model's bytes in its `.wdelta`, decoded over those of its storage parent.
+#pragma once
+
+#include <memory>
+
+#include "storage/engine/codec_pool.h"
+#include "storage/engine/content_source.h"
+#include "storage/wdelta/wdelta_reader.h"
+
+namespace wdelta {
+
+class WdeltaSource final : public ContentSource {
+ public:
+  // FAILED_PRECONDITION (`WRONG_PARENT`) unless `parent` is the model that the file
+  // was encoded against, null for a file without parent; DATA_LOSS when a stream
+  // refers to a stream that the parent does not have. `codecs` must outlive it.
+  static absl::StatusOr<ContentSourcePtr> Open(std::shared_ptr<const WdeltaReader> reader,
+                                               ContentSourcePtr parent, CodecPool* codecs);
+
+  const Checkpoint& checkpoint() const override { return checkpoint_; }
+  absl::Status Read(uint32_t stream, uint64_t offset, size_t size,
+                    char* destination) const override;
+  std::optional<Digest> StreamDigest(uint32_t stream) const override;
+
+ private:
+  WdeltaSource(std::shared_ptr<const WdeltaReader> reader, ContentSourcePtr parent,
+               CodecPool* codecs);
+
+  absl::Status ReadChunk(CodecPool::Worker& worker, uint32_t stream, uint64_t chunk,
+                         char* destination) const;
+
+  const std::shared_ptr<const WdeltaReader> reader_;
+  const ContentSourcePtr parent_;
+  CodecPool* const codecs_;
+  Checkpoint checkpoint_;
+};
+
+}  // namespace wdelta

@@ -1,0 +1,147 @@
+#include "storage/blobs/rocksdb_blob_store.h"
+
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "storage/base/error.h"
+#include "tests/conformance/blob_store_suite.h"
+
+namespace wdelta {
+namespace {
+
+namespace fs = std::filesystem;
+
+// A fresh folder under the test's temporary folder, removed at the end.
+class TemporaryFolder {
+ public:
+  TemporaryFolder() {
+    std::string name = absl::StrCat(testing::TempDir(), "/wdelta-blobs-XXXXXX");
+    const char* made = mkdtemp(name.data());
+    if (made != nullptr) path_ = made;
+  }
+  ~TemporaryFolder() {
+    std::error_code ignored;
+    if (!path_.empty()) fs::remove_all(path_, ignored);
+  }
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+  const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+class RocksdbHarness final : public BlobStoreHarness {
+ public:
+  explicit RocksdbHarness(const RocksdbBlobStoreOptions& options = {}) : options_(options) {
+    Reopen();
+  }
+  BlobStore& store() override { return *store_; }
+  RocksdbBlobStore& rocksdb_store() { return *store_; }
+  const std::string& path() const { return folder_.path(); }
+  void Close() { store_.reset(); }
+  void Reopen() override {
+    store_.reset();
+    auto opened = RocksdbBlobStore::Open(folder_.path(), options_);
+    ASSERT_TRUE(opened.ok()) << opened.status();
+    store_ = *std::move(opened);
+  }
+
+ private:
+  const RocksdbBlobStoreOptions options_;
+  TemporaryFolder folder_;
+  std::unique_ptr<RocksdbBlobStore> store_;
+};
+
+std::unique_ptr<BlobStoreHarness> NewHarness() { return std::make_unique<RocksdbHarness>(); }
+
+INSTANTIATE_TEST_SUITE_P(Rocksdb, BlobStoreSuite, testing::Values(NewHarness));
+
+uint64_t FileBytes(const std::string& folder, const std::string& extension) {
+  uint64_t bytes = 0;
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    if (entry.path().extension() == extension) bytes += entry.file_size();
+  }
+  return bytes;
+}
+
+TEST(RocksdbBlobStore, RefusesAFolderInUse) {
+  RocksdbHarness harness;
+  const auto second = RocksdbBlobStore::Open(harness.path());
+  ASSERT_FALSE(second.ok());
+  EXPECT_TRUE(absl::IsFailedPrecondition(second.status())) << second.status();
+  EXPECT_EQ(ErrorReason(second.status()), "DATA_DIR_IN_USE");
+  EXPECT_THAT(std::string(second.status().message()), testing::HasSubstr(harness.path()));
+}
+
+TEST(RocksdbBlobStore, GivesBackTheSpaceOfDeletedBlobs) {
+  constexpr int kBlobs = 40;
+  constexpr uint64_t kBlobBytes = limits::kMiB;
+  RocksdbBlobStoreOptions options;
+  options.memtable_bytes = 8 * limits::kMiB;
+  options.reclaim_after_bytes = 1024 * limits::kMiB;  // only when the test says so
+  RocksdbHarness harness(options);
+  std::vector<Digest> digests;
+  for (int i = 0; i < kBlobs; ++i) {
+    const std::string data = RandomBytes(kBlobBytes, 9000 + i);
+    digests.push_back(Digest::Of(data));
+    ASSERT_TRUE(harness.store().Put(digests.back(), data).ok());
+  }
+  ASSERT_TRUE(harness.rocksdb_store().Reclaim().ok());
+  EXPECT_GE(FileBytes(harness.path(), ".blob"), kBlobs * kBlobBytes);
+
+  // Every file keeps one live blob of four, so none goes without moving blobs.
+  for (int i = 0; i < kBlobs; ++i) {
+    if (i % 4 == 0) continue;
+    ASSERT_TRUE(harness.store().Delete(digests[i]).ok());
+  }
+  const absl::Status reclaimed = harness.rocksdb_store().Reclaim();
+  ASSERT_TRUE(reclaimed.ok()) << reclaimed;
+  harness.Reopen();
+  EXPECT_LE(FileBytes(harness.path(), ".blob"), kBlobs / 2 * kBlobBytes);
+  for (int i = 0; i < kBlobs; ++i) {
+    const auto found = harness.store().Get(digests[i], 0, kBlobBytes);
+    if (i % 4 == 0) {
+      ASSERT_TRUE(found.ok()) << found.status();
+      EXPECT_EQ(Digest::Of(*found), digests[i]);
+    } else {
+      EXPECT_TRUE(absl::IsNotFound(found.status()));
+    }
+  }
+}
+
+TEST(RocksdbBlobStore, SaysDataLossForAFlippedBit) {
+  RocksdbBlobStoreOptions options;
+  options.blob_cache_bytes = 0;
+  RocksdbHarness harness(options);
+  const std::string data = RandomBytes(limits::kMiB, 77);
+  const Digest digest = Digest::Of(data);
+  ASSERT_TRUE(harness.store().Put(digest, data).ok());
+  ASSERT_TRUE(harness.rocksdb_store().Reclaim().ok());  // writes the blob file
+  harness.Close();
+
+  fs::path blob_file;
+  for (const auto& entry : fs::directory_iterator(harness.path())) {
+    if (entry.path().extension() == ".blob") blob_file = entry.path();
+  }
+  ASSERT_FALSE(blob_file.empty());
+  {
+    std::fstream file(blob_file, std::ios::in | std::ios::out | std::ios::binary);
+    file.seekg(500'000);
+    const char found = static_cast<char>(file.get());
+    file.seekp(500'000);
+    file.put(static_cast<char>(found ^ 1));
+  }
+  harness.Reopen();
+  // Also when the range asked for is intact.
+  EXPECT_TRUE(absl::IsDataLoss(harness.store().Get(digest, 0, 10).status()));
+  EXPECT_TRUE(harness.store().Stat(digest).ok());
+}
+
+}  // namespace
+}  // namespace wdelta

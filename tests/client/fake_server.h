@@ -1,0 +1,101 @@
+// An in-process daemon for the client's tests: keeps what is uploaded in memory,
+// serves it back, and goes wrong where it is told to.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "client/cpp/client.h"
+#include "grpcpp/server.h"
+
+namespace wdelta {
+
+// Set before the calls that they shall meet.
+struct Faults {
+  // WriteEntries breaks with UNAVAILABLE after this many pieces, this many times.
+  int break_after_pieces = 0;
+  int breaks = 0;
+  bool bad_crc = false;      // on the second piece of a file
+  bool bad_content = false;  // one bit flipped, its piece's crc fits
+  bool no_trailer = false;   // the stream ends, with OK, before it
+  bool gap = false;          // the second piece is left out
+  bool more_after_trailer = false;
+  bool same_page_token = false;  // for ever
+};
+
+// Any thread may call it. Pieces served are kServedPieceBytes long.
+class FakeServer final : public v1::Uploads::Service,
+                         public v1::Fetch::Service,
+                         public v1::Models::Service,
+                         public v1::Jobs::Service,
+                         public v1::Admin::Service {
+ public:
+  static constexpr uint64_t kServedPieceBytes = 100;
+  static constexpr uint64_t kMaxPieceBytes = 64;
+
+  FakeServer();
+  ~FakeServer() override;
+
+  std::unique_ptr<Client> NewClient(const ClientOptions& options = {});
+  // A model that is there from the start.
+  void AddModel(const std::string& name, std::map<std::string, std::string> files);
+
+  Faults faults;
+  // What the client did.
+  int start_calls = 0;
+  int write_streams = 0;
+  int cancel_calls = 0;
+  int list_calls = 0;
+  uint64_t received_bytes = 0;
+  v1::StartUploadRequest start_request;
+  v1::Job::State job_state = v1::Job::SUCCEEDED;
+  // Contents of the upload, by path.
+  std::map<std::string, std::string> uploaded;
+
+ private:
+  grpc::Status StartUpload(grpc::ServerContext*, const v1::StartUploadRequest* request,
+                           v1::Upload* response) override;
+  grpc::Status AddEntries(grpc::ServerContext*, const v1::AddEntriesRequest* request,
+                          v1::Upload* response) override;
+  grpc::Status WriteEntries(grpc::ServerContext*,
+                            grpc::ServerReader<v1::WriteEntriesRequest>* reader,
+                            v1::WriteEntriesResponse* response) override;
+  grpc::Status GetUpload(grpc::ServerContext*, const v1::GetUploadRequest*,
+                         v1::Upload* response) override;
+  grpc::Status FinishUpload(grpc::ServerContext*, const v1::FinishUploadRequest* request,
+                            v1::FinishUploadResponse* response) override;
+  grpc::Status CancelUpload(grpc::ServerContext*, const v1::CancelUploadRequest*,
+                            google::protobuf::Empty*) override;
+  grpc::Status FetchFile(grpc::ServerContext*, const v1::FetchFileRequest* request,
+                         grpc::ServerWriter<v1::FetchFileResponse>* writer) override;
+  grpc::Status FetchTensors(grpc::ServerContext*, const v1::FetchTensorsRequest* request,
+                            grpc::ServerWriter<v1::FetchTensorsResponse>* writer) override;
+  grpc::Status GetModel(grpc::ServerContext*, const v1::GetModelRequest* request,
+                        v1::Model* response) override;
+  grpc::Status ListModels(grpc::ServerContext*, const v1::ListModelsRequest* request,
+                          v1::ListModelsResponse* response) override;
+  grpc::Status WatchJob(grpc::ServerContext*, const v1::WatchJobRequest* request,
+                        grpc::ServerWriter<v1::Job>* writer) override;
+  grpc::Status GetServerInfo(grpc::ServerContext*, const v1::GetServerInfoRequest*,
+                             v1::ServerInfo* response) override;
+
+  v1::Model DescribeModel(const std::string& name) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void DescribeUpload(v1::Upload& upload) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  absl::Mutex mutex_;
+  std::map<std::string, std::map<std::string, std::string>> models_ ABSL_GUARDED_BY(mutex_);
+  std::map<std::string, uint64_t> entry_sizes_ ABSL_GUARDED_BY(mutex_);
+  std::string socket_folder_;
+  std::string address_;
+  std::unique_ptr<grpc::Server> server_;
+};
+
+// A NOT_FOUND with google.rpc.ErrorInfo, as a daemon sends it.
+grpc::Status NotFoundWithInfo(const std::string& reason, const std::string& message);
+
+}  // namespace wdelta

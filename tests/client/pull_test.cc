@@ -1,0 +1,146 @@
+#include "client/cpp/pull.h"
+
+#include "client/cpp/fetch_tensors.h"
+#include "gtest/gtest.h"
+#include "storage/base/error.h"
+#include "tests/client/fake_server.h"
+#include "tests/client/temp_folder.h"
+
+namespace wdelta {
+namespace {
+
+class PullTest : public ::testing::Test {
+ protected:
+  PullTest() : client_(server_.NewClient()) {
+    for (int i = 0; i < 950; ++i) content_ += static_cast<char>(i * 17);
+    server_.AddModel("m", {{"config.json", "{}"}, {"empty", ""}, {"sub/w.safetensors", content_}});
+  }
+
+  absl::Status Pull(const PullOptions& options = {}) {
+    return PullModel(*client_, "m", folder_ / "out", options).status();
+  }
+  // No file but those before the broken one, and no partial one.
+  void ExpectLossAndNoFile(const absl::Status& status, const std::string& reason) {
+    EXPECT_TRUE(absl::IsDataLoss(status)) << status;
+    EXPECT_EQ(ErrorReason(status), reason) << status;
+    EXPECT_FALSE(folder_.Has("out/sub/w.safetensors"));
+    EXPECT_FALSE(folder_.Has("out/sub/.w.safetensors.wdelta-part"));
+  }
+
+  FakeServer server_;
+  std::unique_ptr<Client> client_;
+  TempFolder folder_;
+  std::string content_;
+};
+
+TEST_F(PullTest, EveryFileComesBack) {
+  Progress last;
+  folder_.Write("out/config.json", "old and longer");
+  ASSERT_TRUE(Pull({.progress = [&](const Progress& p) { last = p; }}).ok());
+  EXPECT_EQ(folder_.Read("out/config.json"), "{}");
+  EXPECT_TRUE(folder_.Has("out/empty"));
+  EXPECT_EQ(folder_.Read("out/sub/w.safetensors"), content_);
+  EXPECT_FALSE(folder_.Has("out/sub/.w.safetensors.wdelta-part"));
+  EXPECT_EQ(last.done_bytes, 952u);
+  EXPECT_EQ(last.total_bytes, 952u);
+}
+
+TEST_F(PullTest, OnlyTheFilesAskedFor) {
+  ASSERT_TRUE(Pull({.paths = {"config.json"}}).ok());
+  EXPECT_TRUE(folder_.Has("out/config.json"));
+  EXPECT_FALSE(folder_.Has("out/sub"));
+  const absl::Status status = Pull({.paths = {"no.json"}});
+  EXPECT_TRUE(absl::IsNotFound(status)) << status;
+  EXPECT_EQ(ErrorReason(status), "FILE_NOT_FOUND");
+}
+
+TEST_F(PullTest, BadCrcIsDetected) {
+  server_.faults.bad_crc = true;
+  ExpectLossAndNoFile(Pull({.verify = Verify::kChecksum}), "PIECE_CRC_MISMATCH");
+}
+
+TEST_F(PullTest, WrongSha256IsDetected) {
+  server_.faults.bad_content = true;
+  const PullOptions only_weights{.paths = {"sub/w.safetensors"}};
+  ExpectLossAndNoFile(Pull(only_weights), "SHA256_MISMATCH");
+}
+
+TEST_F(PullTest, ChecksumModeTrustsTheServersContent) {
+  server_.faults.bad_content = true;
+  EXPECT_TRUE(Pull({.paths = {"sub/w.safetensors"}, .verify = Verify::kChecksum}).ok());
+}
+
+TEST_F(PullTest, MissingTrailerIsDetected) {
+  server_.faults.no_trailer = true;
+  ExpectLossAndNoFile(Pull(), "TRUNCATED_STREAM");
+}
+
+TEST_F(PullTest, MissingPieceIsDetected) {
+  server_.faults.gap = true;
+  ExpectLossAndNoFile(Pull(), "PIECE_OUT_OF_PLACE");
+}
+
+TEST_F(PullTest, BytesAfterTheTrailerAreDetected) {
+  server_.faults.more_after_trailer = true;
+  ExpectLossAndNoFile(Pull({.paths = {"sub/w.safetensors"}}), "PIECE_OUT_OF_PLACE");
+}
+
+TEST_F(PullTest, PathsThatLeaveTheFolderAreRefusedBeforeAnythingIsWritten) {
+  for (const std::string path :
+       {"../evil", "/tmp/wdelta-evil", "a/../../evil", "a//b", "..", "sub/.x.wdelta-part"}) {
+    server_.AddModel("m", {{"a", "first"}, {path, "evil"}});
+    const absl::Status status = Pull();
+    EXPECT_TRUE(absl::IsInvalidArgument(status)) << path << ": " << status;
+    EXPECT_EQ(ErrorReason(status), "BAD_PATH") << path;
+    EXPECT_EQ(folder_.EntryCount(), 0u) << path;
+  }
+}
+
+TEST_F(PullTest, DiskErrorIsReported) {
+  folder_.Write("out", "a file where the folder should be");
+  EXPECT_FALSE(Pull().ok());
+}
+
+TEST_F(PullTest, ExportNeedsAReadyModel) {
+  const absl::Status status = ExportDelta(*client_, "m", folder_ / "m.wdelta").status();
+  EXPECT_TRUE(absl::IsFailedPrecondition(status)) << status;
+  EXPECT_FALSE(folder_.Has("m.wdelta"));
+}
+
+TEST_F(PullTest, TensorsAreStreamedAndChecked) {
+  std::map<std::string, std::string> tensors;
+  std::string name;
+  int ended = 0;
+  const TensorSink sink{.on_tensor =
+                            [&](const v1::TensorHeader& header) {
+                              tensors[name = header.name()];
+                              return absl::OkStatus();
+                            },
+                        .on_bytes =
+                            [&](absl::string_view data) {
+                              tensors[name].append(data.data(), data.size());
+                              return absl::OkStatus();
+                            },
+                        .on_end =
+                            [&] {
+                              ++ended;
+                              return absl::OkStatus();
+                            }};
+  ASSERT_TRUE(FetchTensors(*client_, "m", {}, sink).ok());
+  EXPECT_EQ(tensors["sub/w.safetensors"], content_);
+  EXPECT_EQ(ended, 3);
+
+  server_.faults.bad_crc = true;
+  EXPECT_EQ(ErrorReason(FetchTensors(*client_, "m", {}, sink)), "PIECE_CRC_MISMATCH");
+  server_.faults = {};
+  server_.faults.no_trailer = true;
+  EXPECT_TRUE(absl::IsDataLoss(FetchTensors(*client_, "m", {}, sink)));
+
+  server_.faults = {};
+  const TensorSink refusing{
+      .on_bytes = [](absl::string_view) { return absl::CancelledError("enough"); }};
+  EXPECT_TRUE(absl::IsCancelled(FetchTensors(*client_, "m", {}, refusing)));
+}
+
+}  // namespace
+}  // namespace wdelta

@@ -1,0 +1,125 @@
+#include "client/cpp/push.h"
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "storage/base/error.h"
+#include "tests/client/fake_server.h"
+#include "tests/client/temp_folder.h"
+
+namespace wdelta {
+namespace {
+
+std::string Content(size_t size_bytes, char salt) {
+  std::string content(size_bytes, '\0');
+  for (size_t i = 0; i < size_bytes; ++i) content[i] = static_cast<char>(i * 31 + i / 7 + salt);
+  return content;
+}
+
+class PushTest : public ::testing::Test {
+ protected:
+  PushTest() : client_(server_.NewClient()) {
+    files_ = {{"a.safetensors", Content(1000, 'a')},
+              {"empty.txt", ""},
+              {"sub/b.safetensors", Content(777, 'b')}};
+    for (const auto& [path, content] : files_) folder_.Write(path, content);
+    options_.name = "model";
+    options_.initial_backoff = absl::ZeroDuration();
+  }
+
+  FakeServer server_;
+  std::unique_ptr<Client> client_;
+  TempFolder folder_;
+  std::map<std::string, std::string> files_;
+  PushOptions options_;
+};
+
+TEST_F(PushTest, EveryFileArrives) {
+  options_.labels = {{"team", "nlp"}};
+  Progress last;
+  options_.progress = [&](const Progress& progress) { last = progress; };
+  const auto result = PushCheckpoint(*client_, folder_.path(), options_);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(server_.uploaded, files_);
+  EXPECT_EQ(result->job, "job-1");
+  EXPECT_EQ(result->total_bytes, 1777u);
+  EXPECT_EQ(last.done_bytes, 1777u);
+  EXPECT_EQ(last.total_bytes, 1777u);
+  EXPECT_EQ(server_.write_streams, 1);
+  EXPECT_EQ(server_.start_request.kind(), v1::CHECKPOINT);
+  EXPECT_EQ(server_.start_request.labels().at("team"), "nlp");
+  EXPECT_EQ(server_.start_request.request_id().size(), 26u);
+}
+
+TEST_F(PushTest, GoesOnAfterABrokenStream) {
+  server_.faults.break_after_pieces = 5;
+  server_.faults.breaks = 4;
+  options_.max_reconnects = 1;  // in a row: each stream makes progress
+  const auto result = PushCheckpoint(*client_, folder_.path(), options_);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(server_.uploaded, files_);
+  EXPECT_EQ(server_.write_streams, 5);
+  EXPECT_EQ(server_.received_bytes, 1777u) << "bytes were sent that the server had";
+}
+
+TEST_F(PushTest, GivesUpWhenNothingGetsThrough) {
+  server_.faults.break_after_pieces = 0;
+  server_.faults.breaks = 1000;
+  options_.max_reconnects = 3;
+  const auto result = PushCheckpoint(*client_, folder_.path(), options_);
+  EXPECT_TRUE(absl::IsUnavailable(result.status())) << result.status();
+  EXPECT_EQ(server_.write_streams, 4);
+  EXPECT_EQ(server_.cancel_calls, 0) << "someone may go on with the upload";
+}
+
+TEST_F(PushTest, GoesOnWithAnEarlierUpload) {
+  server_.uploaded["a.safetensors"] = files_["a.safetensors"].substr(0, 300);
+  options_.request_id = "mine";
+  const auto result = PushCheckpoint(*client_, folder_.path(), options_);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(server_.uploaded, files_);
+  EXPECT_EQ(server_.received_bytes, 1477u);
+  EXPECT_EQ(server_.start_request.request_id(), "mine");
+}
+
+TEST_F(PushTest, OtherContentUnderAnEarlierUploadIsDetected) {
+  server_.uploaded["a.safetensors"] = std::string(300, 'x');
+  const auto result = PushCheckpoint(*client_, folder_.path(), options_);
+  EXPECT_TRUE(absl::IsDataLoss(result.status())) << result.status();
+  EXPECT_EQ(server_.cancel_calls, 1);
+}
+
+TEST_F(PushTest, WaitReportsAFailedJob) {
+  options_.wait = true;
+  server_.job_state = v1::Job::FAILED;
+  int changes = 0;
+  options_.on_job = [&](const v1::Job&) { ++changes; };
+  const auto result = PushCheckpoint(*client_, folder_.path(), options_);
+  EXPECT_TRUE(absl::IsFailedPrecondition(result.status())) << result.status();
+  EXPECT_EQ(ErrorReason(result.status()), "JOB_FAILED");
+  EXPECT_THAT(std::string(result.status().message()), ::testing::HasSubstr("tensor a: shape"));
+  EXPECT_EQ(changes, 2);
+  EXPECT_EQ(server_.cancel_calls, 0);
+}
+
+TEST_F(PushTest, ManyEntriesGoInSeveralMessages) {
+  TempFolder folder;
+  std::string deep;
+  for (int i = 0; i < 4; ++i) deep += std::string(200, 'd') + "/";
+  for (int i = 0; i < 1500; ++i) folder.Write(deep + std::to_string(i), "");
+  const auto result = PushCheckpoint(*client_, folder.path(), options_);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(server_.uploaded.size(), 1500u);
+  EXPECT_EQ(server_.write_streams, 0);
+}
+
+TEST_F(PushTest, DeltaIsOneEntry) {
+  folder_.Write("x.wdelta", Content(200, 'w'));
+  const auto result = PushDelta(*client_, folder_ / "x.wdelta", options_);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(server_.uploaded.size(), 1u);
+  EXPECT_EQ(server_.uploaded.begin()->second, Content(200, 'w'));
+  EXPECT_EQ(server_.start_request.kind(), v1::WDELTA);
+}
+
+}  // namespace
+}  // namespace wdelta
