@@ -8,7 +8,10 @@ namespace wdelta {
 namespace {
 
 Json TimeJson(bool is_set, const google::protobuf::Timestamp& time) {
-  if (!is_set || !google::protobuf::util::TimeUtil::IsTimestampValid(time)) return nullptr;
+  const bool in_range = time.seconds() >= google::protobuf::util::TimeUtil::kTimestampMinSeconds &&
+                        time.seconds() <= google::protobuf::util::TimeUtil::kTimestampMaxSeconds &&
+                        time.nanos() >= 0 && time.nanos() < 1'000'000'000;
+  if (!is_set || !in_range) return nullptr;
   return google::protobuf::util::TimeUtil::ToString(time);
 }
 

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <optional>
+#include <string_view>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
@@ -32,7 +33,7 @@ class FetchReactor final : public grpc::ServerWriteReactor<Response>,
   using Opener = absl::AnyInvocable<absl::StatusOr<std::unique_ptr<Producer>>()>;
 
   // `open` runs in a pool thread. The reactor owns itself and goes with its rpc.
-  static FetchReactor* Start(RpcEnvironment* environment, absl::string_view method,
+  static FetchReactor* Start(RpcEnvironment* environment, std::string_view method,
                              grpc::CallbackServerContext* context, Opener open) {
     std::shared_ptr<FetchReactor> reactor(new FetchReactor(environment, method, context));
     FetchReactor* const raw = reactor.get();
@@ -62,11 +63,14 @@ class FetchReactor final : public grpc::ServerWriteReactor<Response>,
     Pump();
   }
 
-  // Other holders may outlive this.
-  void OnDone() override { std::exchange(self_, nullptr); }
+  // Late holders may outlive the environment, so its slot is given back here.
+  void OnDone() override {
+    slot_.reset();
+    std::exchange(self_, nullptr);
+  }
 
  private:
-  FetchReactor(RpcEnvironment* environment, absl::string_view method,
+  FetchReactor(RpcEnvironment* environment, std::string_view method,
                grpc::CallbackServerContext* context)
       : log_(environment->log(), method, context), slot_(environment->fetches().TryEnter()) {}
 
@@ -117,7 +121,7 @@ class FetchReactor final : public grpc::ServerWriteReactor<Response>,
   }
 
   RpcLog log_;
-  const std::optional<Admission::Slot> slot_;
+  std::optional<Admission::Slot> slot_;
   std::shared_ptr<FetchReactor> self_;  // gRPC's reference
 
   absl::Mutex mutex_;

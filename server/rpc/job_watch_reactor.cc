@@ -85,8 +85,7 @@ class JobWatchReactor final : public grpc::ServerWriteReactor<v1::Job> {
     }
     StartWrite(&message_);
     absl::MutexLock lock(&mutex_);
-    mutex_.Await(absl::Condition(
-        +[](const bool* write_in_flight) { return !*write_in_flight; }, &write_in_flight_));
+    mutex_.Await(absl::Condition(this, &JobWatchReactor::IsIdle));
     return cancelled_ ? GoneError() : absl::OkStatus();
   }
 
@@ -109,6 +108,8 @@ class JobWatchReactor final : public grpc::ServerWriteReactor<v1::Job> {
       if (!changes->empty()) return absl::OkStatus();
     }
   }
+
+  bool IsIdle() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return !write_in_flight_; }
 
   static absl::Status GoneError() { return absl::CancelledError("the client went away"); }
 

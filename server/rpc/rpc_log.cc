@@ -34,7 +34,7 @@ bool IsServersFault(absl::StatusCode code) {
 
 }  // namespace
 
-RpcLog::RpcLog(spdlog::logger* log, absl::string_view method, grpc::CallbackServerContext* context)
+RpcLog::RpcLog(spdlog::logger* log, std::string_view method, grpc::CallbackServerContext* context)
     : log_(log),
       method_(method),
       start_(absl::Now()),
@@ -52,8 +52,8 @@ void RpcLog::Done(const absl::Status& status) {
   }
   log_->log(IsServersFault(status.code()) ? spdlog::level::err : spdlog::level::warn,
             "rpc {} failed: {} ({}): {}; {:.1f} ms, request {}, peer {}", method_,
-            absl::StatusCodeToString(status.code()), WireReason(status), status.message(),
-            duration_ms, request_id_, peer_);
+            absl::StatusCodeToString(status.code()), WireReason(status),
+            std::string(status.message()), duration_ms, request_id_, peer_);
 }
 
 }  // namespace wdelta

@@ -2,9 +2,9 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "absl/status/status.h"
-#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "grpcpp/server_context.h"
 #include "spdlog/logger.h"
@@ -18,13 +18,13 @@ class RpcLog {
   // Takes the request id from the `x-request-id` of the call when that is
   // well-formed, else makes one up, and sends it back in the initial metadata.
   // `method` must live for ever.
-  RpcLog(spdlog::logger* log, absl::string_view method, grpc::CallbackServerContext* context);
+  RpcLog(spdlog::logger* log, std::string_view method, grpc::CallbackServerContext* context);
 
   void Done(const absl::Status& status);
 
  private:
   spdlog::logger* const log_;
-  const absl::string_view method_;
+  const std::string_view method_;
   const absl::Time start_;
   const std::string peer_;
   const std::string request_id_;

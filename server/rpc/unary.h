@@ -2,10 +2,10 @@
 #pragma once
 
 #include <memory>
+#include <string_view>
 #include <utility>
 
 #include "absl/status/status.h"
-#include "absl/strings/string_view.h"
 #include "grpcpp/server_context.h"
 #include "server/rpc/rpc_environment.h"
 #include "server/rpc/rpc_log.h"
@@ -16,7 +16,7 @@ namespace wdelta {
 // `body(const Request&, Response*)` returns an absl::Status; it runs in a pool
 // thread and may block. Request and response live until the call is finished.
 template <typename Request, typename Response, typename Body>
-grpc::ServerUnaryReactor* ServeUnary(RpcEnvironment& environment, absl::string_view method,
+grpc::ServerUnaryReactor* ServeUnary(RpcEnvironment& environment, std::string_view method,
                                      grpc::CallbackServerContext* context, const Request* request,
                                      Response* response, Body body) {
   grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();

@@ -68,8 +68,9 @@ absl::StatusOr<absl::string_view> ByteReader::ReadSizedBytes(uint64_t max_size,
                                                              absl::string_view field) {
   WDELTA_ASSIGN_OR_RETURN(const uint64_t size, ReadVarint(field));
   if (size > max_size) {
-    return absl::DataLossError(absl::StrCat(field, " before offset ", offset_, ": expected at most ",
-                                            max_size, " bytes, found ", size));
+    return absl::DataLossError(absl::StrCat(field, " before offset ", offset_,
+                                            ": expected at most ", max_size, " bytes, found ",
+                                            size));
   }
   return ReadBytes(size, field);
 }

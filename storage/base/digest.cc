@@ -48,7 +48,7 @@ std::string Digest::ToHex() const { return absl::BytesToHexString(ToBytes()); }
 
 struct Sha256Hasher::State {
   struct Free {
-    void operator()(EVP_MD_CTX* context) const { EVP_MD_CTX_free(context); }
+    void operator()(EVP_MD_CTX* state) const { EVP_MD_CTX_free(state); }
   };
   std::unique_ptr<EVP_MD_CTX, Free> context{EVP_MD_CTX_new()};
 };

@@ -27,14 +27,14 @@ inline constexpr int kMaxJsonDepth = 16;
 inline constexpr uint64_t kMaxNamePartBytes = 96;
 inline constexpr uint64_t kMaxTagBytes = 96;
 inline constexpr uint64_t kMaxLabels = 64;
-inline constexpr uint64_t kMaxLabelBytes = 256;       // key and value, each
+inline constexpr uint64_t kMaxLabelBytes = 256;           // key and value, each
 inline constexpr uint64_t kMaxMetadataBytes = 64 * kKiB;  // all keys and values
 inline constexpr uint64_t kMaxParents = 64;
 inline constexpr uint64_t kMaxRequestIdBytes = 128;
 inline constexpr uint64_t kMinDigestPrefixDigits = 8;
 
 // Codec and `.wdelta`.
-inline constexpr uint64_t kChunkBytes = 256 * kKiB;  // decoded, of all but a stream's last chunk
+inline constexpr uint64_t kChunkBytes = 256 * kKiB;   // decoded, of all but a stream's last chunk
 inline constexpr uint64_t kMaxChunkBytes = 4 * kMiB;  // that a reader accepts
 inline constexpr uint64_t kMaxWdeltaMetadataBytes = 256 * kMiB;  // decompressed
 inline constexpr uint64_t kMaxStreamsPerModel = 2'000'000;
@@ -53,10 +53,10 @@ inline constexpr uint32_t kMaxPageSize = 1000;
 inline constexpr uint64_t kDefaultMaxOpenUploads = 1000;
 inline constexpr int kDefaultMaxFetches = 64;
 inline constexpr int kUnaryThreads = 4;
-inline constexpr int kMaxWaitingCalls = 1000;  // unary, waiting or running
-inline constexpr int kStreamThreads = 4;       // pieces of uploads, opening of fetches
-inline constexpr int kMaxWriteStreams = 64;    // of pieces, at once
-inline constexpr int kMaxJobWatches = 64;      // each has a thread
+inline constexpr int kMaxWaitingCalls = 1000;           // unary, waiting or running
+inline constexpr int kStreamThreads = 4;                // pieces of uploads, opening of fetches
+inline constexpr int kMaxWriteStreams = 64;             // of pieces, at once
+inline constexpr int kMaxJobWatches = 64;               // each has a thread
 inline constexpr uint64_t kFetchAheadBytes = 4 * kMiB;  // of tensors behind the current one
 inline constexpr size_t kMaxFetchAheadTensors = 64;
 inline constexpr uint64_t kMaxLineageVisits = 1'000'000;
@@ -66,7 +66,9 @@ inline constexpr uint64_t kMaxTensorPatternBytes = 1024;
 // Jobs.
 inline constexpr uint32_t kMaxJobAttempts = 3;
 inline constexpr int64_t kJobLeaseMs = 60'000;
-inline constexpr int64_t kJobRetryDelayMs = 2'000;  // doubled with every attempt
+inline constexpr int64_t kJobRetryDelayMs = 2'000;   // doubled with every attempt
+inline constexpr int64_t kMinWorkerBackOffMs = 100;  // while the queue cannot be read
+inline constexpr int64_t kMaxWorkerBackOffMs = 10'000;
 inline constexpr uint64_t kMaxWatchBacklog = 10'000;  // events kept for a watcher that lags
 inline constexpr uint64_t kMaxWatchBacklogBytes = 16 * kMiB;
 

@@ -58,8 +58,8 @@ class PosixRandomAccessFile final : public RandomAccessFile {
   absl::Status Read(uint64_t offset, char* destination, size_t size) const override {
     size_t done = 0;
     while (done < size) {
-      const ssize_t got = ::pread(fd_.get(), destination + done, size - done,
-                                  static_cast<off_t>(offset + done));
+      const ssize_t got =
+          ::pread(fd_.get(), destination + done, size - done, static_cast<off_t>(offset + done));
       if (got < 0 && errno == EINTR) continue;
       if (got < 0) return ErrnoToStatus(errno, "read", path_);
       if (got == 0) {

@@ -9,10 +9,9 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
-#define WDELTA_RETURN_IF_ERROR(expr)                              \
-  do {                                                            \
-    if (absl::Status wdelta_status = (expr); !wdelta_status.ok()) \
-      return wdelta_status;                                       \
+#define WDELTA_RETURN_IF_ERROR(expr)                                                    \
+  do {                                                                                  \
+    if (absl::Status wdelta_status = (expr); !wdelta_status.ok()) return wdelta_status; \
   } while (false)
 
 #define WDELTA_MACRO_CONCAT_INNER(a, b) a##b

@@ -39,8 +39,7 @@ class BlobStore {
   virtual absl::StatusOr<PutResult> Put(const Digest& digest, absl::string_view data) = 0;
 
   // Bytes [offset, offset + size). NOT_FOUND; OUT_OF_RANGE past the end.
-  virtual absl::StatusOr<std::string> Get(const Digest& digest, uint64_t offset,
-                                          uint64_t size) = 0;
+  virtual absl::StatusOr<std::string> Get(const Digest& digest, uint64_t offset, uint64_t size) = 0;
 
   // NOT_FOUND when absent.
   virtual absl::StatusOr<BlobInfo> Stat(const Digest& digest) = 0;

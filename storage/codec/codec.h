@@ -54,13 +54,14 @@ class ChunkCodec {
   ChunkCodec& operator=(ChunkCodec&&) noexcept;
 
   // Takes the smallest mode. `parent`, when given, holds the parent's bytes at the
-  // positions of `target`; it may be shorter (missing lanes count as zero) but not
+  // positions of `target`; it may be shorter (missing bytes count as zero) but not
   // longer. Sizes need not be whole lanes: a ragged tail is coded as bytes.
   // The payload is never longer than `target`. INVALID_ARGUMENT: parent longer.
   absl::StatusOr<EncodedChunk> Encode(LaneFormat format, absl::string_view target,
                                       std::optional<absl::string_view> parent);
 
   // Fills `destination[0, size)`; `size` and `parent` as given to Encode.
+  // INVALID_ARGUMENT: parent longer, or absent where the mode needs it.
   // DATA_LOSS for a payload that is not of this mode and size: nothing beyond
   // `destination` is written whatever the payload holds.
   absl::Status Decode(LaneFormat format, ChunkMode mode, absl::string_view payload,

@@ -42,8 +42,7 @@ std::vector<std::vector<StreamRange>> GatherPieces(const std::vector<StreamRange
 
 std::shared_ptr<Cursor> Cursor::Create(ContentSourcePtr source, std::vector<StreamRange> ranges,
                                        ThreadPool* pool, int window) {
-  std::shared_ptr<Cursor> cursor(
-      new Cursor(std::move(source), GatherPieces(ranges), pool, window));
+  std::shared_ptr<Cursor> cursor(new Cursor(std::move(source), GatherPieces(ranges), pool, window));
   absl::MutexLock lock(&cursor->mutex_);
   cursor->ScheduleMore();
   return cursor;
@@ -72,8 +71,8 @@ void Cursor::DecodePiece(size_t index) {
   absl::Status status;
   uint64_t filled_bytes = 0;
   for (const StreamRange& range : pieces_[index]) {
-    status = source_->Read(range.stream, range.offset, range.size,
-                           piece.data.data() + filled_bytes);
+    status =
+        source_->Read(range.stream, range.offset, range.size, piece.data.data() + filled_bytes);
     if (!status.ok()) break;
     filled_bytes += range.size;
   }

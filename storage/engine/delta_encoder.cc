@@ -111,8 +111,7 @@ class DeltaEncoder {
     const StreamInfo& stream = Target().streams[task->stream];
     if (task->offset == 0) {
       WDELTA_RETURN_IF_ERROR(EnterFile(stream.file_index));
-      WDELTA_RETURN_IF_ERROR(
-          writer_.BeginStream(stream, input_.parent_streams[task->stream]));
+      WDELTA_RETURN_IF_ERROR(writer_.BeginStream(stream, input_.parent_streams[task->stream]));
       stream_hasher_ = Sha256Hasher();
     }
     if (task->size > 0) {
@@ -140,8 +139,8 @@ class DeltaEncoder {
     const Digest found = file_hasher_.Current();
     if (found == file.sha256) return absl::OkStatus();
     return MakeError(absl::StatusCode::kDataLoss, "DIGEST_MISMATCH",
-                     absl::StrCat(file.path, ": expected SHA-256 ", file.sha256.ToHex(),
-                                  ", found ", found.ToHex()),
+                     absl::StrCat(file.path, ": expected SHA-256 ", file.sha256.ToHex(), ", found ",
+                                  found.ToHex()),
                      {{"file", file.path}});
   }
 

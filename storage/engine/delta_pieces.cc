@@ -87,9 +87,7 @@ absl::Status DeltaPieceWriter::Append(absl::string_view bytes) {
   return absl::OkStatus();
 }
 
-absl::Status DeltaPieceWriter::Finish() {
-  return piece_.empty() ? absl::OkStatus() : StorePiece();
-}
+absl::Status DeltaPieceWriter::Finish() { return piece_.empty() ? absl::OkStatus() : StorePiece(); }
 
 absl::Status DeltaPieceWriter::StorePiece() {
   const Digest digest = Digest::Of(piece_);

@@ -31,8 +31,7 @@ class Ingest {
     if (model_.record.state() == ModelRecord::READY) return CommitReady();  // ran before
     // What an interrupted run left would otherwise stay claimed for ever.
     WDELTA_RETURN_IF_ERROR(deps_.claims->ReleaseAll(model_.record.id()));
-    WDELTA_ASSIGN_OR_RETURN(
-        plan_, ChooseStorageParent(*deps_.models, *deps_.queue, model_.record));
+    WDELTA_ASSIGN_OR_RETURN(plan_, ChooseStorageParent(*deps_.models, *deps_.queue, model_.record));
     WDELTA_ASSIGN_OR_RETURN(const ContentSourcePtr target, OpenTarget());
     ContentSourcePtr parent;
     if (!plan_.model_id.empty()) {
@@ -78,10 +77,9 @@ class Ingest {
       input.parent_streams = MatchStreams(target->checkpoint(), parent->checkpoint());
     }
     input.advance = [this](uint64_t bytes) { return context_.Advance(bytes); };
-    WDELTA_RETURN_IF_ERROR(
-        EncodeDelta(input, deps_.pool,
-                    [&](absl::string_view bytes) { return pieces.Append(bytes); })
-            .status());
+    WDELTA_RETURN_IF_ERROR(EncodeDelta(input, deps_.pool, [&](absl::string_view bytes) {
+                             return pieces.Append(bytes);
+                           }).status());
     return pieces.Finish();
   }
 
@@ -117,9 +115,8 @@ class Ingest {
       }
       if (hasher.Current() != files[i].sha256) {
         return MakeError(absl::StatusCode::kDataLoss, "VERIFICATION_FAILED",
-                         absl::StrCat(files[i].path, ": expected SHA-256 ",
-                                      files[i].sha256.ToHex(), " after decoding, found ",
-                                      hasher.Current().ToHex()));
+                         absl::StrCat(files[i].path, ": expected SHA-256 ", files[i].sha256.ToHex(),
+                                      " after decoding, found ", hasher.Current().ToHex()));
       }
     }
     return absl::OkStatus();

@@ -77,9 +77,9 @@ absl::StatusOr<Job> JobQueue::RequestCancel(const std::string& id) {
   return RetryOnConflict([&]() -> absl::StatusOr<Job> {
     WDELTA_ASSIGN_OR_RETURN(Job job, Get(id));
     if (HasEnded(job.record)) {
-      return MakeError(absl::StatusCode::kFailedPrecondition, "JOB_ENDED",
-                       absl::StrCat("job '", id, "' has ended as ",
-                                    JobRecord::State_Name(job.record.state())));
+      return MakeError(
+          absl::StatusCode::kFailedPrecondition, "JOB_ENDED",
+          absl::StrCat("job '", id, "' has ended as ", JobRecord::State_Name(job.record.state())));
     }
     Commit commit;
     commit.Require(keys::Job(id), job.version);
@@ -129,8 +129,7 @@ absl::StatusOr<JobQueue::Claim> JobQueue::ClaimNext() {
   return claim;
 }
 
-absl::StatusOr<std::optional<Job>> JobQueue::TryClaim(const std::string& id,
-                                                      absl::Time& retry_at) {
+absl::StatusOr<std::optional<Job>> JobQueue::TryClaim(const std::string& id, absl::Time& retry_at) {
   const absl::Time now = clock_->Now();
   WDELTA_ASSIGN_OR_RETURN(auto record, ReadRecord<JobRecord>(*catalog_, keys::Job(id)));
   if (!record.has_value()) return std::optional<Job>();  // ended in between
@@ -160,8 +159,9 @@ absl::Status JobQueue::Renew(Job& job) {
     WDELTA_ASSIGN_OR_RETURN(const Job found, Get(job.record.id()));
     if (found.record.state() != JobRecord::RUNNING || found.record.owner() != node_id_ ||
         found.record.attempts() != job.record.attempts()) {
-      return MakeError(absl::StatusCode::kFailedPrecondition, "LEASE_LOST",
-                       absl::StrCat("job '", job.record.id(), "' is no longer held by this worker"));
+      return MakeError(
+          absl::StatusCode::kFailedPrecondition, "LEASE_LOST",
+          absl::StrCat("job '", job.record.id(), "' is no longer held by this worker"));
     }
     if (found.record.cancel_requested()) {
       return absl::CancelledError(absl::StrCat("job '", job.record.id(), "' was cancelled"));

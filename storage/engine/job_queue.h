@@ -63,8 +63,7 @@ class JobQueue {
   void AddEnd(Commit& commit, const Job& job, store::v1::JobRecord::State state,
               absl::string_view error);
   // Puts a job back to run after `delay`; `counts` as an attempt or not.
-  absl::Status PutBack(const Job& job, absl::Duration delay, bool counts,
-                       absl::string_view error);
+  absl::Status PutBack(const Job& job, absl::Duration delay, bool counts, absl::string_view error);
 
  private:
   absl::StatusOr<std::optional<Job>> TryClaim(const std::string& id, absl::Time& retry_at);

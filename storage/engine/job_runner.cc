@@ -30,8 +30,7 @@ bool IsWaiting(const absl::Status& status) {
 // May pass by itself: worth another attempt.
 bool IsTransient(const absl::Status& status) {
   return absl::IsUnavailable(status) || absl::IsAborted(status) ||
-         absl::IsResourceExhausted(status) || absl::IsNotFound(status) ||
-         absl::IsInternal(status);
+         absl::IsResourceExhausted(status) || absl::IsNotFound(status) || absl::IsInternal(status);
 }
 
 }  // namespace
@@ -66,8 +65,8 @@ absl::Status JobRunner::Run(Job job, std::function<bool()> stopping) {
 
 absl::Status JobRunner::Settle(const Job& held, const absl::Status& outcome) {
   WDELTA_ASSIGN_OR_RETURN(const Job job, deps_.queue->Get(held.record.id()));
-  const bool ours = job.record.state() == JobRecord::RUNNING &&
-                    job.record.attempts() == held.record.attempts();
+  const bool ours =
+      job.record.state() == JobRecord::RUNNING && job.record.attempts() == held.record.attempts();
   if (!ours) return outcome;  // ended by its own commit, or taken over
   if (outcome.ok()) {
     Commit commit;

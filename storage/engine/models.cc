@@ -29,8 +29,8 @@ absl::Status ModelNotFound(absl::string_view reference) {
 
 bool Matches(const ModelFilter& filter, const ModelRecord& model) {
   if (model.state() == ModelRecord::DELETED) return false;
-  if (!filter.states.empty() && std::find(filter.states.begin(), filter.states.end(),
-                                          model.state()) == filter.states.end()) {
+  if (!filter.states.empty() &&
+      std::find(filter.states.begin(), filter.states.end(), model.state()) == filter.states.end()) {
     return false;
   }
   if (!filter.name_pattern.empty() && !MatchesPattern(filter.name_pattern, model.name())) {
@@ -74,8 +74,8 @@ absl::StatusOr<std::string> Models::ResolveToId(const ModelReference& reference)
     case ModelReference::Kind::kDigest:
       return ResolveDigest(reference.digest);
     case ModelReference::Kind::kName: {
-      WDELTA_ASSIGN_OR_RETURN(
-          const auto name, ReadRecord<NameRecord>(*catalog_, keys::Name(reference.name)));
+      WDELTA_ASSIGN_OR_RETURN(const auto name,
+                              ReadRecord<NameRecord>(*catalog_, keys::Name(reference.name)));
       return name.has_value() ? name->message.model_id() : "";
     }
     case ModelReference::Kind::kTag: {

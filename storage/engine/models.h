@@ -27,8 +27,8 @@ struct Tag {
 };
 
 struct ModelFilter {
-  StringMap labels;          // all must match
-  std::string name_pattern;  // empty: any
+  StringMap labels;                                   // all must match
+  std::string name_pattern;                           // empty: any
   std::vector<store::v1::ModelRecord::State> states;  // empty: any
 };
 
@@ -66,8 +66,7 @@ class Models {
   // Replaces the given maps. `expected_version` 0: whatever is there; otherwise
   // ABORTED (`CONFLICT`) when the model has changed since.
   absl::StatusOr<Model> Update(absl::string_view reference, const std::optional<StringMap>& labels,
-                               const std::optional<StringMap>& metadata,
-                               uint64_t expected_version);
+                               const std::optional<StringMap>& metadata, uint64_t expected_version);
 
   // Hides the model and its tags at once; a job frees what nothing else needs.
   absl::Status Delete(absl::string_view reference);

@@ -63,15 +63,14 @@ absl::Status ValidateMap(const StringMap& map, absl::string_view reason, absl::s
     total_bytes += key.size() + value.size();
   }
   if (total_bytes > max_total_bytes) {
-    return Invalid(reason, what, "",
-                   absl::StrCat("expected at most ", max_total_bytes, " bytes in all, found ",
-                                total_bytes));
+    return Invalid(
+        reason, what, "",
+        absl::StrCat("expected at most ", max_total_bytes, " bytes in all, found ", total_bytes));
   }
   return absl::OkStatus();
 }
 
-absl::StatusOr<ModelReference> ParseDigestReference(absl::string_view text,
-                                                    absl::string_view hex) {
+absl::StatusOr<ModelReference> ParseDigestReference(absl::string_view text, absl::string_view hex) {
   if (hex.size() < limits::kMinDigestPrefixDigits || hex.size() > 64 || !IsHexPrefix(hex)) {
     return Invalid("BAD_REFERENCE", "model reference", text,
                    absl::StrCat("expected ", limits::kMinDigestPrefixDigits,
@@ -133,9 +132,9 @@ absl::Status ValidateTag(absl::string_view tag) {
 
 absl::Status ValidateLabels(const StringMap& labels) {
   if (labels.size() > limits::kMaxLabels) {
-    return Invalid("BAD_LABELS", "labels", "",
-                   absl::StrCat("expected at most ", limits::kMaxLabels, " labels, found ",
-                                labels.size()));
+    return Invalid(
+        "BAD_LABELS", "labels", "",
+        absl::StrCat("expected at most ", limits::kMaxLabels, " labels, found ", labels.size()));
   }
   return ValidateMap(labels, "BAD_LABELS", "label", limits::kMaxLabelBytes,
                      2 * limits::kMaxLabels * limits::kMaxLabelBytes);

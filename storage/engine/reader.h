@@ -51,8 +51,7 @@ class Reader {
  private:
   absl::StatusOr<ContentSourcePtr> OpenReady(const store::v1::ModelRecord& model, uint32_t depth);
   absl::StatusOr<ContentSourcePtr> OpenParent(const std::string& parent_id, uint32_t depth);
-  absl::StatusOr<ContentSourcePtr> OpenAtDepth(const store::v1::ModelRecord& model,
-                                               uint32_t depth);
+  absl::StatusOr<ContentSourcePtr> OpenAtDepth(const store::v1::ModelRecord& model, uint32_t depth);
 
   BlobStore* const blobs_;
   Models* const models_;

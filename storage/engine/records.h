@@ -56,8 +56,7 @@ inline absl::StatusOr<std::vector<std::string>> ScanKeySuffixes(Catalog& catalog
 
 // True when at least one key has the prefix.
 inline absl::StatusOr<bool> AnyWithPrefix(Catalog& catalog, const std::string& prefix) {
-  WDELTA_ASSIGN_OR_RETURN(const ScanPage page,
-                          catalog.Scan({prefix, PrefixEnd(prefix), 1, false}));
+  WDELTA_ASSIGN_OR_RETURN(const ScanPage page, catalog.Scan({prefix, PrefixEnd(prefix), 1, false}));
   return !page.records.empty();
 }
 

@@ -22,9 +22,9 @@ class StagedSource final : public ContentSource {
                     char* destination) const override {
     if (size == 0) return absl::OkStatus();
     const StreamInfo& info = checkpoint_.streams[stream];
-    return Annotate(files_[info.file_index]->Read(info.tensor.offset_bytes + offset, destination,
-                                                  size),
-                    checkpoint_.files[info.file_index].path);
+    return Annotate(
+        files_[info.file_index]->Read(info.tensor.offset_bytes + offset, destination, size),
+        checkpoint_.files[info.file_index].path);
   }
 
   std::optional<Digest> StreamDigest(uint32_t) const override { return std::nullopt; }

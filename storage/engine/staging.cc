@@ -55,9 +55,8 @@ absl::Status Staging::CreateFolder(const std::string& upload_id) {
 }
 
 absl::StatusOr<uint64_t> Staging::DurableBytes(const std::string& upload_id, uint32_t entry) {
-  WDELTA_ASSIGN_OR_RETURN(
-      const auto record,
-      ReadRecord<store::v1::StagedSizeRecord>(*catalog_, keys::Staged(upload_id, entry)));
+  WDELTA_ASSIGN_OR_RETURN(const auto record, ReadRecord<store::v1::StagedSizeRecord>(
+                                                 *catalog_, keys::Staged(upload_id, entry)));
   return record.has_value() ? record->message.durable_bytes() : 0;
 }
 

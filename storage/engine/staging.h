@@ -70,8 +70,8 @@ class Staging {
   absl::StatusOr<Digest> DigestOf(const std::string& upload_id, uint32_t entry)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
-  absl::StatusOr<std::shared_ptr<const RandomAccessFile>> OpenForRead(
-      const std::string& upload_id, uint32_t entry);
+  absl::StatusOr<std::shared_ptr<const RandomAccessFile>> OpenForRead(const std::string& upload_id,
+                                                                      uint32_t entry);
 
   // The staged checkpoint of a model as a source.
   absl::StatusOr<ContentSourcePtr> OpenCheckpoint(const store::v1::ModelRecord& model);
@@ -97,8 +97,7 @@ class Staging {
   FileSystem* const files_;
   Catalog* const catalog_;
   absl::Mutex mutex_;
-  absl::flat_hash_map<std::string, std::shared_ptr<const Running>> running_
-      ABSL_GUARDED_BY(mutex_);
+  absl::flat_hash_map<std::string, std::shared_ptr<const Running>> running_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace wdelta

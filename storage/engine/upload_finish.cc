@@ -36,7 +36,7 @@ void CountTensors(const std::vector<StreamInfo>& streams, ModelRecord& model) {
   model.set_parameter_count(parameters);
 }
 
-absl::Status CheckIndexes(const ModelRecord& model, const ContentSource& source) {
+absl::Status CheckIndexes(const ContentSource& source) {
   const Checkpoint& checkpoint = source.checkpoint();
   for (uint32_t i = 0; i < checkpoint.streams.size(); ++i) {
     const std::string& path = checkpoint.files[checkpoint.streams[i].file_index].path;
@@ -51,7 +51,6 @@ absl::Status CheckIndexes(const ModelRecord& model, const ContentSource& source)
     WDELTA_RETURN_IF_ERROR(source.Read(i, 0, size, json.data()));
     WDELTA_RETURN_IF_ERROR(ValidateIndex(path, json, checkpoint));
   }
-  (void)model;
   return absl::OkStatus();
 }
 
@@ -137,10 +136,10 @@ absl::StatusOr<ModelRecord> Uploads::BuildModel(const UploadRecord& upload,
     for (const std::string& expected :
          {declared, promised == sha256_by_path.end() ? std::string() : promised->second}) {
       if (expected.empty() || expected == digest.ToHex()) continue;
-      return MakeError(absl::StatusCode::kDataLoss, "DIGEST_MISMATCH",
-                       absl::StrCat(entry.path(), ": expected SHA-256 ", expected, ", found ",
-                                    digest.ToHex()),
-                       {{"file", entry.path()}});
+      return MakeError(
+          absl::StatusCode::kDataLoss, "DIGEST_MISMATCH",
+          absl::StrCat(entry.path(), ": expected SHA-256 ", expected, ", found ", digest.ToHex()),
+          {{"file", entry.path()}});
     }
     files.push_back({entry.path(), entry.size_bytes(), digest, IsSafetensorsPath(entry.path())});
   }
@@ -185,17 +184,17 @@ absl::StatusOr<ModelRecord> Uploads::BuildModel(const UploadRecord& upload,
   model.set_digest(ModelDigest(sorted).ToBytes());
   WDELTA_ASSIGN_OR_RETURN(const ContentSourcePtr source, deps_.staging->OpenCheckpoint(model));
   CountTensors(source->checkpoint().streams, model);
-  WDELTA_RETURN_IF_ERROR(CheckIndexes(model, *source));
+  WDELTA_RETURN_IF_ERROR(CheckIndexes(*source));
   return model;
 }
 
 absl::StatusOr<FinishedUpload> Uploads::CommitModel(const Stored& upload, ModelRecord model) {
-  const bool import = upload.record.kind() == UploadRecord::WDELTA;
+  const bool is_import = upload.record.kind() == UploadRecord::WDELTA;
   return RetryOnConflict([&]() -> absl::StatusOr<FinishedUpload> {
     WDELTA_RETURN_IF_ERROR(CheckNameFree(model.name(), upload.record.new_version()));
     Commit commit;
     model.set_job_id(
-        deps_.jobs->AddTo(commit, import ? JobRecord::IMPORT : JobRecord::INGEST, model));
+        deps_.jobs->AddTo(commit, is_import ? JobRecord::IMPORT : JobRecord::INGEST, model));
     for (const ParentEdge& edge : model.parents()) {
       const absl::StatusOr<Model> parent =
           deps_.models->Resolve(absl::StrCat("id:", edge.model_id()));

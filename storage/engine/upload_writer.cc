@@ -29,11 +29,10 @@ class Uploads::Writer final : public UploadWriter {
     const uint64_t size_bytes = upload_.entries(entry_).size_bytes();
     const uint64_t end = staged_->size_bytes();
     if (offset != end) {
-      return MakeError(absl::StatusCode::kOutOfRange, "WRONG_OFFSET",
-                       absl::StrCat(path, ": expected offset ", end, ", found ", offset),
-                       {{"file", path},
-                        {"expected", absl::StrCat(end)},
-                        {"found", absl::StrCat(offset)}});
+      return MakeError(
+          absl::StatusCode::kOutOfRange, "WRONG_OFFSET",
+          absl::StrCat(path, ": expected offset ", end, ", found ", offset),
+          {{"file", path}, {"expected", absl::StrCat(end)}, {"found", absl::StrCat(offset)}});
     }
     if (data.size() > size_bytes - end) {
       return MakeError(absl::StatusCode::kInvalidArgument, "PAST_END",

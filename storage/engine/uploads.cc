@@ -59,11 +59,11 @@ absl::Status MergeEntry(const EntryParams& entry, UploadRecord& upload,
       if (!sha256.empty()) known->set_sha256(sha256);
       return absl::OkStatus();
     }
-    return MakeError(absl::StatusCode::kAlreadyExists, "ENTRY_EXISTS",
-                     absl::StrCat(entry.path, ": declared before with ", known->size_bytes(),
-                                  " bytes, found ", entry.size_bytes,
-                                  other_digest ? " and another sha256" : ""),
-                     {{"file", entry.path}});
+    return MakeError(
+        absl::StatusCode::kAlreadyExists, "ENTRY_EXISTS",
+        absl::StrCat(entry.path, ": declared before with ", known->size_bytes(), " bytes, found ",
+                     entry.size_bytes, other_digest ? " and another sha256" : ""),
+        {{"file", entry.path}});
   }
   UploadEntry* made = upload.add_entries();
   made->set_path(entry.path);
@@ -182,9 +182,9 @@ absl::StatusOr<UploadView> Uploads::Start(const StartUploadParams& params) {
       if (earlier->message.fingerprint() == params.fingerprint.ToBytes()) {
         return Get(earlier->message.upload_id());
       }
-      return MakeError(absl::StatusCode::kAlreadyExists, "REQUEST_ID_REUSED",
-                       absl::StrCat("request_id '", params.request_id,
-                                    "' was used for another request"));
+      return MakeError(
+          absl::StatusCode::kAlreadyExists, "REQUEST_ID_REUSED",
+          absl::StrCat("request_id '", params.request_id, "' was used for another request"));
     }
   }
   WDELTA_RETURN_IF_ERROR(ValidateName(params.name));
@@ -192,9 +192,8 @@ absl::StatusOr<UploadView> Uploads::Start(const StartUploadParams& params) {
   WDELTA_RETURN_IF_ERROR(ValidateMetadata(params.metadata));
   WDELTA_RETURN_IF_ERROR(CheckNameFree(params.name, params.new_version));
   WDELTA_ASSIGN_OR_RETURN(const std::vector<ParentEdge> parents, ResolveParents(params.parents));
-  WDELTA_ASSIGN_OR_RETURN(
-      const std::vector<std::string> open,
-      ScanKeySuffixes(*deps_.catalog, std::string(keys::kOpenUploads)));
+  WDELTA_ASSIGN_OR_RETURN(const std::vector<std::string> open,
+                          ScanKeySuffixes(*deps_.catalog, std::string(keys::kOpenUploads)));
   if (open.size() >= deps_.max_open_uploads) {
     return MakeError(absl::StatusCode::kResourceExhausted, "TOO_MANY_UPLOADS",
                      absl::StrCat("expected fewer than ", deps_.max_open_uploads,

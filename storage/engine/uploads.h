@@ -115,8 +115,7 @@ class Uploads {
   absl::StatusOr<FinishedUpload> FinishedModelOf(const store::v1::UploadRecord& record);
   absl::StatusOr<store::v1::ModelRecord> BuildModel(const store::v1::UploadRecord& upload,
                                                     const StringMap& sha256_by_path);
-  absl::StatusOr<FinishedUpload> CommitModel(const Stored& upload,
-                                             store::v1::ModelRecord model);
+  absl::StatusOr<FinishedUpload> CommitModel(const Stored& upload, store::v1::ModelRecord model);
 
   const Dependencies deps_;
   absl::Mutex mutex_;

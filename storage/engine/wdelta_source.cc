@@ -30,8 +30,8 @@ absl::StatusOr<ContentSourcePtr> WdeltaSource::Open(std::shared_ptr<const Wdelta
       return digest.has_value() ? absl::StrCat("sha256:", digest->ToHex()) : "none";
     };
     return MakeError(absl::StatusCode::kFailedPrecondition, "WRONG_PARENT",
-                     absl::StrCat(".wdelta: expected parent ", show(file.parent_digest),
-                                  ", found ", show(found)));
+                     absl::StrCat(".wdelta: expected parent ", show(file.parent_digest), ", found ",
+                                  show(found)));
   }
   for (const WdeltaStream& stream : file.streams) {
     if (!stream.parent_stream.has_value()) continue;

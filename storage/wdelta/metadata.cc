@@ -1,5 +1,6 @@
 #include "storage/wdelta/metadata.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/escaping.h"

@@ -160,8 +160,8 @@ Scheme XorScheme(const std::string& name, int level, ZSTD_CCtx* compressor,
                  ZSTD_DCtx* decompressor) {
   Scheme scheme;
   scheme.name = name;
-  scheme.encode = [level, compressor, delta = std::string(),
-                   planes = std::string()](const Tensor& tensor) mutable {
+  scheme.encode = [level, compressor, delta = std::string(), planes = std::string(),
+                   frame = std::string()](const Tensor& tensor) mutable {
     const int lane_bytes = LaneBytes(tensor.dtype);
     delta = tensor.target;
     XorInto(tensor.parent, delta);

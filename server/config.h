@@ -1,0 +1,70 @@
+// The daemon's configuration: one table of options, four sources.
+//
+// A flag wins over the environment (`WDELTA_<NAME>`), that over the YAML file given
+// with --config, that over the default.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace wdelta {
+
+enum class LogFormat { kText, kJson };
+
+struct Config {
+  std::string data_dir;
+  std::vector<std::string> listen;
+  std::string address_file;  // empty: none
+  int workers = 0;
+  int codec_threads = 0;
+  uint64_t max_open_uploads = 0;
+  int max_fetches = 0;
+  uint64_t memory_limit_bytes = 0;
+  std::string log_level;
+  LogFormat log_format = LogFormat::kText;
+  bool reflection = true;
+  int64_t drain_grace_ms = 0;
+};
+
+struct Option {
+  const char* name;
+  const char* type;  // as --help shows it
+  std::string default_text;
+  const char* help;
+  // INVALID_ARGUMENT that says what was expected and found, without the name.
+  std::function<absl::Status(Config&, const std::string& text)> set;
+};
+
+// The table.
+std::vector<Option> ConfigOptions();
+
+enum class ConfigAction { kServe, kPrintHelp, kPrintVersion, kPrintConfig, kValidateConfig };
+
+struct LoadedConfig {
+  ConfigAction action = ConfigAction::kServe;
+  Config config;
+  // With kPrintHelp the help, with kPrintConfig the effective values as YAML that
+  // --config takes.
+  std::string text;
+};
+
+// The outside world of LoadConfig, so that tests own it.
+struct ConfigSources {
+  std::function<std::optional<std::string>(const std::string& name)> environment;
+  std::function<absl::StatusOr<std::string>(const std::string& path)> read_file;
+};
+ConfigSources SystemConfigSources();
+
+// `arguments` without the program's name. INVALID_ARGUMENT, in one line that names
+// the option and where its value came from; NOT_FOUND for a missing file.
+absl::StatusOr<LoadedConfig> LoadConfig(const std::vector<std::string>& arguments,
+                                        const ConfigSources& sources);
+
+}  // namespace wdelta

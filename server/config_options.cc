@@ -1,0 +1,147 @@
+// The table of options and the parsing of their values.
+#include <algorithm>
+#include <limits>
+#include <thread>
+#include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
+#include "server/config.h"
+#include "storage/base/limits.h"
+#include "storage/base/status_macros.h"
+
+namespace wdelta {
+namespace {
+
+constexpr uint64_t kMinMemoryLimitBytes = 128 * limits::kMiB;
+
+absl::Status Expected(absl::string_view what, const std::string& found) {
+  return absl::InvalidArgumentError(absl::StrCat("expected ", what, ", found '", found, "'"));
+}
+
+template <typename Int>
+absl::Status SetInt(const std::string& text, Int min, Int max, Int& out) {
+  Int value = 0;
+  if (!absl::SimpleAtoi(text, &value) || value < min || value > max) {
+    return Expected(absl::StrCat("a number from ", min, " to ", max), text);
+  }
+  out = value;
+  return absl::OkStatus();
+}
+
+absl::Status SetBytes(const std::string& text, uint64_t min, uint64_t& out) {
+  constexpr absl::string_view kWhat = "bytes with an optional suffix KiB, MiB, GiB or TiB";
+  absl::string_view digits = text;
+  uint64_t unit = 1;
+  if (absl::ConsumeSuffix(&digits, "KiB"))
+    unit = limits::kKiB;
+  else if (absl::ConsumeSuffix(&digits, "MiB"))
+    unit = limits::kMiB;
+  else if (absl::ConsumeSuffix(&digits, "GiB"))
+    unit = limits::kGiB;
+  else if (absl::ConsumeSuffix(&digits, "TiB"))
+    unit = 1024 * limits::kGiB;
+  uint64_t count = 0;
+  if (!absl::SimpleAtoi(digits, &count) || count > std::numeric_limits<uint64_t>::max() / unit) {
+    return Expected(kWhat, text);
+  }
+  if (count * unit < min) {
+    return Expected(absl::StrCat("at least ", min / limits::kMiB, "MiB"), text);
+  }
+  out = count * unit;
+  return absl::OkStatus();
+}
+
+absl::Status SetBool(const std::string& text, bool& out) {
+  if (text != "true" && text != "false") return Expected("true or false", text);
+  out = text == "true";
+  return absl::OkStatus();
+}
+
+absl::Status CheckAddress(absl::string_view address) {
+  if (absl::ConsumePrefix(&address, "unix:")) {
+    return address.empty() ? Expected("unix:/path", "unix:") : absl::OkStatus();
+  }
+  const size_t colon = address.rfind(':');
+  uint32_t port = 0;
+  const bool is_address = colon != absl::string_view::npos && colon > 0 &&
+                          absl::SimpleAtoi(address.substr(colon + 1), &port) && port <= 65535;
+  return is_address ? absl::OkStatus() : Expected("HOST:PORT or unix:/path", std::string(address));
+}
+
+absl::Status SetListen(const std::string& text, std::vector<std::string>& out) {
+  std::vector<std::string> addresses;
+  for (const absl::string_view part : absl::StrSplit(text, ',')) {
+    const absl::string_view address = absl::StripAsciiWhitespace(part);
+    WDELTA_RETURN_IF_ERROR(CheckAddress(address));
+    addresses.emplace_back(address);
+  }
+  out = std::move(addresses);
+  return absl::OkStatus();
+}
+
+absl::Status SetLogLevel(const std::string& text, std::string& out) {
+  constexpr const char* kLevels[] = {"debug", "info", "warn", "error"};
+  if (std::find(std::begin(kLevels), std::end(kLevels), text) == std::end(kLevels)) {
+    return Expected(absl::StrJoin(kLevels, ", "), text);
+  }
+  out = text;
+  return absl::OkStatus();
+}
+
+absl::Status SetLogFormat(const std::string& text, LogFormat& out) {
+  if (text != "text" && text != "json") return Expected("text or json", text);
+  out = text == "json" ? LogFormat::kJson : LogFormat::kText;
+  return absl::OkStatus();
+}
+
+// What may be anything.
+absl::Status SetText(const std::string& text, std::string& out) {
+  out = text;
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+std::vector<Option> ConfigOptions() {
+  using Text = const std::string&;
+  const std::string cores = absl::StrCat(std::max(1u, std::thread::hardware_concurrency()));
+  return {
+      {"data_dir", "DIR", "", "Where everything is kept; made when absent. Required",
+       [](Config& c, Text t) { return SetText(t, c.data_dir); }},
+      {"listen", "ADDRESS,...", "localhost:50051",
+       "Addresses to serve on: HOST:PORT (port 0: any free one) or unix:/path",
+       [](Config& c, Text t) { return SetListen(t, c.listen); }},
+      {"address_file", "FILE", "", "Written once serving: the bound addresses, one a line",
+       [](Config& c, Text t) { return SetText(t, c.address_file); }},
+      {"workers", "N", "2", "Threads that run jobs, such as compressing a model",
+       [](Config& c, Text t) { return SetInt(t, 1, 64, c.workers); }},
+      {"codec_threads", "N", cores, "Threads that encode and decode, for all jobs and fetches",
+       [](Config& c, Text t) { return SetInt(t, 1, 1024, c.codec_threads); }},
+      {"max_open_uploads", "N", absl::StrCat(limits::kDefaultMaxOpenUploads),
+       "Uploads that may be open at once",
+       [](Config& c, Text t) { return SetInt<uint64_t>(t, 1, 1'000'000, c.max_open_uploads); }},
+      {"max_fetches", "N", absl::StrCat(limits::kDefaultMaxFetches),
+       "Fetches that may run at once; each decodes a window of pieces ahead",
+       [](Config& c, Text t) { return SetInt(t, 1, 10'000, c.max_fetches); }},
+      {"memory_limit", "BYTES", "1GiB",
+       "Memory to plan for, e.g. 512MiB. Sizes the caches and write buffers of the database, "
+       "about a fifth of it, and lowers max_fetches so that the windows of all fetches "
+       "together stay below half of it",
+       [](Config& c, Text t) { return SetBytes(t, kMinMemoryLimitBytes, c.memory_limit_bytes); }},
+      {"log_level", "LEVEL", "info", "debug, info, warn or error; debug has a line for every rpc",
+       [](Config& c, Text t) { return SetLogLevel(t, c.log_level); }},
+      {"log_format", "FORMAT", "text", "text or json, on stderr",
+       [](Config& c, Text t) { return SetLogFormat(t, c.log_format); }},
+      {"reflection", "BOOL", "true", "Serve gRPC reflection, so that tools can list the API",
+       [](Config& c, Text t) { return SetBool(t, c.reflection); }},
+      {"drain_grace_ms", "MS", "10000",
+       "After SIGTERM: how long running calls may go on before they are cancelled",
+       [](Config& c, Text t) { return SetInt<int64_t>(t, 0, 3'600'000, c.drain_grace_ms); }},
+  };
+}
+
+}  // namespace wdelta

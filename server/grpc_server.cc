@@ -1,0 +1,95 @@
+#include "server/grpc_server.h"
+
+#include <cstdio>
+#include <fstream>
+#include <mutex>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
+#include "grpcpp/ext/proto_server_reflection_plugin.h"
+#include "grpcpp/health_check_service_interface.h"
+#include "grpcpp/security/server_credentials.h"
+#include "grpcpp/server_builder.h"
+
+namespace wdelta {
+namespace {
+
+constexpr int kKeepaliveTimeMs = 60'000;  // a client that vanished is noticed after
+constexpr int kKeepaliveTimeoutMs = 20'000;
+constexpr int kMinPingIntervalMs = 10'000;  // that clients may keep
+
+// gRPC's switches are process-wide and must be set before a server is built.
+void EnableHealthAndReflection(bool reflection) {
+  static std::once_flag reflection_once;
+  grpc::EnableDefaultHealthCheckService(true);
+  if (reflection) {
+    std::call_once(reflection_once, grpc::reflection::InitProtoReflectionServerBuilderPlugin);
+  }
+}
+
+std::string BoundAddress(const std::string& address, int port) {
+  if (absl::StartsWith(address, "unix:")) return address;
+  return absl::StrCat(address.substr(0, address.rfind(':') + 1), port);
+}
+
+}  // namespace
+
+GrpcServer::GrpcServer(std::unique_ptr<grpc::Server> server, std::vector<std::string> addresses)
+    : server_(std::move(server)), addresses_(std::move(addresses)) {
+  grpc::HealthCheckServiceInterface* const health = server_->GetHealthCheckService();
+  for (const std::string& name : RpcServices::Names()) health->SetServingStatus(name, true);
+  health->SetServingStatus("", true);
+}
+
+GrpcServer::~GrpcServer() { Drain(absl::ZeroDuration()); }
+
+absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcServerOptions& options,
+                                                              RpcServices* services) {
+  EnableHealthAndReflection(options.reflection);
+  grpc::ServerBuilder builder;
+  // Two daemons on one port would share the calls between them.
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveTimeMs);
+  builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
+                             kMinPingIntervalMs);
+  std::vector<int> ports(options.listen.size(), 0);
+  for (size_t i = 0; i < ports.size(); ++i) {
+    builder.AddListeningPort(options.listen[i], grpc::InsecureServerCredentials(), &ports[i]);
+  }
+  services->RegisterTo(builder);
+  std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
+  std::vector<std::string> addresses;
+  for (size_t i = 0; i < ports.size(); ++i) {
+    if (server == nullptr && ports[i] == 0) {
+      return absl::UnavailableError(
+          absl::StrCat("cannot listen on ", options.listen[i],
+                       ": the address is in use, not ours, or does not resolve"));
+    }
+    addresses.push_back(BoundAddress(options.listen[i], ports[i]));
+  }
+  if (server == nullptr) return absl::InternalError("gRPC cannot start a server");
+  return std::unique_ptr<GrpcServer>(new GrpcServer(std::move(server), std::move(addresses)));
+}
+
+void GrpcServer::Drain(absl::Duration grace) {
+  server_->GetHealthCheckService()->Shutdown();
+  server_->Shutdown(absl::ToChronoTime(absl::Now() + grace));
+  server_->Wait();
+}
+
+absl::Status WriteAddressFile(const std::string& path, const std::vector<std::string>& addresses) {
+  const std::string part = absl::StrCat(path, ".part");
+  std::ofstream file(part, std::ios::trunc);
+  file << absl::StrJoin(addresses, "\n") << "\n";
+  file.close();
+  if (!file || std::rename(part.c_str(), path.c_str()) != 0) {
+    return absl::InternalError(absl::StrCat("address_file: cannot write ", path));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace wdelta

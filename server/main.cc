@@ -1,0 +1,119 @@
+// wdeltad, the daemon: options, log, data folder, storage, engine, workers,
+// services, serve, drain.
+//
+// Exit codes: 0 stopped as asked, 1 cannot start or serve, 2 bad configuration.
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_join.h"
+#include "server/config.h"
+#include "server/grpc_server.h"
+#include "server/jobs/worker_pool.h"
+#include "server/log.h"
+#include "server/memory_plan.h"
+#include "server/rpc/rpc_environment.h"
+#include "server/rpc/services.h"
+#include "server/signals.h"
+#include "storage/base/clock.h"
+#include "storage/base/file_system.h"
+#include "storage/base/status_macros.h"
+#include "storage/blobs/rocksdb_blob_store.h"
+#include "storage/catalog/rocksdb_catalog.h"
+#include "storage/engine/data_dir.h"
+#include "storage/engine/model_store.h"
+
+namespace wdelta {
+namespace {
+
+constexpr int kExitFailure = 1;
+constexpr int kExitBadConfig = 2;
+
+// Objects are destroyed in reverse order: server, workers, engine, storage, lock.
+absl::Status Serve(const Config& config, spdlog::logger& log) {
+  WDELTA_ASSIGN_OR_RETURN(const std::unique_ptr<StopSignals> signals, StopSignals::Install());
+
+  WDELTA_ASSIGN_OR_RETURN(const DataDir data_dir, DataDir::Open(config.data_dir));
+  WDELTA_ASSIGN_OR_RETURN(
+      const std::unique_ptr<RocksdbBlobStore> blobs,
+      RocksdbBlobStore::Open(data_dir.blobs_path(), BlobStoreOptionsFor(config)));
+  WDELTA_ASSIGN_OR_RETURN(const std::unique_ptr<RocksdbCatalog> catalog,
+                          RocksdbCatalog::Open(data_dir.catalog_path(), CatalogOptionsFor(config)));
+  const std::unique_ptr<FileSystem> files = NewPosixFileSystem();
+  const SystemClock clock;
+
+  ModelStoreOptions store_options;
+  store_options.staging_dir = data_dir.staging_path();
+  store_options.codec_threads = config.codec_threads;
+  store_options.max_open_uploads = config.max_open_uploads;
+  ModelStore store({blobs.get(), catalog.get(), files.get(), &clock}, store_options);
+  WDELTA_RETURN_IF_ERROR(store.Recover());
+
+  const RpcOptions rpc_options{MaxFetchesFor(config), config.max_open_uploads};
+  RpcEnvironment environment(&store, &log, rpc_options);
+  RpcServices services(&environment);
+  WorkerPool workers(
+      &store.jobs(),
+      [&store](Job job, std::function<bool()> stopping) {
+        return store.runner().Run(std::move(job), std::move(stopping));
+      },
+      config.workers, &log);
+
+  WDELTA_ASSIGN_OR_RETURN(const std::unique_ptr<GrpcServer> server,
+                          GrpcServer::Start({config.listen, config.reflection}, &services));
+  if (!config.address_file.empty()) {
+    WDELTA_RETURN_IF_ERROR(WriteAddressFile(config.address_file, server->addresses()));
+  }
+  log.info("wdeltad {} serves {} on {}", WDELTA_VERSION, data_dir.path(),
+           absl::StrJoin(server->addresses(), ", "));
+  if (rpc_options.max_fetches < config.max_fetches) {
+    log.info("memory_limit allows {} fetches at once, not {}", rpc_options.max_fetches,
+             config.max_fetches);
+  }
+
+  log.info("signal {}: stopping, running calls have {} ms", signals->Wait(), config.drain_grace_ms);
+  environment.StartDraining();
+  workers.RequestStop();
+  server->Drain(absl::Milliseconds(config.drain_grace_ms));
+  log.info("drained");
+  return absl::OkStatus();
+}
+
+int Main(const std::vector<std::string>& arguments) {
+  const absl::StatusOr<LoadedConfig> loaded = LoadConfig(arguments, SystemConfigSources());
+  if (!loaded.ok()) {
+    std::fprintf(stderr, "wdeltad: %s\n", std::string(loaded.status().message()).c_str());
+    return kExitBadConfig;
+  }
+  switch (loaded->action) {
+    case ConfigAction::kPrintVersion:
+      std::printf("wdeltad %s\n", WDELTA_VERSION);
+      return 0;
+    case ConfigAction::kValidateConfig:
+      std::printf("wdeltad: the configuration is valid\n");
+      return 0;
+    case ConfigAction::kPrintHelp:
+    case ConfigAction::kPrintConfig:
+      std::fputs(loaded->text.c_str(), stdout);
+      return 0;
+    case ConfigAction::kServe:
+      break;
+  }
+  const auto log = NewStderrLogger(loaded->config.log_level, loaded->config.log_format);
+  const absl::Status status = Serve(loaded->config, *log);
+  if (status.ok()) {
+    log->info("stopped");
+    return 0;
+  }
+  log->error("{}", std::string(status.message()));
+  return kExitFailure;
+}
+
+}  // namespace
+}  // namespace wdelta
+
+int main(int argc, char** argv) {
+  return wdelta::Main(std::vector<std::string>(argv + 1, argv + argc));
+}

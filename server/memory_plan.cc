@@ -1,0 +1,48 @@
+#include "server/memory_plan.h"
+
+#include <algorithm>
+
+#include "storage/base/limits.h"
+
+namespace wdelta {
+
+// Shares, of 64 parts: blob store 9 (write buffers 4, whole blobs 4, index 1),
+// catalog 3 (write buffers 1, cache 2), fetch windows at most 32. The rest is for
+// uploads, whose streams hold a piece each, jobs, and the process itself.
+namespace {
+
+constexpr uint64_t kParts = 64;
+// What one fetch may hold: the windows of two tensors, small ones behind them, and
+// the message on its way out.
+uint64_t FetchBytes(const Config& config) {
+  const auto window_pieces = static_cast<uint64_t>(config.codec_threads) + 1;
+  return (2 * window_pieces + 2) * limits::kFetchPieceBytes + limits::kFetchAheadBytes;
+}
+
+uint64_t Part(const Config& config, uint64_t parts) {
+  return config.memory_limit_bytes / kParts * parts;
+}
+
+}  // namespace
+
+RocksdbBlobStoreOptions BlobStoreOptionsFor(const Config& config) {
+  RocksdbBlobStoreOptions options;
+  options.memtable_bytes = Part(config, 4);
+  options.blob_cache_bytes = Part(config, 4);
+  options.block_cache_bytes = Part(config, 1);
+  return options;
+}
+
+RocksdbCatalogOptions CatalogOptionsFor(const Config& config) {
+  RocksdbCatalogOptions options;
+  options.memtable_bytes = Part(config, 1);
+  options.block_cache_bytes = Part(config, 2);
+  return options;
+}
+
+int MaxFetchesFor(const Config& config) {
+  const uint64_t fit = std::max<uint64_t>(1, Part(config, 32) / FetchBytes(config));
+  return static_cast<int>(std::min<uint64_t>(config.max_fetches, fit));
+}
+
+}  // namespace wdelta

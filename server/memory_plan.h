@@ -1,0 +1,15 @@
+// How --memory_limit is shared out. Pure functions.
+#pragma once
+
+#include "server/config.h"
+#include "storage/blobs/rocksdb_blob_store.h"
+#include "storage/catalog/rocksdb_catalog.h"
+
+namespace wdelta {
+
+RocksdbBlobStoreOptions BlobStoreOptionsFor(const Config& config);
+RocksdbCatalogOptions CatalogOptionsFor(const Config& config);
+// At least 1, at most what was configured.
+int MaxFetchesFor(const Config& config);
+
+}  // namespace wdelta

@@ -1,0 +1,130 @@
+#include "server/config.h"
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace wdelta {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+struct World {
+  std::map<std::string, std::string> environment;
+  std::map<std::string, std::string> files;
+
+  ConfigSources Sources() const {
+    ConfigSources sources;
+    sources.environment = [this](const std::string& name) -> std::optional<std::string> {
+      const auto found = environment.find(name);
+      if (found == environment.end()) return std::nullopt;
+      return found->second;
+    };
+    sources.read_file = [this](const std::string& path) -> absl::StatusOr<std::string> {
+      const auto found = files.find(path);
+      if (found == files.end()) return absl::NotFoundError("cannot read " + path);
+      return found->second;
+    };
+    return sources;
+  }
+};
+
+std::string ErrorOf(const std::vector<std::string>& arguments, const World& world = {}) {
+  const absl::StatusOr<LoadedConfig> loaded = LoadConfig(arguments, world.Sources());
+  EXPECT_FALSE(loaded.ok());
+  const std::string message(loaded.status().message());
+  EXPECT_EQ(message.find('\n'), std::string::npos) << message;
+  return message;
+}
+
+TEST(Config, StrongerSourcesWin) {
+  struct Row {
+    bool flag, environment, file;
+    int workers;
+  };
+  for (const Row& row :
+       {Row{false, false, false, 2}, Row{false, false, true, 3}, Row{false, true, false, 4},
+        Row{false, true, true, 4}, Row{true, false, false, 5}, Row{true, false, true, 5},
+        Row{true, true, false, 5}, Row{true, true, true, 5}}) {
+    World world;
+    world.files["c.yaml"] = row.file ? "workers: 3\n" : "# nothing\n";
+    if (row.environment) world.environment["WDELTA_WORKERS"] = "4";
+    std::vector<std::string> arguments = {"--data_dir=/d", "--config=c.yaml"};
+    if (row.flag) arguments.push_back("--workers=5");
+    const auto loaded = LoadConfig(arguments, world.Sources());
+    ASSERT_TRUE(loaded.ok()) << loaded.status();
+    EXPECT_EQ(loaded->config.workers, row.workers) << row.flag << row.environment << row.file;
+  }
+}
+
+TEST(Config, ReadsEveryType) {
+  World world;
+  const auto loaded =
+      LoadConfig({"--data_dir=/d", "--listen=0.0.0.0:1, unix:/s", "--memory_limit=2GiB",
+                  "--reflection=false", "--log_format=json", "--drain_grace_ms=0"},
+                 world.Sources());
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  EXPECT_THAT(loaded->config.listen, ElementsAre("0.0.0.0:1", "unix:/s"));
+  EXPECT_EQ(loaded->config.memory_limit_bytes, uint64_t{2} << 30);
+  EXPECT_FALSE(loaded->config.reflection);
+  EXPECT_EQ(loaded->config.log_format, LogFormat::kJson);
+  EXPECT_EQ(loaded->config.drain_grace_ms, 0);
+}
+
+TEST(Config, PrintedConfigReadsBackTheSame) {
+  World world;
+  const auto printed =
+      LoadConfig({"--data_dir=/with: colon", "--workers=7", "--print_config"}, world.Sources());
+  ASSERT_TRUE(printed.ok()) << printed.status();
+  EXPECT_EQ(printed->action, ConfigAction::kPrintConfig);
+  world.files["p.yaml"] = printed->text;
+  const auto again = LoadConfig({"--config=p.yaml", "--print_config"}, world.Sources());
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(again->text, printed->text);
+  EXPECT_EQ(again->config.workers, 7);
+  EXPECT_EQ(again->config.data_dir, "/with: colon");
+}
+
+TEST(Config, ErrorsNameOptionAndSource) {
+  EXPECT_THAT(ErrorOf({}), HasSubstr("--data_dir"));
+  EXPECT_THAT(ErrorOf({"--data_dir=/d", "--nonsense=1"}), HasSubstr("--nonsense"));
+  EXPECT_THAT(ErrorOf({"--data_dir=/d", "--workers=0"}),
+              AllOf(HasSubstr("--workers"), HasSubstr("from 1"), HasSubstr("'0'")));
+  EXPECT_THAT(ErrorOf({"--data_dir=/d", "--memory_limit=1GB"}), HasSubstr("GiB"));
+  EXPECT_THAT(ErrorOf({"--data_dir=/d", "--memory_limit=99999999999TiB"}),
+              HasSubstr("memory_limit"));
+  EXPECT_THAT(ErrorOf({"--data_dir=/d", "--listen=localhost"}), HasSubstr("HOST:PORT"));
+  EXPECT_THAT(ErrorOf({"--data_dir=/d", "--listen=localhost:65536"}), HasSubstr("65536"));
+  EXPECT_THAT(ErrorOf({"--data_dir=/d"}, {{{"WDELTA_LOG_LEVEL", "loud"}}, {}}),
+              AllOf(HasSubstr("WDELTA_LOG_LEVEL"), HasSubstr("loud")));
+  EXPECT_THAT(ErrorOf({"--config=gone.yaml"}), HasSubstr("gone.yaml"));
+}
+
+TEST(Config, YamlErrorsNameFileAndKey) {
+  const auto error_of = [](const std::string& yaml) {
+    return ErrorOf({"--data_dir=/d", "--config=c.yaml"}, {{}, {{"c.yaml", yaml}}});
+  };
+  EXPECT_THAT(error_of("wokers: 3\n"), AllOf(HasSubstr("c.yaml"), HasSubstr("wokers")));
+  EXPECT_THAT(error_of("workers: many\n"), AllOf(HasSubstr("c.yaml: workers"), HasSubstr("many")));
+  EXPECT_THAT(error_of("workers: [1]\n"), AllOf(HasSubstr("c.yaml"), HasSubstr("workers")));
+  EXPECT_THAT(error_of("workers: 1\nworkers: 2\n"), HasSubstr("twice"));
+  EXPECT_THAT(error_of("- a\n"), HasSubstr("c.yaml"));
+  EXPECT_THAT(error_of("a: [\n"), HasSubstr("c.yaml"));
+}
+
+TEST(Config, HelpListsEveryOption) {
+  const auto loaded = LoadConfig({"--help"}, World().Sources());
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  EXPECT_EQ(loaded->action, ConfigAction::kPrintHelp);
+  for (const Option& option : ConfigOptions()) {
+    EXPECT_THAT(loaded->text, HasSubstr(std::string("--") + option.name));
+  }
+}
+
+}  // namespace
+}  // namespace wdelta
