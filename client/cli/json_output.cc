@@ -2,7 +2,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "google/protobuf/util/time_util.h"
+#include "absl/time/time.h"
 
 namespace wdelta {
 namespace {
@@ -11,8 +11,10 @@ Json TimeJson(bool is_set, const google::protobuf::Timestamp& time) {
   const bool in_range = time.seconds() >= google::protobuf::util::TimeUtil::kTimestampMinSeconds &&
                         time.seconds() <= google::protobuf::util::TimeUtil::kTimestampMaxSeconds &&
                         time.nanos() >= 0 && time.nanos() < 1'000'000'000;
-  if (!is_set || !in_range) return nullptr;
-  return google::protobuf::util::TimeUtil::ToString(time);
+  if (!is_set) return nullptr;
+  const absl::Time absolute =
+      absl::FromUnixSeconds(time.seconds()) + absl::Nanoseconds(time.nanos());
+  return absl::FormatTime(absl::RFC3339_full, absolute, absl::UTCTimeZone());
 }
 
 template <typename Map>

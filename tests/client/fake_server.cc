@@ -201,7 +201,8 @@ grpc::Status FakeServer::GetModel(grpc::ServerContext*, const v1::GetModelReques
                                   v1::Model* response) {
   absl::MutexLock lock(&mutex_);
   const std::string name(absl::StripPrefix(request->model(), "id:"));
-  if (!models_.contains(name)) return NotFoundWithInfo("MODEL_NOT_FOUND", "no model " + name);
+  if (!models_.contains(name))
+    return NotFoundWithInfo("MODEL_NOT_FOUND", absl::StrCat("no model ", name));
   *response = DescribeModel(name);
   return grpc::Status::OK;
 }
