@@ -8,9 +8,6 @@ namespace wdelta {
 namespace {
 
 Json TimeJson(bool is_set, const google::protobuf::Timestamp& time) {
-  const bool in_range = time.seconds() >= google::protobuf::util::TimeUtil::kTimestampMinSeconds &&
-                        time.seconds() <= google::protobuf::util::TimeUtil::kTimestampMaxSeconds &&
-                        time.nanos() >= 0 && time.nanos() < 1'000'000'000;
   if (!is_set) return nullptr;
   const absl::Time absolute =
       absl::FromUnixSeconds(time.seconds()) + absl::Nanoseconds(time.nanos());

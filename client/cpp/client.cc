@@ -61,6 +61,11 @@ bool HasEnded(const v1::Job& job) {
          job.state() == v1::Job::CANCELLED;
 }
 
+bool Advanced(const v1::Job& before, const v1::Job& after) {
+  return before.state() != after.state() || before.attempts() != after.attempts() ||
+         before.done_bytes() != after.done_bytes();
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Client>> Client::Create(const std::string& address,
@@ -185,9 +190,10 @@ absl::StatusOr<v1::Job> Client::WatchJob(const std::string& job,
     }
     grpc::ClientContext context;
     const auto reader = jobs_->WatchJob(&context, request);
-    while (reader->Read(&last)) {
-      if (on_change) on_change(last);
-      retries = 0;
+    for (v1::Job job; reader->Read(&job); last = job) {
+      if (on_change) on_change(job);
+      // A stream that only repeats what is known has brought nothing.
+      if (Advanced(last, job)) retries = 0;
     }
     const absl::Status status = FromGrpcStatus(reader->Finish());
     if (HasEnded(last)) return last;

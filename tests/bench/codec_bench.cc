@@ -299,6 +299,12 @@ int main(int argc, char** argv) {
       wdelta::Die("--rounds: a number >= 1");
     first = 2;
   }
+  if (argc == first) {
+    const std::string data = std::string(WDELTA_TEST_DATA_DIR) + "/tinylm-1m/";
+    wdelta::RunPair(data + "base", data + "ft-kjv", rounds);
+    wdelta::RunPair(data + "ft-kjv", data + "ft-kjv-2", rounds);
+    return 0;
+  }
   if (argc - first < 2 || (argc - first) % 2 != 0) {
     wdelta::Die("usage: wdelta_codec_bench [--rounds=N] PARENT TARGET [PARENT TARGET]...");
   }

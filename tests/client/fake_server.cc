@@ -50,7 +50,7 @@ grpc::Status NotFoundWithInfo(const std::string& reason, const std::string& mess
   google::rpc::ErrorInfo info;
   info.set_reason(reason);
   info.set_domain("wdelta");
-  (*info.mutable_metadata())["subject"] = "x";
+  info.mutable_metadata()->insert({"subject", "x"});
   google::rpc::Status status;
   status.set_code(grpc::StatusCode::NOT_FOUND);
   status.set_message(message);

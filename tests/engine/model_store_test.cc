@@ -1,0 +1,296 @@
+// The engine over in-memory storage: an upload becomes a model that reads back exactly,
+// whatever its state, and leaves nothing behind when it is deleted.
+#include "storage/engine/model_store.h"
+
+#include <filesystem>
+#include <random>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "storage/base/error.h"
+#include "storage/blobs/memory_blob_store.h"
+#include "storage/catalog/memory_catalog.h"
+#include "storage/tensor/safetensors.h"
+
+namespace wdelta {
+namespace {
+
+using store::v1::JobRecord;
+using store::v1::ModelRecord;
+using Files = std::map<std::string, std::string>;
+
+std::string RandomBf16(uint64_t count, uint32_t seed) {
+  std::mt19937 random(seed);
+  std::normal_distribution<float> weights(0.0f, 0.02f);
+  std::string bytes;
+  for (uint64_t i = 0; i < count; ++i) {
+    const float value = weights(random);
+    uint32_t bits;
+    std::memcpy(&bits, &value, sizeof bits);
+    bytes.push_back(static_cast<char>(bits >> 16));
+    bytes.push_back(static_cast<char>(bits >> 24));
+  }
+  return bytes;
+}
+
+// A checkpoint of one matrix of `rows` x 512 and a scalar; each of the first
+// `changed` low bytes differs from the base's.
+Files MakeCheckpoint(uint64_t rows, size_t changed) {
+  std::string matrix = RandomBf16(rows * 512, 1);
+  for (size_t i = 0; i < changed; ++i) matrix[2 * i] = static_cast<char>(matrix[2 * i] + 1 + i % 3);
+  const std::vector<TensorInfo> tensors = {{"w", DType::kBF16, {rows, 512}, 0, 0},
+                                           {"scalar", DType::kF64, {}, 0, 0},
+                                           {"empty", DType::kI8, {0, 7}, 0, 0}};
+  const std::string header = WriteSafetensorsHeader(tensors, {{"format", "pt"}}).value();
+  return {{"config.json", "{\"rows\": " + std::to_string(rows) + "}"},
+          {"model.safetensors", header + matrix + std::string(8, '\x3f')},
+          {"notes/empty.txt", ""}};
+}
+
+class ModelStoreTest : public ::testing::Test {
+ protected:
+  ModelStoreTest() {
+    std::string pattern = (std::filesystem::temp_directory_path() / "wdelta-test-XXXXXX").string();
+    folder_ = mkdtemp(pattern.data());
+    Restart();
+  }
+  ~ModelStoreTest() override {
+    store_.reset();
+    std::filesystem::remove_all(folder_);
+  }
+
+  // A new engine over the same storage, as after a restart of the daemon.
+  void Restart() {
+    store_.reset();
+    ModelStoreOptions options;
+    options.staging_dir = folder_;
+    store_ = std::make_unique<ModelStore>(
+        ModelStore::Dependencies{&blobs_, &catalog_, files_.get(), &clock_}, options);
+    ASSERT_TRUE(store_->Recover().ok());
+  }
+
+  absl::StatusOr<std::string> Start(const std::string& name,
+                                    const std::vector<std::string>& parents) {
+    StartUploadParams params;
+    params.name = name;
+    for (const std::string& parent : parents) params.parents.push_back({parent, {}, {}});
+    const absl::StatusOr<UploadView> upload = store_->uploads().Start(params);
+    if (!upload.ok()) return upload.status();
+    return upload->record.id();
+  }
+
+  absl::StatusOr<FinishedUpload> Upload(const std::string& name, const Files& files,
+                                        const std::vector<std::string>& parents = {}) {
+    const absl::StatusOr<std::string> id = Start(name, parents);
+    if (!id.ok()) return id.status();
+    std::vector<EntryParams> entries;
+    for (const auto& [path, bytes] : files) entries.push_back({path, bytes.size(), ""});
+    const auto added = store_->uploads().AddEntries(*id, entries);
+    if (!added.ok()) return added.status();
+    {
+      auto writer = store_->uploads().OpenWriter(*id);
+      if (!writer.ok()) return writer.status();
+      for (const auto& [path, bytes] : files) {
+        if (bytes.empty()) continue;
+        const absl::Status written = (*writer)->Write(path, 0, bytes);
+        if (!written.ok()) return written;
+      }
+      if (const auto synced = (*writer)->Sync(); !synced.ok()) return synced.status();
+    }
+    return store_->uploads().Finish(*id, {});
+  }
+
+  // Runs jobs until none is due; returns how many ran.
+  int RunJobs() {
+    int count = 0;
+    while (true) {
+      absl::StatusOr<JobQueue::Claim> claim = store_->jobs().ClaimNext();
+      EXPECT_TRUE(claim.ok()) << claim.status();
+      if (!claim->job.has_value()) return count;
+      const absl::Status status =
+          store_->runner().Run(*std::move(claim->job), [] { return false; });
+      EXPECT_TRUE(status.ok()) << status;
+      ++count;
+    }
+  }
+
+  Files ReadBack(const std::string& reference) {
+    const absl::StatusOr<Model> model = store_->models().Resolve(reference);
+    EXPECT_TRUE(model.ok()) << model.status();
+    const absl::StatusOr<ContentSourcePtr> source = store_->reader().Open(model->record);
+    EXPECT_TRUE(source.ok()) << source.status();
+    Files files;
+    const Checkpoint& checkpoint = (*source)->checkpoint();
+    for (uint32_t i = 0; i < checkpoint.files.size(); ++i) {
+      const auto cursor = store_->reader().NewCursor(
+          *source, RangesOfFile(checkpoint, i, 0, checkpoint.files[i].size_bytes));
+      std::string& bytes = files[checkpoint.files[i].path];
+      while (true) {
+        const auto piece = cursor->Next();
+        EXPECT_TRUE(piece.ok()) << piece.status();
+        if (!piece.ok() || !piece->has_value()) break;
+        bytes += (*piece)->data;
+      }
+    }
+    return files;
+  }
+
+  ModelRecord::State StateOf(const std::string& reference) {
+    return store_->models().Resolve(reference)->record.state();
+  }
+
+  MemoryBlobStore blobs_;
+  MemoryCatalog catalog_;
+  const std::unique_ptr<FileSystem> files_ = NewPosixFileSystem();
+  const SystemClock clock_;
+  std::string folder_;
+  std::unique_ptr<ModelStore> store_;
+};
+
+TEST_F(ModelStoreTest, IsServedFromStagingThenFromItsDelta) {
+  const Files base = MakeCheckpoint(600, 0);
+  const Files tuned = MakeCheckpoint(600, 5000);
+  ASSERT_TRUE(Upload("base", base).ok());
+  ASSERT_TRUE(Upload("tuned", tuned, {"base"}).ok());
+  EXPECT_EQ(StateOf("tuned"), ModelRecord::STAGED);
+  EXPECT_EQ(ReadBack("tuned"), tuned);
+
+  EXPECT_EQ(RunJobs(), 2);
+  EXPECT_EQ(StateOf("tuned"), ModelRecord::READY);
+  EXPECT_EQ(ReadBack("base"), base);
+  EXPECT_EQ(ReadBack("tuned"), tuned);
+  const ModelRecord record = store_->models().Resolve("tuned")->record;
+  EXPECT_EQ(record.storage_depth(), 1u);
+  EXPECT_LT(record.stored_bytes(), record.raw_bytes() / 10);
+  EXPECT_TRUE(std::filesystem::is_empty(folder_)) << "staged bytes were left behind";
+}
+
+TEST_F(ModelStoreTest, GrownVocabularyUsesTheCommonRows) {
+  ASSERT_TRUE(Upload("base", MakeCheckpoint(600, 0)).ok());
+  const Files grown = MakeCheckpoint(613, 0);
+  ASSERT_TRUE(Upload("grown", grown, {"base"}).ok());
+  RunJobs();
+  EXPECT_EQ(ReadBack("grown"), grown);
+  const ModelRecord record = store_->models().Resolve("grown")->record;
+  EXPECT_LT(record.stored_bytes(), record.raw_bytes() / 4);
+}
+
+TEST_F(ModelStoreTest, StorageChainsStayShallow) {
+  std::vector<Files> versions;
+  for (size_t i = 0; i < 8; ++i) {
+    versions.push_back(MakeCheckpoint(64, 100 * i));
+    const std::string name = "v" + std::to_string(i);
+    const std::string parent = "v" + std::to_string(i - 1);
+    ASSERT_TRUE(Upload(name, versions[i],
+                       i == 0 ? std::vector<std::string>{} : std::vector<std::string>{parent})
+                    .ok());
+  }
+  RunJobs();
+  for (size_t i = 0; i < versions.size(); ++i) {
+    const std::string name = "v" + std::to_string(i);
+    EXPECT_EQ(ReadBack(name), versions[i]);
+    EXPECT_LE(store_->models().Resolve(name)->record.storage_depth(), limits::kMaxStorageDepth);
+  }
+}
+
+TEST_F(ModelStoreTest, UnfinishedWorkGoesOnAfterARestart) {
+  const Files base = MakeCheckpoint(100, 0);
+  ASSERT_TRUE(Upload("base", base).ok());
+  // Claimed, then the daemon dies.
+  ASSERT_TRUE(store_->jobs().ClaimNext()->job.has_value());
+  Restart();
+  EXPECT_EQ(ReadBack("base"), base);
+  EXPECT_EQ(RunJobs(), 1);
+  EXPECT_EQ(StateOf("base"), ModelRecord::READY);
+  EXPECT_EQ(ReadBack("base"), base);
+}
+
+TEST_F(ModelStoreTest, AnUploadGoesOnAtItsDurableSizeAfterARestart) {
+  const Files files = MakeCheckpoint(100, 0);
+  const std::string& bytes = files.at("model.safetensors");
+  const std::string id = *Start("base", {});
+  ASSERT_TRUE(store_->uploads().AddEntries(id, {{"model.safetensors", bytes.size(), ""}}).ok());
+  {
+    auto writer = *store_->uploads().OpenWriter(id);
+    ASSERT_TRUE(writer->Write("model.safetensors", 0, bytes.substr(0, 1000)).ok());
+    ASSERT_TRUE(writer->Sync().ok());
+    ASSERT_TRUE(writer->Write("model.safetensors", 1000, bytes.substr(1000, 500)).ok());
+  }  // not synced: lost
+  Restart();
+  ASSERT_EQ(store_->uploads().Get(id)->durable_bytes, std::vector<uint64_t>{1000});
+  {
+    auto writer = *store_->uploads().OpenWriter(id);
+    EXPECT_EQ(ErrorReason(writer->Write("model.safetensors", 1500, "x")), "WRONG_OFFSET");
+    ASSERT_TRUE(writer->Write("model.safetensors", 1000, bytes.substr(1000)).ok());
+    ASSERT_TRUE(writer->Sync().ok());
+  }
+  const absl::StatusOr<FinishedUpload> finished =
+      store_->uploads().Finish(id, {{"model.safetensors", Digest::Of(bytes).ToHex()}});
+  ASSERT_TRUE(finished.ok()) << finished.status();
+  // Finishing twice is harmless.
+  EXPECT_EQ(store_->uploads().Finish(id, {})->model.record.id(), finished->model.record.id());
+}
+
+TEST_F(ModelStoreTest, DeletingKeepsWhatOthersNeedAndThenLeavesNothing) {
+  const Files base = MakeCheckpoint(200, 0);
+  const Files tuned = MakeCheckpoint(200, 50);
+  ASSERT_TRUE(Upload("base", base).ok());
+  ASSERT_TRUE(Upload("tuned", tuned, {"base"}).ok());
+  RunJobs();
+  ASSERT_TRUE(store_->models().SetTag("base", "prod", "base").ok());
+  ASSERT_TRUE(store_->models().Delete("base").ok());
+  RunJobs();
+  EXPECT_EQ(ErrorReason(store_->models().Resolve("base").status()), "MODEL_NOT_FOUND");
+  EXPECT_EQ(ErrorReason(store_->models().Resolve("base@prod").status()), "MODEL_NOT_FOUND");
+  EXPECT_EQ(ReadBack("tuned"), tuned);
+
+  ASSERT_TRUE(store_->models().Delete("tuned").ok());
+  RunJobs();
+  EXPECT_TRUE(blobs_.List("", 10)->blobs.empty());
+  for (const std::string prefix : {"model/", "name/", "version/", "tag", "digest/", "child/",
+                                   "encoded_on/", "blob", "staged/", "queue/"}) {
+    const ScanPage left = *catalog_.Scan({prefix, PrefixEnd(prefix), 10, false});
+    EXPECT_TRUE(left.records.empty()) << left.records[0].key << " was left behind";
+  }
+}
+
+TEST_F(ModelStoreTest, EqualContentIsStoredOnceAndSurvivesItsTwin) {
+  const Files base = MakeCheckpoint(200, 0);
+  ASSERT_TRUE(Upload("one", base).ok());
+  RunJobs();
+  const size_t blobs = blobs_.List("", 100)->blobs.size();
+  ASSERT_TRUE(Upload("two", base).ok());
+  RunJobs();
+  EXPECT_EQ(blobs_.List("", 100)->blobs.size(), blobs);
+  ASSERT_TRUE(store_->models().Delete("one").ok());
+  RunJobs();
+  EXPECT_EQ(ReadBack("two"), base);
+}
+
+TEST_F(ModelStoreTest, RefusesWhatIsWrong) {
+  const Files base = MakeCheckpoint(10, 0);
+  ASSERT_TRUE(Upload("base", base).ok());
+  EXPECT_EQ(ErrorReason(Upload("base", base).status()), "NAME_TAKEN");
+  EXPECT_EQ(ErrorReason(Upload("x", base, {"nobody"}).status()), "MODEL_NOT_FOUND");
+  EXPECT_EQ(ErrorReason(Upload("x", {{"../x", "a"}}).status()), "BAD_PATH");
+  EXPECT_EQ(ErrorReason(Upload("x", {{"m.safetensors", "short"}}).status()), "BAD_SAFETENSORS");
+  EXPECT_EQ(ErrorReason(Upload("x", {}).status()), "NO_ENTRIES");
+  Files truncated = base;
+  truncated["model.safetensors"].resize(truncated["model.safetensors"].size() - 1);
+  const absl::Status status = Upload("x", truncated).status();
+  EXPECT_EQ(ErrorReason(status), "BAD_SAFETENSORS");
+  EXPECT_THAT(std::string(status.message()), ::testing::HasSubstr("model.safetensors"));
+}
+
+TEST_F(ModelStoreTest, ADamagedPieceIsDataLossForThoseWhoNeedIt) {
+  ASSERT_TRUE(Upload("base", MakeCheckpoint(600, 0)).ok());
+  RunJobs();
+  const ModelRecord record = store_->models().Resolve("base")->record;
+  ASSERT_TRUE(blobs_.Delete(*Digest::FromBytes(record.delta_pieces(0).blob_digest())).ok());
+  const absl::Status status = store_->reader().Open(record).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
+  EXPECT_THAT(std::string(status.message()), ::testing::HasSubstr("base"));
+}
+
+}  // namespace
+}  // namespace wdelta

@@ -1,0 +1,77 @@
+// All services in this process, over an engine whose blobs and catalog lie in RAM.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "grpcpp/grpcpp.h"
+#include "server/rpc/rpc_environment.h"
+#include "server/rpc/services.h"
+#include "storage/base/clock.h"
+#include "storage/base/file_system.h"
+#include "storage/blobs/memory_blob_store.h"
+#include "storage/catalog/memory_catalog.h"
+#include "storage/engine/model_store.h"
+#include "tests/support/checkpoint_builder.h"
+
+namespace wdelta::testing {
+
+// Code and reason of a status, e.g. `NOT_FOUND MODEL_NOT_FOUND`; `OK`.
+std::string CodeAndReason(const grpc::Status& status);
+
+struct Fetched {
+  grpc::Status status;
+  v1::FileHeader header;
+  std::string data;
+  std::optional<v1::Trailer> trailer;
+};
+
+// No worker runs jobs: tests call RunJobs.
+class TestServer {
+ public:
+  explicit TestServer(const RpcOptions& options = {});
+  ~TestServer();
+
+  ModelStore& store() { return *store_; }
+  RpcEnvironment& environment() { return *environment_; }
+  // Runs what is in the queue, in this thread.
+  void RunJobs();
+
+  // Opens an upload and declares the files; returns its id. Fails the test on error.
+  std::string Open(const v1::StartUploadRequest& request, const TestFiles& files);
+  // Writes pieces in one stream.
+  grpc::Status Write(const std::vector<v1::WriteEntriesRequest>& pieces,
+                     v1::WriteEntriesResponse* response = nullptr);
+  static std::vector<v1::WriteEntriesRequest> PiecesOf(const std::string& upload,
+                                                       const TestFiles& files);
+  grpc::Status Finish(const std::string& upload, v1::FinishUploadResponse* response);
+  // All of the above; returns the model. Fails the test on error.
+  v1::Model Push(const std::string& name, const TestFiles& files,
+                 const std::vector<std::string>& parents = {});
+
+  Fetched FetchFile(const v1::FetchFileRequest& request);
+  Fetched FetchFile(const std::string& model, const std::string& path);
+
+  std::unique_ptr<v1::Models::Stub> models;
+  std::unique_ptr<v1::Uploads::Stub> uploads;
+  std::unique_ptr<v1::Fetch::Stub> fetch;
+  std::unique_ptr<v1::Jobs::Stub> jobs;
+  std::unique_ptr<v1::Lineage::Stub> lineage;
+  std::unique_ptr<v1::Admin::Stub> admin;
+
+ private:
+  std::string folder_;
+  SystemClock clock_;
+  MemoryBlobStore blobs_;
+  MemoryCatalog catalog_;
+  std::unique_ptr<FileSystem> files_;
+  std::unique_ptr<spdlog::logger> log_;
+  std::unique_ptr<ModelStore> store_;
+  std::unique_ptr<RpcEnvironment> environment_;
+  std::unique_ptr<RpcServices> services_;
+  std::unique_ptr<grpc::Server> server_;
+};
+
+}  // namespace wdelta::testing
