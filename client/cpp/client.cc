@@ -190,10 +190,10 @@ absl::StatusOr<v1::Job> Client::WatchJob(const std::string& job,
     }
     grpc::ClientContext context;
     const auto reader = jobs_->WatchJob(&context, request);
-    for (v1::Job job; reader->Read(&job); last = job) {
-      if (on_change) on_change(job);
+    for (v1::Job seen; reader->Read(&seen); last = seen) {
+      if (on_change) on_change(seen);
       // A stream that only repeats what is known has brought nothing.
-      if (Advanced(last, job)) retries = 0;
+      if (Advanced(last, seen)) retries = 0;
     }
     const absl::Status status = FromGrpcStatus(reader->Finish());
     if (HasEnded(last)) return last;
