@@ -39,6 +39,12 @@ struct LaneFormat {
 };
 LaneFormat LaneFormatOf(DType dtype);
 
+// Where a chunk lies in its tensor.
+struct ChunkGeometry {
+  uint64_t row_weights = 0;   // weights of a row, the last dimension; 0: unknown
+  uint64_t first_weight = 0;  // index in the tensor of the chunk's first weight
+};
+
 struct EncodedChunk {
   ChunkMode mode = ChunkMode::kRaw;
   std::string payload;
