@@ -1,0 +1,126 @@
+#include "storage/codec/entropy/frequency_table.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace wdelta {
+namespace {
+
+// Level n stands for a weight of about 2^((n - 1) / 3), times 1024.
+constexpr int kMaxLevel = 37;
+constexpr int kLevelBits = 6;
+constexpr int kMaxDifferenceBits = 7;  // of a gamma code
+constexpr uint32_t kThirdsOfOctave[3] = {1024, 1290, 1625};
+
+uint64_t WeightOf(int level) {
+  if (level == 0) return 0;
+  return uint64_t{kThirdsOfOctave[(level - 1) % 3]} << ((level - 1) / 3);
+}
+
+// Fills `frequency` from `level`. The rounding's remainder goes to the most frequent
+// symbols, where it matters least.
+void Normalise(FrequencyTable& table) {
+  uint64_t total = 0;
+  for (int s = table.first; s <= table.last; ++s) total += WeightOf(table.level[s]);
+  int32_t left = kProbabilityScale;
+  int largest = table.first;
+  for (int s = table.first; s <= table.last; ++s) {
+    const uint64_t weight = WeightOf(table.level[s]);
+    table.frequency[s] = 0;
+    if (weight == 0) continue;
+    table.frequency[s] =
+        static_cast<uint16_t>(std::max<uint64_t>(1, weight * kProbabilityScale / total));
+    left -= table.frequency[s];
+    if (table.frequency[s] > table.frequency[largest]) largest = s;
+  }
+  if (left >= 0) {
+    table.frequency[largest] = static_cast<uint16_t>(table.frequency[largest] + left);
+    return;
+  }
+  for (; left < 0; ++left) {
+    largest = table.first;
+    for (int s = table.first; s <= table.last; ++s) {
+      if (table.frequency[s] > table.frequency[largest]) largest = s;
+    }
+    --table.frequency[largest];
+  }
+}
+
+uint32_t Zigzag(int difference) {
+  return difference >= 0 ? 2u * static_cast<uint32_t>(difference)
+                         : 2u * static_cast<uint32_t>(-difference) - 1;
+}
+
+int Unzigzag(uint32_t code) {
+  return code % 2 == 0 ? static_cast<int>(code / 2) : -static_cast<int>((code + 1) / 2);
+}
+
+int GammaBits(uint32_t value) {
+  int bits = 1;
+  while ((value + 1) >> bits != 0) ++bits;
+  return 2 * bits - 1;
+}
+
+}  // namespace
+
+FrequencyTable BuildTable(const SymbolCounts& counts) {
+  FrequencyTable table;
+  uint64_t total = 0;
+  for (const uint32_t count : counts) total += count;
+  table.first = 0;
+  while (counts[table.first] == 0) ++table.first;
+  table.last = kSymbolCount - 1;
+  while (counts[table.last] == 0) --table.last;
+  for (int s = table.first; s <= table.last; ++s) {
+    if (counts[s] == 0) continue;
+    const double share = static_cast<double>(counts[s]) / static_cast<double>(total);
+    const double level = 1.0 + std::round(3.0 * std::log2(share * kProbabilityScale));
+    table.level[s] = static_cast<uint8_t>(std::clamp(level, 1.0, double{kMaxLevel}));
+  }
+  Normalise(table);
+  return table;
+}
+
+double CostBits(const FrequencyTable& table, const SymbolCounts& counts) {
+  double bits = 0;
+  for (int s = table.first; s <= table.last; ++s) {
+    if (counts[s] != 0) bits += counts[s] * (kProbabilityBits - std::log2(table.frequency[s]));
+  }
+  return bits;
+}
+
+int TableBits(const FrequencyTable& table) {
+  int bits = 16 + kLevelBits;
+  for (int s = table.first + 1; s <= table.last; ++s) {
+    bits += GammaBits(Zigzag(table.level[s] - table.level[s - 1]));
+  }
+  return bits;
+}
+
+void WriteTable(const FrequencyTable& table, BitWriter& writer) {
+  writer.Write(table.first, 8);
+  writer.Write(table.last, 8);
+  writer.Write(table.level[table.first], kLevelBits);
+  for (int s = table.first + 1; s <= table.last; ++s) {
+    writer.WriteGamma(Zigzag(table.level[s] - table.level[s - 1]));
+  }
+}
+
+bool ReadTable(BitReader& reader, FrequencyTable& table) {
+  table = FrequencyTable();
+  table.first = static_cast<int>(reader.Read(8));
+  table.last = static_cast<int>(reader.Read(8));
+  int level = static_cast<int>(reader.Read(kLevelBits));
+  if (table.first >= table.last || level < 1 || level > kMaxLevel) return false;
+  table.level[table.first] = static_cast<uint8_t>(level);
+  for (int s = table.first + 1; s <= table.last; ++s) {
+    level += Unzigzag(reader.ReadGamma(kMaxDifferenceBits));
+    if (!reader.ok() || level < 0 || level > kMaxLevel) return false;
+    table.level[s] = static_cast<uint8_t>(level);
+  }
+  if (level < 1) return false;
+  Normalise(table);
+  return true;
+}
+
+}  // namespace wdelta

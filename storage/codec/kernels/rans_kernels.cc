@@ -1,0 +1,150 @@
+// SIMD needs gathers and a way to spread words over the states that ask for them:
+// AVX-512 and AVX2 have both, other targets use the portable twin.
+#include "storage/codec/kernels/rans_kernels.h"
+
+#include <cstring>
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "storage/codec/kernels/rans_kernels.cc"
+#include "hwy/foreach_target.h"
+// foreach_target.h must come before highway.h.
+#include "hwy/highway.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace wdelta::kernels {
+namespace HWY_NAMESPACE {
+
+#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+using D32 = hn::ScalableTag<uint32_t>;
+using V32 = hn::Vec<D32>;
+constexpr size_t kStep = hn::MaxLanes(D32());
+constexpr size_t kVectors = kRansLanes / kStep;
+
+#if HWY_TARGET == HWY_AVX2
+// Row m: for each of 8 lanes, the number of set bits of m below it.
+struct SpreadTable {
+  uint32_t rank[256][8];
+  constexpr SpreadTable() : rank() {
+    for (int m = 0; m < 256; ++m) {
+      uint32_t below = 0;
+      for (int lane = 0; lane < 8; ++lane) {
+        rank[m][lane] = below;
+        below += (m >> lane) & 1;
+      }
+    }
+  }
+};
+constexpr SpreadTable kSpread;
+#endif
+
+// The next words go to the lanes of the mask, in order.
+HWY_INLINE V32 SpreadWords(D32 d, hn::Mask<D32> mask, const uint8_t* next) {
+  const hn::Rebind<uint16_t, D32> d16;
+  const V32 words = hn::PromoteTo(d, hn::LoadU(d16, reinterpret_cast<const uint16_t*>(next)));
+#if HWY_TARGET == HWY_AVX2
+  uint8_t bits[8] = {0};
+  hn::StoreMaskBits(d, mask, bits);
+  return hn::TableLookupLanes(words, hn::SetTableIndices(d, kSpread.rank[bits[0]]));
+#else
+  return V32{_mm512_maskz_expand_epi32(mask.raw, words.raw)};
+#endif
+}
+
+// Returns the groups of kRansLanes symbols done: all, or those for which words lie ahead
+// for certain.
+size_t DecodeGroups(const uint32_t* HWY_RESTRICT slots, uint32_t* HWY_RESTRICT states,
+                    RansInput& input, uint8_t* HWY_RESTRICT symbols, size_t groups) {
+  const D32 d;
+  const hn::Rebind<int32_t, D32> di;
+  const hn::Rebind<uint8_t, D32> d8;
+  V32 x[kVectors];
+  for (size_t v = 0; v < kVectors; ++v) x[v] = hn::LoadU(d, states + v * kStep);
+  const V32 slot_mask = hn::Set(d, kProbabilityScale - 1);
+  const V32 frequency_mask = hn::Set(d, 0xfff);
+  const V32 lowest = hn::Set(d, kRansLowest);
+  const uint8_t* next = input.next;
+  size_t done = 0;
+  for (; done < groups; ++done) {
+    if (static_cast<size_t>(input.end - next) < 2 * kRansLanes) break;
+    V32 entry[kVectors];
+    for (size_t v = 0; v < kVectors; ++v) {
+      entry[v] = hn::GatherIndex(d, slots, hn::BitCast(di, hn::And(x[v], slot_mask)));
+    }
+    for (size_t v = 0; v < kVectors; ++v) {
+      hn::StoreU(hn::TruncateTo(d8, entry[v]), d8, symbols + v * kStep);
+      const V32 frequency = hn::And(hn::ShiftRight<8>(entry[v]), frequency_mask);
+      x[v] = hn::Add(hn::Mul(frequency, hn::ShiftRight<kProbabilityBits>(x[v])),
+                     hn::ShiftRight<20>(entry[v]));
+      const auto hungry = hn::Lt(x[v], lowest);
+      const V32 fed = hn::Or(hn::ShiftLeft<16>(x[v]), SpreadWords(d, hungry, next));
+      x[v] = hn::IfThenElse(hungry, fed, x[v]);
+      next += 2 * hn::CountTrue(d, hungry);
+    }
+    symbols += kRansLanes;
+  }
+  for (size_t v = 0; v < kVectors; ++v) hn::StoreU(x[v], d, states + v * kStep);
+  input.next = next;
+  return done;
+}
+
+#else
+
+size_t DecodeGroups(const uint32_t*, uint32_t*, RansInput&, uint8_t*, size_t) { return 0; }
+
+#endif
+
+}  // namespace HWY_NAMESPACE
+}  // namespace wdelta::kernels
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace wdelta::kernels {
+namespace {
+
+HWY_EXPORT(DecodeGroups);
+
+}  // namespace
+
+void BuildSlots(const FrequencyTable& table, SlotTable& slots) {
+  uint32_t slot = 0;
+  for (int s = table.first; s <= table.last; ++s) {
+    const uint32_t frequency = table.frequency[s];
+    const uint32_t entry = static_cast<uint32_t>(s) | (frequency << 8);
+    for (uint32_t place = 0; place < frequency; ++place) slots[slot + place] = entry | place << 20;
+    slot += frequency;
+  }
+}
+
+bool DecodeRans(const SlotTable& slots, uint32_t* states, size_t lanes, RansInput& input,
+                uint8_t* symbols, size_t count) {
+  size_t done = 0;
+  if (lanes == kRansLanes) {
+    done = kRansLanes * HWY_DYNAMIC_DISPATCH(DecodeGroups)(slots.data(), states, input, symbols,
+                                                           count / kRansLanes);
+  }
+  return portable::DecodeRans(slots, states, lanes, input, symbols + done, count - done);
+}
+
+namespace portable {
+
+bool DecodeRans(const SlotTable& slots, uint32_t* states, size_t lanes, RansInput& input,
+                uint8_t* symbols, size_t count) {
+  for (size_t i = 0; i < count; ++i) {
+    uint32_t& state = states[i & (lanes - 1)];
+    const uint32_t entry = slots[state & (kProbabilityScale - 1)];
+    symbols[i] = static_cast<uint8_t>(entry);
+    state = ((entry >> 8) & 0xfff) * (state >> kProbabilityBits) + (entry >> 20);
+    if (state >= kRansLowest) continue;
+    if (input.end - input.next < 2) return false;
+    state = state << 16 | static_cast<uint32_t>(input.next[0] | input.next[1] << 8);
+    input.next += 2;
+  }
+  return true;
+}
+
+}  // namespace portable
+}  // namespace wdelta::kernels
+#endif  // HWY_ONCE
