@@ -116,6 +116,9 @@ class FetchReactor final : public grpc::ServerWriteReactor<Response>,
 
   void End(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     ended_ = true;
+    // The model is free again before the client hears of the end.
+    if (producer_ != nullptr) producer_->Cancel();
+    producer_.reset();
     log_.Done(status);
     this->Finish(ToGrpcStatus(status));
   }

@@ -49,6 +49,7 @@ std::shared_ptr<Cursor> Cursor::Create(ContentSourcePtr source, std::vector<Stre
 }
 
 void Cursor::ScheduleMore() {
+  if (next_to_yield_ == pieces_.size()) source_.reset();
   while (!cancelled_ && next_to_schedule_ < pieces_.size() &&
          next_to_schedule_ - next_to_yield_ < window_) {
     slots_.push_back(std::make_shared<Slot>());
@@ -59,10 +60,12 @@ void Cursor::ScheduleMore() {
 
 void Cursor::DecodePiece(size_t index) {
   std::shared_ptr<Slot> slot;
+  ContentSourcePtr source;
   {
     absl::MutexLock lock(&mutex_);
     if (cancelled_) return;
     slot = slots_[index - next_to_yield_];
+    source = source_;
   }
   uint64_t total_bytes = 0;
   for (const StreamRange& range : pieces_[index]) total_bytes += range.size;
@@ -71,12 +74,12 @@ void Cursor::DecodePiece(size_t index) {
   absl::Status status;
   uint64_t filled_bytes = 0;
   for (const StreamRange& range : pieces_[index]) {
-    status =
-        source_->Read(range.stream, range.offset, range.size, piece.data.data() + filled_bytes);
+    status = source->Read(range.stream, range.offset, range.size, piece.data.data() + filled_bytes);
     if (!status.ok()) break;
     filled_bytes += range.size;
   }
   if (status.ok()) piece.crc32c = Crc32c(piece.data);
+  source.reset();  // before the piece is seen: its reader may have the last word on the source
 
   std::function<void()> waker;
   {
@@ -107,8 +110,7 @@ absl::StatusOr<Cursor::Step> Cursor::TakeFront() {
   slots_.pop_front();
   ++next_to_yield_;
   if (!slot->status.ok()) {
-    cancelled_ = true;
-    slots_.clear();
+    Stop();
     return slot->status;
   }
   ScheduleMore();
@@ -134,9 +136,14 @@ absl::StatusOr<std::optional<CursorPiece>> Cursor::Next() {
 
 void Cursor::Cancel() {
   absl::MutexLock lock(&mutex_);
-  cancelled_ = true;
   waker_ = nullptr;
+  Stop();
+}
+
+void Cursor::Stop() {
+  cancelled_ = true;
   slots_.clear();
+  source_.reset();
 }
 
 }  // namespace wdelta

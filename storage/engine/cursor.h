@@ -32,6 +32,9 @@ struct StreamRange {
 // Yields the concatenated ranges as pieces of at most kFetchPieceBytes. At most
 // `window` pieces are decoded ahead, so memory is bounded by window times piece
 // size whatever is read. TryNext, Next and Cancel: one thread at a time.
+//
+// Lets go of its source when the last piece was taken; after an error or Cancel, when
+// the pieces being decoded are done.
 class Cursor : public std::enable_shared_from_this<Cursor> {
  public:
   // `pool` must outlive the cursor's tasks: destroy cursors before the pool, or let
@@ -68,19 +71,20 @@ class Cursor : public std::enable_shared_from_this<Cursor> {
   using PieceRanges = std::vector<StreamRange>;
 
   Cursor(ContentSourcePtr source, std::vector<PieceRanges> pieces, ThreadPool* pool, int window)
-      : source_(std::move(source)), pieces_(std::move(pieces)), pool_(pool), window_(window) {}
+      : pieces_(std::move(pieces)), pool_(pool), window_(window), source_(std::move(source)) {}
 
   void ScheduleMore() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void DecodePiece(size_t index) ABSL_LOCKS_EXCLUDED(mutex_);
   bool FrontReadyOrEnd() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::StatusOr<Step> TakeFront() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Stop() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
-  const ContentSourcePtr source_;
   const std::vector<PieceRanges> pieces_;
   ThreadPool* const pool_;
   const size_t window_;
 
   absl::Mutex mutex_;
+  ContentSourcePtr source_ ABSL_GUARDED_BY(mutex_);  // null once no piece is left to decode
   std::function<void()> waker_ ABSL_GUARDED_BY(mutex_);
   bool wants_wake_ ABSL_GUARDED_BY(mutex_) = false;
   bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;

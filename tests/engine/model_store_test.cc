@@ -11,6 +11,7 @@
 #include "storage/blobs/memory_blob_store.h"
 #include "storage/catalog/memory_catalog.h"
 #include "storage/tensor/safetensors.h"
+#include "tests/support/manual_clock.h"
 
 namespace wdelta {
 namespace {
@@ -62,6 +63,7 @@ class ModelStoreTest : public ::testing::Test {
   // A new engine over the same storage, as after a restart of the daemon.
   void Restart() {
     store_.reset();
+    clock_.Advance(absl::Seconds(1));  // ids are ordered by time over restarts too
     ModelStoreOptions options;
     options.staging_dir = folder_;
     store_ = std::make_unique<ModelStore>(
@@ -100,17 +102,26 @@ class ModelStoreTest : public ::testing::Test {
     return store_->uploads().Finish(*id, {});
   }
 
-  // Runs jobs until none is due; returns how many ran.
+  // Runs jobs until none is left, those that were put back too: the clock goes on to
+  // when they are due. Returns how many runs there were.
   int RunJobs() {
+    constexpr int kMaxRuns = 1000;
     int count = 0;
     while (true) {
       absl::StatusOr<JobQueue::Claim> claim = store_->jobs().ClaimNext();
       EXPECT_TRUE(claim.ok()) << claim.status();
-      if (!claim->job.has_value()) return count;
+      if (!claim->job.has_value()) {
+        if (claim->retry_at == absl::InfiniteFuture()) return count;
+        clock_.AdvanceTo(claim->retry_at);
+        continue;
+      }
       const absl::Status status =
           store_->runner().Run(*std::move(claim->job), [] { return false; });
       EXPECT_TRUE(status.ok()) << status;
-      ++count;
+      if (++count == kMaxRuns) {
+        ADD_FAILURE() << "a job is put back for ever";
+        return count;
+      }
     }
   }
 
@@ -142,7 +153,7 @@ class ModelStoreTest : public ::testing::Test {
   MemoryBlobStore blobs_;
   MemoryCatalog catalog_;
   const std::unique_ptr<FileSystem> files_ = NewPosixFileSystem();
-  const SystemClock clock_;
+  testing::ManualClock clock_;
   std::string folder_;
   std::unique_ptr<ModelStore> store_;
 };
