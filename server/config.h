@@ -29,7 +29,6 @@ struct Config {
   uint64_t memory_limit_bytes = 0;
   std::string log_level;
   LogFormat log_format = LogFormat::kText;
-  bool reflection = true;
   int64_t drain_grace_ms = 0;
 };
 

@@ -55,12 +55,6 @@ absl::Status SetBytes(const std::string& text, uint64_t min, uint64_t& out) {
   return absl::OkStatus();
 }
 
-absl::Status SetBool(const std::string& text, bool& out) {
-  if (text != "true" && text != "false") return Expected("true or false", text);
-  out = text == "true";
-  return absl::OkStatus();
-}
-
 absl::Status CheckAddress(absl::string_view address) {
   if (absl::ConsumePrefix(&address, "unix:")) {
     return address.empty() ? Expected("unix:/path", "unix:") : absl::OkStatus();
@@ -136,8 +130,6 @@ std::vector<Option> ConfigOptions() {
        [](Config& c, Text t) { return SetLogLevel(t, c.log_level); }},
       {"log_format", "FORMAT", "text", "text or json, on stderr",
        [](Config& c, Text t) { return SetLogFormat(t, c.log_format); }},
-      {"reflection", "BOOL", "true", "Serve gRPC reflection, so that tools can list the API",
-       [](Config& c, Text t) { return SetBool(t, c.reflection); }},
       {"drain_grace_ms", "MS", "10000",
        "After SIGTERM: how long running calls may go on before they are cancelled",
        [](Config& c, Text t) { return SetInt<int64_t>(t, 0, 3'600'000, c.drain_grace_ms); }},

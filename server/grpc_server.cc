@@ -2,7 +2,6 @@
 
 #include <cstdio>
 #include <fstream>
-#include <mutex>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -21,15 +20,6 @@ constexpr int kKeepaliveTimeMs = 60'000;  // a client that vanished is noticed a
 constexpr int kKeepaliveTimeoutMs = 20'000;
 constexpr int kMinPingIntervalMs = 10'000;  // that clients may keep
 
-// gRPC's switches are process-wide and must be set before a server is built.
-void EnableHealthAndReflection(bool reflection) {
-  static std::once_flag reflection_once;
-  grpc::EnableDefaultHealthCheckService(true);
-  if (reflection) {
-    std::call_once(reflection_once, grpc::reflection::InitProtoReflectionServerBuilderPlugin);
-  }
-}
-
 std::string BoundAddress(const std::string& address, int port) {
   if (absl::StartsWith(address, "unix:")) return address;
   return absl::StrCat(address.substr(0, address.rfind(':') + 1), port);
@@ -37,8 +27,9 @@ std::string BoundAddress(const std::string& address, int port) {
 
 }  // namespace
 
-GrpcServer::GrpcServer(std::unique_ptr<grpc::Server> server, std::vector<std::string> addresses)
-    : server_(std::move(server)), addresses_(std::move(addresses)) {
+GrpcServer::GrpcServer(std::unique_ptr<grpc::Server> server, std::vector<std::string> addresses,
+                       ActiveCalls* calls)
+    : server_(std::move(server)), addresses_(std::move(addresses)), calls_(calls) {
   grpc::HealthCheckServiceInterface* const health = server_->GetHealthCheckService();
   for (const std::string& name : RpcServices::Names()) health->SetServingStatus(name, true);
   health->SetServingStatus("", true);
@@ -46,9 +37,11 @@ GrpcServer::GrpcServer(std::unique_ptr<grpc::Server> server, std::vector<std::st
 
 GrpcServer::~GrpcServer() { Drain(absl::ZeroDuration()); }
 
-absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcServerOptions& options,
-                                                              RpcServices* services) {
-  EnableHealthAndReflection(options.reflection);
+absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(
+    const std::vector<std::string>& listen, RpcServices* services) {
+  // Both are process-wide and may be repeated.
+  grpc::EnableDefaultHealthCheckService(true);
+  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
   // Two daemons on one port would share the calls between them.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
@@ -56,9 +49,9 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcServerOp
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
                              kMinPingIntervalMs);
-  std::vector<int> ports(options.listen.size(), 0);
+  std::vector<int> ports(listen.size(), 0);
   for (size_t i = 0; i < ports.size(); ++i) {
-    builder.AddListeningPort(options.listen[i], grpc::InsecureServerCredentials(), &ports[i]);
+    builder.AddListeningPort(listen[i], grpc::InsecureServerCredentials(), &ports[i]);
   }
   services->RegisterTo(builder);
   std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
@@ -66,18 +59,22 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(const GrpcServerOp
   for (size_t i = 0; i < ports.size(); ++i) {
     if (server == nullptr && ports[i] == 0) {
       return absl::UnavailableError(
-          absl::StrCat("cannot listen on ", options.listen[i],
+          absl::StrCat("cannot listen on ", listen[i],
                        ": the address is in use, not ours, or does not resolve"));
     }
-    addresses.push_back(BoundAddress(options.listen[i], ports[i]));
+    addresses.push_back(BoundAddress(listen[i], ports[i]));
   }
   if (server == nullptr) return absl::InternalError("gRPC cannot start a server");
-  return std::unique_ptr<GrpcServer>(new GrpcServer(std::move(server), std::move(addresses)));
+  return std::unique_ptr<GrpcServer>(new GrpcServer(std::move(server), std::move(addresses),
+                                                    &services->environment().active_calls()));
 }
 
 void GrpcServer::Drain(absl::Duration grace) {
   server_->GetHealthCheckService()->Shutdown();
-  server_->Shutdown(absl::ToChronoTime(absl::Now() + grace));
+  // The calls are waited for, not the connections: idle ones, and watchers of health,
+  // close when their clients please.
+  calls_->AwaitNone(grace);
+  server_->Shutdown(absl::ToChronoTime(absl::Now()));
   server_->Wait();
 }
 

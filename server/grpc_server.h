@@ -13,33 +13,31 @@
 
 namespace wdelta {
 
-struct GrpcServerOptions {
-  std::vector<std::string> listen;
-  bool reflection = true;
-};
-
 // Serves from the start of its life until Drain or the destructor. One thread at a
 // time.
 class GrpcServer {
  public:
   // `services` must outlive the server. UNAVAILABLE naming the address that cannot
   // be bound.
-  static absl::StatusOr<std::unique_ptr<GrpcServer>> Start(const GrpcServerOptions& options,
+  static absl::StatusOr<std::unique_ptr<GrpcServer>> Start(const std::vector<std::string>& listen,
                                                            RpcServices* services);
   ~GrpcServer();
 
   // With the ports that were chosen.
   const std::vector<std::string>& addresses() const { return addresses_; }
 
-  // Health says NOT_SERVING, nothing is accepted any more; calls that still run
-  // after `grace` are cancelled. Returns when all have ended.
+  // Health says NOT_SERVING, further calls are refused; those that still run after
+  // `grace` are cancelled. Returns when all have ended and all connections are closed.
+  // After RpcEnvironment::StartDraining; may be repeated.
   void Drain(absl::Duration grace);
 
  private:
-  GrpcServer(std::unique_ptr<grpc::Server> server, std::vector<std::string> addresses);
+  GrpcServer(std::unique_ptr<grpc::Server> server, std::vector<std::string> addresses,
+             ActiveCalls* calls);
 
   const std::unique_ptr<grpc::Server> server_;
   const std::vector<std::string> addresses_;
+  ActiveCalls* const calls_;
 };
 
 // One address a line, complete or not at all (by rename).

@@ -62,7 +62,7 @@ absl::Status Serve(const Config& config, spdlog::logger& log) {
       config.workers, &log);
 
   WDELTA_ASSIGN_OR_RETURN(const std::unique_ptr<GrpcServer> server,
-                          GrpcServer::Start({config.listen, config.reflection}, &services));
+                          GrpcServer::Start(config.listen, &services));
   if (!config.address_file.empty()) {
     WDELTA_RETURN_IF_ERROR(WriteAddressFile(config.address_file, server->addresses()));
   }

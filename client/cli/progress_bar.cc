@@ -31,7 +31,10 @@ void ProgressBar::Update(const Progress& progress) {
   if (is_quiet_ || is_complete_) return;
   is_complete_ = progress.done_bytes >= progress.total_bytes;
   const absl::Time now = absl::Now();
-  if (!is_complete_ && now - drawn_ < (is_terminal_ ? kTerminalInterval : kPlainInterval)) return;
+  const bool is_due = now - drawn_ >= (is_terminal_ ? kTerminalInterval : kPlainInterval);
+  // The end is shown where something was shown before.
+  const bool shows_end = is_complete_ && (is_terminal_ || drawn_ != start_);
+  if (!is_due && !shows_end) return;
   drawn_ = now;
   const std::string line = Printable(ProgressLine(progress, now - start_));
   std::fprintf(stderr, is_terminal_ ? "\r%s %s\033[K" : "%s %s\n", label_.c_str(), line.c_str());

@@ -38,11 +38,9 @@ class FetchReactor final : public grpc::ServerWriteReactor<Response>,
     std::shared_ptr<FetchReactor> reactor(new FetchReactor(environment, method, context));
     FetchReactor* const raw = reactor.get();
     raw->self_ = reactor;
-    if (!raw->slot_.has_value()) {
+    if (const absl::Status admitted = raw->CheckAdmission(*environment); !admitted.ok()) {
       absl::MutexLock lock(&raw->mutex_);
-      raw->End(MakeError(absl::StatusCode::kResourceExhausted, "TOO_MANY_FETCHES",
-                         absl::StrCat("expected at most ", environment->fetches().limit(),
-                                      " fetches at once; try later")));
+      raw->End(admitted);
       return raw;
     }
     environment->ScheduleStreamTask(
@@ -63,16 +61,26 @@ class FetchReactor final : public grpc::ServerWriteReactor<Response>,
     Pump();
   }
 
-  // Late holders may outlive the environment, so its slot is given back here.
+  // Late holders may outlive the environment, so what is its own is given back here.
   void OnDone() override {
     slot_.reset();
+    token_.reset();
     std::exchange(self_, nullptr);
   }
 
  private:
   FetchReactor(RpcEnvironment* environment, std::string_view method,
                grpc::CallbackServerContext* context)
-      : log_(environment->log(), method, context), slot_(environment->fetches().TryEnter()) {}
+      : token_(environment->active_calls().Enter()),
+        log_(environment->log(), method, context),
+        slot_(environment->fetches().TryEnter()) {}
+
+  absl::Status CheckAdmission(RpcEnvironment& environment) const {
+    if (slot_.has_value()) return environment.CheckServing();
+    return MakeError(absl::StatusCode::kResourceExhausted, "TOO_MANY_FETCHES",
+                     absl::StrCat("expected at most ", environment.fetches().limit(),
+                                  " fetches at once; try later"));
+  }
 
   void Open(Opener& open) ABSL_LOCKS_EXCLUDED(mutex_) {
     absl::StatusOr<std::unique_ptr<Producer>> producer = open();
@@ -123,6 +131,7 @@ class FetchReactor final : public grpc::ServerWriteReactor<Response>,
     this->Finish(ToGrpcStatus(status));
   }
 
+  std::optional<ActiveCalls::Token> token_;
   RpcLog log_;
   std::optional<Admission::Slot> slot_;
   std::shared_ptr<FetchReactor> self_;  // gRPC's reference

@@ -27,6 +27,7 @@ class JobWatchReactor final : public grpc::ServerWriteReactor<v1::Job> {
                   std::string job_id)
       : environment_(*environment),
         job_id_(std::move(job_id)),
+        token_(environment->active_calls().Enter()),
         log_(environment->log(), "Jobs.WatchJob", context),
         slot_(environment->watches().TryEnter()) {
     if (!slot_.has_value()) {
@@ -91,9 +92,7 @@ class JobWatchReactor final : public grpc::ServerWriteReactor<v1::Job> {
 
   absl::Status WaitForChange() ABSL_LOCKS_EXCLUDED(mutex_) {
     while (true) {
-      if (environment_.IsDraining()) {
-        return MakeError(absl::StatusCode::kUnavailable, "STOPPING", "the server is stopping");
-      }
+      WDELTA_RETURN_IF_ERROR(environment_.CheckServing());
       // Only this thread replaces the watcher.
       Watcher* watcher = nullptr;
       {
@@ -120,6 +119,7 @@ class JobWatchReactor final : public grpc::ServerWriteReactor<v1::Job> {
 
   RpcEnvironment& environment_;
   const std::string job_id_;
+  const ActiveCalls::Token token_;
   RpcLog log_;
   const std::optional<Admission::Slot> slot_;
   v1::Job message_;

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "storage/base/error.h"
+#include "storage/base/status_macros.h"
 
 namespace wdelta {
 
@@ -19,7 +20,13 @@ RpcEnvironment::RpcEnvironment(ModelStore* store, spdlog::logger* log, const Rpc
       streams_(limits::kStreamThreads),
       watching_(limits::kMaxJobWatches) {}
 
+absl::Status RpcEnvironment::CheckServing() const {
+  if (!IsDraining()) return absl::OkStatus();
+  return MakeError(absl::StatusCode::kUnavailable, "STOPPING", "the server is stopping");
+}
+
 absl::Status RpcEnvironment::ScheduleCall(absl::AnyInvocable<void()> call) {
+  WDELTA_RETURN_IF_ERROR(CheckServing());
   std::optional<Admission::Slot> slot = calls_.TryEnter();
   if (!slot.has_value()) {
     return MakeError(

@@ -5,6 +5,7 @@
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "absl/synchronization/notification.h"
+#include "server/rpc/active_calls.h"
 #include "server/rpc/admission.h"
 #include "spdlog/logger.h"
 #include "storage/base/limits.h"
@@ -32,6 +33,12 @@ class RpcEnvironment {
   spdlog::logger* log() const { return log_; }
   const RpcOptions& options() const { return options_; }
 
+  // Every call enters before it asks CheckServing, so that a drain waits for it or
+  // the call sees the drain.
+  ActiveCalls& active_calls() { return active_calls_; }
+  // UNAVAILABLE (`STOPPING`) once the server drains.
+  absl::Status CheckServing() const;
+
   // Runs a unary call. RESOURCE_EXHAUSTED (`TOO_MANY_CALLS`) when too many wait.
   absl::Status ScheduleCall(absl::AnyInvocable<void()> call);
   // For a stream, which has at most one task here at a time.
@@ -43,7 +50,7 @@ class RpcEnvironment {
   Admission& write_streams() { return write_streams_; }
   Admission& watches() { return watches_; }
 
-  // Ends watches, which would otherwise hold up a drain. Once.
+  // Refuses further calls and ends watches, which would otherwise hold up a drain. Once.
   void StartDraining() { draining_.Notify(); }
   bool IsDraining() const { return draining_.HasBeenNotified(); }
 
@@ -51,6 +58,7 @@ class RpcEnvironment {
   ModelStore* const store_;
   spdlog::logger* const log_;
   const RpcOptions options_;
+  ActiveCalls active_calls_;
   Admission calls_;
   Admission fetches_;
   Admission write_streams_;

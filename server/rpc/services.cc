@@ -5,7 +5,8 @@
 namespace wdelta {
 
 RpcServices::RpcServices(RpcEnvironment* environment)
-    : admin_(environment),
+    : environment_(*environment),
+      admin_(environment),
       fetch_(environment),
       jobs_(environment),
       lineage_(environment),

@@ -20,6 +20,8 @@ class RpcServices {
  public:
   explicit RpcServices(RpcEnvironment* environment);
 
+  RpcEnvironment& environment() const { return environment_; }
+
   // Adds the services, and the message sizes that they need.
   void RegisterTo(grpc::ServerBuilder& builder);
 
@@ -27,6 +29,7 @@ class RpcServices {
   static std::vector<std::string> Names();
 
  private:
+  RpcEnvironment& environment_;
   AdminService admin_;
   FetchService fetch_;
   JobsService jobs_;

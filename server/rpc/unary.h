@@ -13,13 +13,23 @@
 
 namespace wdelta {
 
+// Owns itself and goes with its call.
+class UnaryReactor final : public grpc::ServerUnaryReactor {
+ public:
+  explicit UnaryReactor(ActiveCalls::Token token) : token_(std::move(token)) {}
+  void OnDone() override { delete this; }
+
+ private:
+  const ActiveCalls::Token token_;
+};
+
 // `body(const Request&, Response*)` returns an absl::Status; it runs in a pool
 // thread and may block. Request and response live until the call is finished.
 template <typename Request, typename Response, typename Body>
 grpc::ServerUnaryReactor* ServeUnary(RpcEnvironment& environment, std::string_view method,
                                      grpc::CallbackServerContext* context, const Request* request,
                                      Response* response, Body body) {
-  grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
+  auto* const reactor = new UnaryReactor(environment.active_calls().Enter());
   auto log = std::make_shared<RpcLog>(environment.log(), method, context);
   // Nothing of the call may be touched after Finish.
   const auto finish = [reactor, log](const absl::Status& status) {

@@ -46,8 +46,13 @@ class UploadReactor final : public grpc::ServerReadReactor<v1::WriteEntriesReque
                 v1::WriteEntriesResponse* response)
       : environment_(*environment),
         response_(response),
+        token_(environment->active_calls().Enter()),
         log_(environment->log(), "Uploads.WriteEntries", context),
         slot_(environment->write_streams().TryEnter()) {
+    if (const absl::Status serving = environment->CheckServing(); !serving.ok()) {
+      End(serving);
+      return;
+    }
     if (!slot_.has_value()) {
       End(MakeError(absl::StatusCode::kResourceExhausted, "TOO_MANY_STREAMS",
                     absl::StrCat("expected at most ", limits::kMaxWriteStreams,
@@ -108,6 +113,7 @@ class UploadReactor final : public grpc::ServerReadReactor<v1::WriteEntriesReque
 
   RpcEnvironment& environment_;
   v1::WriteEntriesResponse* const response_;
+  const ActiveCalls::Token token_;
   RpcLog log_;
   const std::optional<Admission::Slot> slot_;
   v1::WriteEntriesRequest piece_;

@@ -4,7 +4,7 @@
 #include "gtest/gtest.h"
 #include "storage/base/error.h"
 #include "tests/client/fake_server.h"
-#include "tests/client/temp_folder.h"
+#include "tests/support/temp_folder.h"
 
 namespace wdelta {
 namespace {

@@ -64,14 +64,12 @@ TEST(Config, StrongerSourcesWin) {
 
 TEST(Config, ReadsEveryType) {
   World world;
-  const auto loaded =
-      LoadConfig({"--data_dir=/d", "--listen=0.0.0.0:1, unix:/s", "--memory_limit=2GiB",
-                  "--reflection=false", "--log_format=json", "--drain_grace_ms=0"},
-                 world.Sources());
+  const auto loaded = LoadConfig({"--data_dir=/d", "--listen=0.0.0.0:1, unix:/s",
+                                  "--memory_limit=2GiB", "--log_format=json", "--drain_grace_ms=0"},
+                                 world.Sources());
   ASSERT_TRUE(loaded.ok()) << loaded.status();
   EXPECT_THAT(loaded->config.listen, ElementsAre("0.0.0.0:1", "unix:/s"));
   EXPECT_EQ(loaded->config.memory_limit_bytes, uint64_t{2} << 30);
-  EXPECT_FALSE(loaded->config.reflection);
   EXPECT_EQ(loaded->config.log_format, LogFormat::kJson);
   EXPECT_EQ(loaded->config.drain_grace_ms, 0);
 }

@@ -13,7 +13,7 @@ namespace wdelta {
 class TempFolder {
  public:
   TempFolder() {
-    std::string name = "/tmp/wdelta-client-test-XXXXXX";
+    std::string name = "/tmp/wdelta-test-XXXXXX";
     path_ = mkdtemp(name.data()) == nullptr ? "" : name;
   }
   ~TempFolder() { std::filesystem::remove_all(path_); }
