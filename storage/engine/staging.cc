@@ -23,15 +23,20 @@ std::string RunningKey(const std::string& upload_id, uint32_t entry) {
 }  // namespace
 
 absl::Status StagedWriter::Append(absl::string_view data) {
-  WDELTA_RETURN_IF_ERROR(file_->Append(data));
+  WDELTA_RETURN_IF_ERROR(append_status_);
+  append_status_ = file_->Append(data);
+  WDELTA_RETURN_IF_ERROR(append_status_);
   hasher_.Update(data);
   size_bytes_ += data.size();
   return absl::OkStatus();
 }
 
 absl::Status StagedWriter::Sync(Catalog& catalog) {
+  WDELTA_RETURN_IF_ERROR(sync_status_);
   if (size_bytes_ == durable_bytes_) return absl::OkStatus();
-  WDELTA_RETURN_IF_ERROR(file_->Sync());
+  sync_status_ = file_->Sync();
+  if (!sync_status_.ok()) append_status_ = sync_status_;
+  WDELTA_RETURN_IF_ERROR(sync_status_);
   store::v1::StagedSizeRecord record;
   record.set_durable_bytes(size_bytes_);
   Commit commit;

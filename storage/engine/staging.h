@@ -33,8 +33,12 @@ class StagedWriter {
         hasher_(std::move(hasher)),
         file_(std::move(file)) {}
 
+  // A failed Append may leave a part of its data behind what counts: it fails again
+  // from then on, and what was appended before can still be synced.
   absl::Status Append(absl::string_view data);
-  // Makes what was appended durable and records the size in the catalog.
+  // Makes what was appended durable and records the size in the catalog. A failed
+  // sync may have lost data though the next would succeed: both fail from then on,
+  // and a new writer goes on at the last durable size.
   absl::Status Sync(Catalog& catalog);
 
   uint64_t size_bytes() const { return size_bytes_; }
@@ -47,6 +51,8 @@ class StagedWriter {
   uint64_t durable_bytes_;
   Sha256Hasher hasher_;
   std::unique_ptr<AppendFile> file_;
+  absl::Status append_status_;
+  absl::Status sync_status_;
 };
 
 class Staging {
