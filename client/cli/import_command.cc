@@ -7,7 +7,12 @@ namespace wdelta {
 namespace {
 
 constexpr char kExamples[] =
-    "  wdelta import qwen-wiki.wdelta --name qwen-wiki --parent qwen --wait\n";
+    "  wdelta import qwen-wiki.wdelta --name qwen-wiki --parent qwen --wait\n"
+    "A version 1 file, written by deltatensors, needs the model that it was computed against as\n"
+    "--parent; its parent_hash is checked. The model is then one file of float32 tensors, exactly\n"
+    "those that deltatensors' load_delta gives. Files of a chain are imported oldest first:\n"
+    "  wdelta import step1.wdelta --name step1 --parent qwen --wait\n"
+    "  wdelta import step2.wdelta --name step2 --parent step1 --wait\n";
 
 struct Arguments {
   std::string file;
@@ -31,8 +36,8 @@ absl::Status Run(Session& session, const Arguments& arguments) {
 
 void AddImportCommand(CLI::App& app, Session& session) {
   AddCommand<Arguments>(app, session, "import",
-                        "Upload a `.wdelta` file; the store must hold the model that it is "
-                        "encoded against",
+                        "Upload a `.wdelta` file, ours or one of deltatensors (version 1); the "
+                        "store must hold the model that it is encoded against",
                         kExamples, Add, Run);
 }
 

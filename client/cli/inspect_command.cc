@@ -2,6 +2,8 @@
 #include "storage/base/file_system.h"
 #include "storage/base/status_macros.h"
 #include "storage/wdelta/dump.h"
+#include "storage/wdelta/v1/dump.h"
+#include "storage/wdelta/v1/v1_reader.h"
 #include "storage/wdelta/wdelta_reader.h"
 
 namespace wdelta {
@@ -19,12 +21,25 @@ void Add(CLI::App& command, Arguments& arguments) {
   command.add_option("FILE", arguments.file, "A `.wdelta` file on this machine")->required();
 }
 
+absl::StatusOr<std::string> DumpVersion1(std::shared_ptr<const RandomAccessFile> file,
+                                         bool is_json) {
+  WDELTA_ASSIGN_OR_RETURN(const auto reader, V1Reader::Open(std::move(file)));
+  return is_json ? DumpV1Json(*reader) : DumpV1Text(*reader);
+}
+
+absl::StatusOr<std::string> DumpVersion2(std::shared_ptr<const RandomAccessFile> file,
+                                         bool is_json) {
+  WDELTA_ASSIGN_OR_RETURN(const auto reader, WdeltaReader::Open(std::move(file)));
+  return is_json ? DumpJson(*reader) : DumpText(*reader);
+}
+
 absl::Status Run(Session& session, const Arguments& arguments) {
   WDELTA_ASSIGN_OR_RETURN(std::shared_ptr<const RandomAccessFile> file,
                           NewPosixFileSystem()->OpenForRead(arguments.file));
-  WDELTA_ASSIGN_OR_RETURN(const auto reader, WdeltaReader::Open(std::move(file)));
-  WDELTA_ASSIGN_OR_RETURN(std::string text,
-                          session.is_json() ? DumpJson(*reader) : DumpText(*reader));
+  WDELTA_ASSIGN_OR_RETURN(const bool is_v1, IsV1File(*file));
+  WDELTA_ASSIGN_OR_RETURN(std::string text, is_v1
+                                                ? DumpVersion1(std::move(file), session.is_json())
+                                                : DumpVersion2(std::move(file), session.is_json()));
   if (text.empty() || text.back() != '\n') text += '\n';
   session.Print(text);
   return absl::OkStatus();
@@ -33,9 +48,11 @@ absl::Status Run(Session& session, const Arguments& arguments) {
 }  // namespace
 
 void AddInspectCommand(CLI::App& app, Session& session) {
-  AddCommand<Arguments>(app, session, "inspect",
-                        "Show what a `.wdelta` file holds; needs no server and no base", kExamples,
-                        Add, Run);
+  AddCommand<Arguments>(
+      app, session, "inspect",
+      "Show what a `.wdelta` file holds, ours or one of deltatensors (version 1); needs "
+      "no server and no base",
+      kExamples, Add, Run);
 }
 
 }  // namespace wdelta

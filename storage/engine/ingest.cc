@@ -14,6 +14,8 @@
 #include "storage/engine/model_files.h"
 #include "storage/engine/records.h"
 #include "storage/engine/storage_plan.h"
+#include "storage/engine/v1_import.h"
+#include "storage/wdelta/v1/v1_reader.h"
 
 namespace wdelta {
 namespace {
@@ -64,7 +66,22 @@ class Ingest {
     }
     // The file's own parent was found at the end of the upload.
     WDELTA_ASSIGN_OR_RETURN(auto file, deps_.staging->OpenForRead(model_.record.staging_id(), 0));
+    WDELTA_ASSIGN_OR_RETURN(const bool is_v1, IsV1File(*file));
+    if (is_v1) return OpenV1(std::move(file));
     return deps_.reader->OpenWdelta(std::move(file), model_.record.storage_parent_id());
+  }
+
+  absl::StatusOr<ContentSourcePtr> OpenV1(std::shared_ptr<const RandomAccessFile> file) {
+    std::vector<V1Parent> parents;
+    for (const store::v1::ParentEdge& edge : model_.record.parents()) {
+      WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> parent,
+                              deps_.models->GetById(edge.model_id()));
+      if (!parent.has_value()) continue;  // deleted meanwhile
+      WDELTA_ASSIGN_OR_RETURN(ContentSourcePtr source, deps_.reader->Open(parent->record));
+      parents.push_back({edge.name(), std::move(source)});
+    }
+    return OpenV1Import(std::move(file), parents, *deps_.reader,
+                        [this] { return context_.Advance(0); });
   }
 
   absl::Status Encode(const ContentSourcePtr& target, const ContentSourcePtr& parent,

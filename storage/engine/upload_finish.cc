@@ -12,6 +12,8 @@
 #include "storage/engine/records.h"
 #include "storage/engine/staged_source.h"
 #include "storage/engine/uploads.h"
+#include "storage/engine/v1_import.h"
+#include "storage/wdelta/v1/v1_reader.h"
 #include "storage/wdelta/wdelta_reader.h"
 
 namespace wdelta {
@@ -58,6 +60,14 @@ absl::Status CheckIndexes(const ContentSource& source) {
 // names by digest. The digest stays empty until a job has verified it.
 absl::Status FillFromWdelta(std::shared_ptr<const RandomAccessFile> file, Models& models,
                             ModelRecord& model) {
+  WDELTA_ASSIGN_OR_RETURN(const bool is_v1, IsV1File(*file));
+  if (is_v1) {
+    std::vector<StreamInfo> streams;
+    WDELTA_RETURN_IF_ERROR(FillFromV1(std::move(file), streams, model));
+    CountTensors(streams, model);
+    model.set_state(ModelRecord::IMPORTING);
+    return absl::OkStatus();
+  }
   WDELTA_ASSIGN_OR_RETURN(const auto reader, WdeltaReader::Open(std::move(file)));
   const WdeltaFile& wdelta = reader->file();
   SetFiles(wdelta.files, model);

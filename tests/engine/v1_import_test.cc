@@ -1,0 +1,219 @@
+// Version 1 files over stored models: what deltatensors' own loader gives is what the
+// store serves, or the import fails and says why.
+#include "storage/engine/v1_import.h"
+
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "storage/base/error.h"
+#include "storage/blobs/memory_blob_store.h"
+#include "storage/catalog/memory_catalog.h"
+#include "storage/engine/model_store.h"
+#include "storage/tensor/safetensors.h"
+
+namespace wdelta {
+namespace {
+
+using store::v1::ModelRecord;
+using store::v1::UploadRecord;
+using testing::HasSubstr;
+
+std::string ReadGolden(const std::string& name) {
+  std::ifstream in(WDELTA_GOLDEN_DIR "/v1/" + name, std::ios::binary);
+  std::stringstream bytes;
+  bytes << in.rdbuf();
+  EXPECT_FALSE(bytes.str().empty()) << name;
+  return bytes.str();
+}
+
+// Name to bytes of the tensors of a safetensors file.
+std::map<std::string, std::string> TensorsOf(const std::string& file) {
+  uint64_t header_bytes = 0;
+  std::memcpy(&header_bytes, file.data(), sizeof header_bytes);
+  const auto layout =
+      ParseSafetensorsHeader(absl::string_view(file).substr(8, header_bytes), file.size());
+  EXPECT_TRUE(layout.ok()) << layout.status();
+  std::map<std::string, std::string> tensors;
+  for (const TensorInfo& tensor : layout->tensors) {
+    EXPECT_EQ(tensor.dtype, DType::kF32) << tensor.name;
+    tensors[tensor.name] = file.substr(tensor.offset_bytes, tensor.size_bytes);
+  }
+  return tensors;
+}
+
+class V1ImportTest : public testing::Test {
+ protected:
+  V1ImportTest() {
+    std::string pattern = (std::filesystem::temp_directory_path() / "wdelta-test-XXXXXX").string();
+    folder_ = mkdtemp(pattern.data());
+    ModelStoreOptions options;
+    options.staging_dir = folder_;
+    store_ = std::make_unique<ModelStore>(
+        ModelStore::Dependencies{&blobs_, &catalog_, files_.get(), &clock_}, options);
+    EXPECT_TRUE(store_->Recover().ok());
+  }
+  ~V1ImportTest() override {
+    store_.reset();
+    std::filesystem::remove_all(folder_);
+  }
+
+  absl::StatusOr<FinishedUpload> Upload(const std::string& name, UploadRecord::Kind kind,
+                                        const std::vector<std::string>& parents,
+                                        const std::string& path, const std::string& bytes) {
+    StartUploadParams params;
+    params.name = name;
+    params.kind = kind;
+    for (const std::string& parent : parents) params.parents.push_back({parent, {}, {}});
+    const auto upload = store_->uploads().Start(params);
+    if (!upload.ok()) return upload.status();
+    const std::string& id = upload->record.id();
+    const auto added = store_->uploads().AddEntries(id, {{path, bytes.size(), ""}});
+    if (!added.ok()) return added.status();
+    {
+      auto writer = store_->uploads().OpenWriter(id);
+      if (!writer.ok()) return writer.status();
+      const absl::Status written = (*writer)->Write(path, 0, bytes);
+      if (!written.ok()) return written;
+      if (const auto synced = (*writer)->Sync(); !synced.ok()) return synced.status();
+    }
+    return store_->uploads().Finish(id, {});
+  }
+
+  absl::StatusOr<FinishedUpload> Push(const std::string& name, const std::string& bytes) {
+    return Upload(name, UploadRecord::CHECKPOINT, {}, "model.safetensors", bytes);
+  }
+
+  absl::StatusOr<FinishedUpload> Import(const std::string& name,
+                                        const std::vector<std::string>& parents,
+                                        const std::string& bytes) {
+    return Upload(name, UploadRecord::WDELTA, parents, "delta.wdelta", bytes);
+  }
+
+  void RunJobs() {
+    while (true) {
+      absl::StatusOr<JobQueue::Claim> claim = store_->jobs().ClaimNext();
+      ASSERT_TRUE(claim.ok()) << claim.status();
+      if (!claim->job.has_value()) return;
+      // What became of the job is in the model's record.
+      (void)store_->runner().Run(*std::move(claim->job), [] { return false; });
+    }
+  }
+
+  ModelRecord RecordOf(const std::string& name) {
+    const absl::StatusOr<Model> model = store_->models().Resolve(name);
+    EXPECT_TRUE(model.ok()) << model.status();
+    return model.ok() ? model->record : ModelRecord();
+  }
+
+  // The only file of a READY model.
+  std::string ReadBack(const std::string& name) {
+    const ModelRecord record = RecordOf(name);
+    EXPECT_EQ(record.state(), ModelRecord::READY) << record.error();
+    const auto source = store_->reader().Open(record);
+    EXPECT_TRUE(source.ok()) << source.status();
+    const std::vector<CheckpointFile>& files = (*source)->checkpoint().files;
+    EXPECT_EQ(files.size(), 1u);
+    EXPECT_EQ(files[0].path, "model.safetensors");
+    std::string bytes;
+    const auto cursor = store_->reader().NewCursor(
+        *source, RangesOfFile((*source)->checkpoint(), 0, 0, files[0].size_bytes));
+    while (true) {
+      const auto piece = cursor->Next();
+      EXPECT_TRUE(piece.ok()) << piece.status();
+      if (!piece.ok() || !piece->has_value()) break;
+      bytes += (*piece)->data;
+    }
+    EXPECT_EQ(Digest::Of(bytes), files[0].sha256);
+    return bytes;
+  }
+
+  MemoryBlobStore blobs_;
+  MemoryCatalog catalog_;
+  const std::unique_ptr<FileSystem> files_ = NewPosixFileSystem();
+  const SystemClock clock_;
+  std::string folder_;
+  std::unique_ptr<ModelStore> store_;
+};
+
+TEST_F(V1ImportTest, EachStrategyGivesTheValuesOfThePackage) {
+  ASSERT_TRUE(Push("base", ReadGolden("base.safetensors")).ok());
+  for (const std::string strategy : {"int4", "sparse", "quantized"}) {
+    const auto imported = Import(strategy, {"base"}, ReadGolden(strategy + ".wdelta"));
+    ASSERT_TRUE(imported.ok()) << imported.status();
+    EXPECT_EQ(imported->model.record.tensor_count(), 5u);
+    EXPECT_EQ(imported->model.record.parameter_count(), 40 * 9 + 24 * 33 + 6 * 5 * 7 + 17 + 3u);
+  }
+  RunJobs();
+  for (const std::string strategy : {"int4", "sparse", "quantized"}) {
+    EXPECT_EQ(TensorsOf(ReadBack(strategy)),
+              TensorsOf(ReadGolden(strategy + ".expected.safetensors")))
+        << strategy;
+    EXPECT_EQ(RecordOf(strategy).raw_bytes(), ReadBack(strategy).size());
+  }
+}
+
+TEST_F(V1ImportTest, ChainsAreImportedOneAfterTheOther) {
+  ASSERT_TRUE(Push("base", ReadGolden("base.safetensors")).ok());
+  ASSERT_TRUE(Import("middle", {"base"}, ReadGolden("int4.wdelta")).ok());
+  RunJobs();
+  const auto last = Import("last", {"middle"}, ReadGolden("chained.wdelta"));
+  ASSERT_TRUE(last.ok()) << last.status();
+  RunJobs();
+  EXPECT_EQ(TensorsOf(ReadBack("last")), TensorsOf(ReadGolden("chained.expected.safetensors")));
+  // Float32 on float32: stored against the model before it.
+  EXPECT_EQ(RecordOf("last").storage_parent_id(), RecordOf("middle").id());
+}
+
+TEST_F(V1ImportTest, TheParentIsFoundByItsHashAmongSeveral) {
+  ASSERT_TRUE(Push("base", ReadGolden("base.safetensors")).ok());
+  ASSERT_TRUE(Push("other", ReadGolden("sparse.expected.safetensors")).ok());
+  RunJobs();
+  ASSERT_TRUE(Import("child", {"other", "base"}, ReadGolden("int4.wdelta")).ok());
+  RunJobs();
+  EXPECT_EQ(TensorsOf(ReadBack("child")), TensorsOf(ReadGolden("int4.expected.safetensors")));
+}
+
+TEST_F(V1ImportTest, WrongParentFailsWithBothHashes) {
+  const std::string other = ReadGolden("sparse.expected.safetensors");
+  ASSERT_TRUE(Push("other", other).ok());
+  ASSERT_TRUE(Import("child", {"other"}, ReadGolden("int4.wdelta")).ok());
+  RunJobs();
+  const ModelRecord record = RecordOf("child");
+  EXPECT_EQ(record.state(), ModelRecord::FAILED);
+  Sha256Hasher hasher;
+  for (const auto& [name, bytes] : TensorsOf(other)) {
+    hasher.Update(name);
+    hasher.Update(bytes);
+  }
+  EXPECT_THAT(record.error(), HasSubstr("parent_hash: expected "));
+  EXPECT_THAT(record.error(), HasSubstr(", found " + hasher.Current().ToHex()));
+  EXPECT_THAT(record.error(), HasSubstr("'other'"));
+}
+
+TEST_F(V1ImportTest, ParentWithoutTheTensorsFailsAndNamesOne) {
+  const std::string header =
+      WriteSafetensorsHeader({{"embed.weight", DType::kBF16, {40, 8}, 0, 0}}, {}).value();
+  ASSERT_TRUE(Push("small", header + std::string(640, '\0')).ok());
+  ASSERT_TRUE(Import("child", {"small"}, ReadGolden("int4.wdelta")).ok());
+  RunJobs();
+  EXPECT_THAT(
+      RecordOf("child").error(),
+      HasSubstr("tensor 'embed.weight': expected in the parent, shape [40,9], found [40,8]"));
+}
+
+TEST_F(V1ImportTest, IsRefusedWithoutAParentOrWhenCorrupt) {
+  ASSERT_TRUE(Push("base", ReadGolden("base.safetensors")).ok());
+  std::string delta = ReadGolden("int4.wdelta");
+  const auto orphan = Import("orphan", {}, delta);
+  EXPECT_EQ(ErrorReason(orphan.status()), "PARENT_REQUIRED") << orphan.status();
+  delta[delta.size() / 2] ^= 1;
+  const auto corrupt = Import("corrupt", {"base"}, delta);
+  EXPECT_EQ(ErrorReason(corrupt.status()), "BAD_WDELTA") << corrupt.status();
+  EXPECT_THAT(std::string(corrupt.status().message()), HasSubstr("delta.wdelta: checksum"));
+}
+
+}  // namespace
+}  // namespace wdelta
