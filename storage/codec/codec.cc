@@ -1,25 +1,27 @@
 #include "storage/codec/codec.h"
 
 #include <algorithm>
-#include <array>
-#include <cmath>
 #include <cstring>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "storage/base/byte_reader.h"
 #include "storage/base/status_macros.h"
-#include "storage/codec/kernels/lane_kernels.h"
-#include "storage/codec/plane_coder.h"
+#include "storage/codec/class_coder.h"
+#include "storage/codec/class_plan.h"
+#include "storage/codec/plane_modes.h"
+#include "storage/codec/sparse_coder.h"
 
 namespace wdelta {
 namespace {
 
-// Lanes looked at when modes are compared.
-constexpr size_t kSampleLanes = 4096;
-// The delta is taken without trying the lanes' own planes when its estimate is
-// below this part of theirs.
-constexpr double kClearlyBetter = 0.85;
+// Chunks with a smaller share of changed lanes than this may be sparse.
+constexpr size_t kSparseDivisor = 512;
+// What the class modes take beside their symbols, about.
+constexpr size_t kClassOverheadBytes = 200;
+// Direct coding is not tried when it is estimated at more than this part of the delta.
+constexpr double kClearlyWorse = 1.15;
+// Lanes that look this repetitive may have patterns that only zstd sees.
+constexpr double kRepetitive = 0.3;
 
 const uint8_t* Bytes(absl::string_view view) {
   return reinterpret_cast<const uint8_t*>(view.data());
@@ -44,17 +46,6 @@ absl::Status CheckParent(std::optional<absl::string_view> parent, size_t size) {
       absl::StrCat("parent: expected at most ", size, " bytes, found ", parent->size()));
 }
 
-// Order-0 entropy in bits of `count` bytes.
-double EntropyBits(const uint8_t* bytes, size_t count) {
-  std::array<uint32_t, 256> histogram{};
-  for (size_t i = 0; i < count; ++i) ++histogram[bytes[i]];
-  double bits = 0;
-  for (const uint32_t n : histogram) {
-    if (n != 0) bits -= n * std::log2(static_cast<double>(n) / static_cast<double>(count));
-  }
-  return bits;
-}
-
 // Fills `destination[0, size)` with `pattern` over and over, by doubling.
 void Repeat(absl::string_view pattern, char* destination, size_t size) {
   std::memcpy(destination, pattern.data(), pattern.size());
@@ -74,12 +65,12 @@ bool IsConst(LaneFormat format, absl::string_view target) {
 
 }  // namespace
 
+constexpr absl::string_view kUnknownMode = "unknown";
+
 absl::StatusOr<ChunkMode> ChunkModeFromByte(uint8_t byte) {
-  if (byte < static_cast<uint8_t>(ChunkMode::kRaw) ||
-      byte > static_cast<uint8_t>(ChunkMode::kDeltaPlanes)) {
-    return absl::DataLossError(absl::StrCat("chunk mode: expected 1 to 5, found ", byte));
-  }
-  return static_cast<ChunkMode>(byte);
+  const auto mode = static_cast<ChunkMode>(byte);
+  if (ChunkModeName(mode) != kUnknownMode) return mode;
+  return absl::DataLossError(absl::StrCat("chunk mode: none of this version, found ", byte));
 }
 
 absl::string_view ChunkModeName(ChunkMode mode) {
@@ -94,35 +85,31 @@ absl::string_view ChunkModeName(ChunkMode mode) {
       return "planes";
     case ChunkMode::kDeltaPlanes:
       return "delta-planes";
+    case ChunkMode::kContextDelta:
+      return "context-delta";
+    case ChunkMode::kDirect:
+      return "direct";
+    case ChunkMode::kSparse:
+      return "sparse";
   }
-  return "unknown";
+  return kUnknownMode;
 }
 
 bool NeedsParent(ChunkMode mode) {
-  return mode == ChunkMode::kSame || mode == ChunkMode::kDeltaPlanes;
+  return mode == ChunkMode::kSame || mode == ChunkMode::kDeltaPlanes ||
+         mode == ChunkMode::kContextDelta || mode == ChunkMode::kSparse;
 }
 
 LaneFormat LaneFormatOf(DType dtype) {
-  return LaneFormat{.lane_bytes = LaneBytes(dtype), .sign_magnitude = IsSignMagnitude(dtype)};
+  return LaneFormat{.lane_bytes = LaneBytes(dtype),
+                    .sign_magnitude = IsSignMagnitude(dtype),
+                    .mantissa_bits = MantissaBits(dtype)};
 }
 
 struct ChunkCodec::State {
-  PlaneCoder coder;
-  std::unique_ptr<uint8_t[]> plane_bytes;  // all planes of a chunk, back to back
-  size_t plane_capacity = 0;
+  PlaneModes planes;
+  ClassCoder classes;
   std::string extended_parent;  // a short parent, made as long as the target
-
-  // Scratch for the planes of `lanes` lanes, contents undefined.
-  kernels::Planes Planes(LaneFormat format, size_t lanes) {
-    const size_t bytes = lanes * format.lane_bytes;
-    if (plane_capacity < bytes) {
-      plane_bytes.reset(new uint8_t[bytes]);
-      plane_capacity = bytes;
-    }
-    kernels::Planes planes{};
-    for (int p = 0; p < format.lane_bytes; ++p) planes[p] = plane_bytes.get() + p * lanes;
-    return planes;
-  }
 
   // The parent followed by zero bytes up to `size`; valid until the next call.
   absl::string_view Extend(absl::string_view parent, size_t size) {
@@ -132,82 +119,68 @@ struct ChunkCodec::State {
     return extended_parent;
   }
 
-  void Split(LaneFormat format, absl::string_view target, const absl::string_view* parent,
-             size_t lanes, const kernels::Planes& planes) {
+  // The smallest of the modes that look worth trying; kRaw without a payload when none
+  // gains. `parent` is null when there is none.
+  absl::StatusOr<EncodedChunk> EncodeLanes(LaneFormat format, const uint8_t* target,
+                                           const uint8_t* parent, size_t lanes, Effort effort) {
+    EncodedChunk best{ChunkMode::kRaw, ""};
+    size_t best_bytes = lanes * format.lane_bytes;
+    const auto consider = [&](ChunkMode mode, std::string payload) {
+      if (payload.size() >= best_bytes) return;
+      best_bytes = payload.size();
+      best = EncodedChunk{mode, std::move(payload)};
+    };
+    const double raw_bits = 8.0 * static_cast<double>(best_bytes);
+    const ClassPlan direct = PlanDirect(format, target, lanes);
+    // Estimates say little where repetitions count.
+    const bool try_all = effort == Effort::kMax || !format.sign_magnitude;
+    bool try_direct = true;
+    double lowest_bits = direct.bits;
     if (parent != nullptr) {
-      kernels::SplitDelta(format, Bytes(target), Bytes(*parent), lanes, planes);
-    } else {
-      kernels::SplitLanes(format, Bytes(target), lanes, planes);
+      const ClassPlan delta = PlanDelta(format, target, parent, lanes);
+      lowest_bits = std::min(lowest_bits, delta.bits);
+      const size_t changed = CountChanged(format, target, parent, lanes);
+      if (changed <= lanes / kSparseDivisor) {
+        consider(ChunkMode::kSparse, EncodeSparse(format, target, parent, lanes));
+      }
+      if (delta.bits / 8 + kClassOverheadBytes < static_cast<double>(best_bytes) || try_all) {
+        consider(ChunkMode::kContextDelta, classes.Encode(format, delta, target, parent, lanes));
+      }
+      try_direct = direct.bits < kClearlyWorse * delta.bits;
     }
+    if (try_direct || try_all) {
+      consider(ChunkMode::kDirect, classes.Encode(format, direct, target, nullptr, lanes));
+    }
+    if (try_all || lowest_bits < kRepetitive * raw_bits) {
+      if (best.mode == ChunkMode::kSparse && effort == Effort::kFast) return best;
+      if (parent != nullptr && !format.sign_magnitude) {
+        WDELTA_ASSIGN_OR_RETURN(std::string delta, planes.Encode(format, target, parent, lanes));
+        consider(ChunkMode::kDeltaPlanes, std::move(delta));
+      }
+      if (try_all || direct.bits < kRepetitive * raw_bits) {
+        WDELTA_ASSIGN_OR_RETURN(std::string alone, planes.Encode(format, target, nullptr, lanes));
+        consider(ChunkMode::kPlanes, std::move(alone));
+      }
+    }
+    return best;
   }
 
-  // Payload of kDeltaPlanes, or of kPlanes when `parent` is null.
-  absl::StatusOr<std::string> EncodePlanes(LaneFormat format, absl::string_view target,
-                                           const absl::string_view* parent) {
-    const size_t lanes = target.size() / format.lane_bytes;
-    const kernels::Planes planes = Planes(format, lanes);
-    Split(format, target, parent, lanes, planes);
-    std::string payload;
-    payload.reserve(target.size() / 2);
-    for (int p = 0; p < format.lane_bytes; ++p) {
-      const absl::string_view plane(reinterpret_cast<const char*>(planes[p]), lanes);
-      WDELTA_RETURN_IF_ERROR(coder.Append(plane, payload));
+  absl::Status DecodeLanes(LaneFormat format, ChunkMode mode, absl::string_view payload,
+                           const uint8_t* parent, size_t lanes, uint8_t* target) {
+    switch (mode) {
+      case ChunkMode::kPlanes:
+        return planes.Decode(format, payload, nullptr, lanes, target);
+      case ChunkMode::kDeltaPlanes:
+        return planes.Decode(format, payload, parent, lanes, target);
+      case ChunkMode::kContextDelta:
+        return classes.Decode(format, payload, parent, lanes, target);
+      case ChunkMode::kDirect:
+        return classes.Decode(format, payload, nullptr, lanes, target);
+      case ChunkMode::kSparse:
+        return DecodeSparse(format, payload, parent, lanes, target);
+      default:
+        return absl::InternalError("not a mode of whole lanes");
     }
-    absl::StrAppend(&payload, target.substr(lanes * format.lane_bytes));
-    return payload;
-  }
-
-  // Order-0 estimate over lanes from the middle of the chunk.
-  double EstimateBits(LaneFormat format, absl::string_view target,
-                      const absl::string_view* parent) {
-    const size_t lanes = target.size() / format.lane_bytes;
-    const size_t sample = std::min(lanes, kSampleLanes);
-    const size_t start_bytes = (lanes - sample) / 2 * format.lane_bytes;
-    const kernels::Planes planes = Planes(format, sample);
-    const absl::string_view parent_sample =
-        parent == nullptr ? absl::string_view() : parent->substr(start_bytes);
-    Split(format, target.substr(start_bytes), parent == nullptr ? nullptr : &parent_sample, sample,
-          planes);
-    double bits = 0;
-    for (int p = 0; p < format.lane_bytes; ++p) bits += EntropyBits(planes[p], sample);
-    return bits;
-  }
-
-  bool DeltaIsClearlyBetter(LaneFormat format, absl::string_view target, absl::string_view parent) {
-    // Runs and matches decide for bytes: order-0 statistics say little.
-    if (format.lane_bytes == 1) return false;
-    return EstimateBits(format, target, &parent) <
-           kClearlyBetter * EstimateBits(format, target, nullptr);
-  }
-
-  absl::Status DecodePlanes(LaneFormat format, absl::string_view payload,
-                            const absl::string_view* parent, char* destination, size_t size) {
-    const size_t lanes = size / format.lane_bytes;
-    if (lanes == 0) {
-      return absl::DataLossError(absl::StrCat("planes: expected a whole lane of ",
-                                              format.lane_bytes, " bytes, found ", size));
-    }
-    const kernels::Planes scratch = Planes(format, lanes);
-    kernels::ConstPlanes planes{};
-    ByteReader reader(payload);
-    for (int p = 0; p < format.lane_bytes; ++p) {
-      WDELTA_ASSIGN_OR_RETURN(planes[p], coder.Read(reader, lanes, scratch[p]));
-    }
-    const size_t tail_bytes = size % format.lane_bytes;
-    if (reader.remaining() != tail_bytes) {
-      return absl::DataLossError(absl::StrCat("payload: expected ", tail_bytes,
-                                              " bytes behind the planes, found ",
-                                              reader.remaining()));
-    }
-    WDELTA_ASSIGN_OR_RETURN(const absl::string_view tail, reader.ReadBytes(tail_bytes, "tail"));
-    uint8_t* out = reinterpret_cast<uint8_t*>(destination);
-    if (parent != nullptr) {
-      kernels::MergeDelta(format, planes, Bytes(*parent), lanes, out);
-    } else {
-      kernels::MergeLanes(format, planes, lanes, out);
-    }
-    if (tail_bytes != 0) std::memcpy(destination + size - tail_bytes, tail.data(), tail_bytes);
-    return absl::OkStatus();
   }
 };
 
@@ -217,7 +190,8 @@ ChunkCodec::ChunkCodec(ChunkCodec&&) noexcept = default;
 ChunkCodec& ChunkCodec::operator=(ChunkCodec&&) noexcept = default;
 
 absl::StatusOr<EncodedChunk> ChunkCodec::Encode(LaneFormat format, absl::string_view target,
-                                                std::optional<absl::string_view> parent) {
+                                                std::optional<absl::string_view> parent,
+                                                Effort effort) {
   WDELTA_RETURN_IF_ERROR(CheckFormat(format));
   WDELTA_RETURN_IF_ERROR(CheckParent(parent, target.size()));
   if (target.empty()) return EncodedChunk{ChunkMode::kRaw, ""};
@@ -228,29 +202,17 @@ absl::StatusOr<EncodedChunk> ChunkCodec::Encode(LaneFormat format, absl::string_
   if (IsConst(format, target)) {
     return EncodedChunk{ChunkMode::kConst, std::string(target.substr(0, format.lane_bytes))};
   }
-
-  // Nothing is copied for kRaw until it is known to win.
-  EncodedChunk best{ChunkMode::kRaw, ""};
-  size_t best_bytes = target.size();
-  const auto consider = [&](ChunkMode mode, std::string payload) {
-    if (payload.size() >= best_bytes) return;
-    best_bytes = payload.size();
-    best = EncodedChunk{mode, std::move(payload)};
-  };
-  const bool has_whole_lane = target.size() >= static_cast<size_t>(format.lane_bytes);
-  bool try_planes = has_whole_lane;
+  const size_t lanes = target.size() / format.lane_bytes;
+  if (lanes == 0) return EncodedChunk{ChunkMode::kRaw, std::string(target)};
   // An empty parent is all zeros: its difference tells no more than the lanes.
-  if (has_whole_lane && extended.has_value() && !parent->empty()) {
-    WDELTA_ASSIGN_OR_RETURN(std::string payload, state_->EncodePlanes(format, target, &*extended));
-    consider(ChunkMode::kDeltaPlanes, std::move(payload));
-    try_planes = !state_->DeltaIsClearlyBetter(format, target, *extended);
-  }
-  if (try_planes) {
-    WDELTA_ASSIGN_OR_RETURN(std::string payload, state_->EncodePlanes(format, target, nullptr));
-    consider(ChunkMode::kPlanes, std::move(payload));
-  }
-  if (best.mode == ChunkMode::kRaw) best.payload = std::string(target);
-  return best;
+  const bool has_parent = parent.has_value() && !parent->empty();
+  WDELTA_ASSIGN_OR_RETURN(
+      EncodedChunk chunk,
+      state_->EncodeLanes(format, Bytes(target), has_parent ? Bytes(*extended) : nullptr, lanes,
+                          effort));
+  if (chunk.mode == ChunkMode::kRaw) return EncodedChunk{ChunkMode::kRaw, std::string(target)};
+  absl::StrAppend(&chunk.payload, target.substr(lanes * format.lane_bytes));
+  return chunk;
 }
 
 absl::Status ChunkCodec::Decode(LaneFormat format, ChunkMode mode, absl::string_view payload,
@@ -289,13 +251,22 @@ absl::Status ChunkCodec::Decode(LaneFormat format, ChunkMode mode, absl::string_
       Repeat(payload, destination, size);
       return absl::OkStatus();
     }
-    case ChunkMode::kPlanes:
-      return state_->DecodePlanes(format, payload, nullptr, destination, size);
-    case ChunkMode::kDeltaPlanes:
-      return state_->DecodePlanes(format, payload, &extended, destination, size);
+    default:
+      break;
   }
-  return absl::DataLossError(
-      absl::StrCat("chunk mode: expected 1 to 5, found ", static_cast<int>(mode)));
+  const size_t lanes = size / format.lane_bytes;
+  const size_t tail_bytes = size % format.lane_bytes;
+  if (lanes == 0 || payload.size() < tail_bytes) {
+    return absl::DataLossError(absl::StrCat(
+        "payload of mode ", ChunkModeName(mode), ": expected a whole lane and a tail of ",
+        tail_bytes, " bytes, found ", lanes, " lanes and ", payload.size(), " bytes"));
+  }
+  const absl::string_view tail = payload.substr(payload.size() - tail_bytes);
+  payload.remove_suffix(tail_bytes);
+  WDELTA_RETURN_IF_ERROR(state_->DecodeLanes(format, mode, payload, Bytes(extended), lanes,
+                                             reinterpret_cast<uint8_t*>(destination)));
+  if (tail_bytes != 0) std::memcpy(destination + size - tail_bytes, tail.data(), tail_bytes);
+  return absl::OkStatus();
 }
 
 }  // namespace wdelta

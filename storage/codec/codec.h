@@ -14,17 +14,21 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "storage/codec/lossy.h"
 #include "storage/tensor/dtype.h"
 
 namespace wdelta {
 
 // Values are part of the `.wdelta` format: only ever added, never renumbered.
 enum class ChunkMode : uint8_t {
-  kRaw = 1,          // the bytes themselves
-  kSame = 2,         // the parent's bytes; no payload
-  kConst = 3,        // one lane, repeated
-  kPlanes = 4,       // byte planes of the lanes, each compressed by zstd
-  kDeltaPlanes = 5,  // byte planes of the zigzag difference to the parent
+  kRaw = 1,           // the bytes themselves
+  kSame = 2,          // the parent's bytes; no payload
+  kConst = 3,         // one lane, repeated
+  kPlanes = 4,        // byte planes of the lanes, each compressed by zstd
+  kDeltaPlanes = 5,   // byte planes of the zigzag difference to the parent
+  kContextDelta = 6,  // differences to the parent, entropy coded by its exponent
+  kDirect = 7,        // the lanes' top bits entropy coded, the rest raw
+  kSparse = 8,        // the few lanes that differ from the parent's
 };
 
 // DATA_LOSS for a byte that is no mode of this version.
@@ -36,6 +40,7 @@ bool NeedsParent(ChunkMode mode);
 struct LaneFormat {
   int lane_bytes = 1;           // 1, 2, 4 or 8
   bool sign_magnitude = false;  // map to monotone integers before subtracting
+  int mantissa_bits = 0;        // below the exponent; 0: no classes by exponent
 };
 LaneFormat LaneFormatOf(DType dtype);
 
@@ -59,12 +64,13 @@ class ChunkCodec {
   ChunkCodec(ChunkCodec&&) noexcept;
   ChunkCodec& operator=(ChunkCodec&&) noexcept;
 
-  // Takes the smallest mode. `parent`, when given, holds the parent's bytes at the
-  // positions of `target`; it may be shorter (missing bytes count as zero) but not
-  // longer. Sizes need not be whole lanes: a ragged tail is coded as bytes.
-  // The payload is never longer than `target`. INVALID_ARGUMENT: parent longer.
+  // Takes the mode that looks smallest; kMax tries all of them. `parent`, when given, holds the
+  // parent's bytes at the positions of `target`; it may be shorter (missing bytes count as zero)
+  // but not longer. Sizes need not be whole lanes: a ragged tail is coded as bytes. The payload is
+  // never longer than `target`. INVALID_ARGUMENT: parent longer.
   absl::StatusOr<EncodedChunk> Encode(LaneFormat format, absl::string_view target,
-                                      std::optional<absl::string_view> parent);
+                                      std::optional<absl::string_view> parent,
+                                      Effort effort = Effort::kFast);
 
   // Fills `destination[0, size)`; `size` and `parent` as given to Encode.
   // INVALID_ARGUMENT: parent longer, or absent where the mode needs it.

@@ -15,32 +15,33 @@ struct DTypeTraits {
   int bits;
   int lane_bytes;
   bool is_sign_magnitude;
+  int mantissa_bits;
 };
 
 // Row i describes the dtype of value i + 1.
 constexpr std::array<DTypeTraits, 22> kTraits = {{
-    {DType::kBool, "BOOL", 8, 1, false},
-    {DType::kU8, "U8", 8, 1, false},
-    {DType::kI8, "I8", 8, 1, false},
-    {DType::kU16, "U16", 16, 2, false},
-    {DType::kI16, "I16", 16, 2, false},
-    {DType::kU32, "U32", 32, 4, false},
-    {DType::kI32, "I32", 32, 4, false},
-    {DType::kU64, "U64", 64, 8, false},
-    {DType::kI64, "I64", 64, 8, false},
-    {DType::kF16, "F16", 16, 2, true},
-    {DType::kBF16, "BF16", 16, 2, true},
-    {DType::kF32, "F32", 32, 4, true},
-    {DType::kF64, "F64", 64, 8, true},
-    {DType::kF8E4M3, "F8_E4M3", 8, 1, true},
-    {DType::kF8E5M2, "F8_E5M2", 8, 1, true},
-    {DType::kF8E8M0, "F8_E8M0", 8, 1, true},
-    {DType::kF8E4M3FNUZ, "F8_E4M3FNUZ", 8, 1, true},
-    {DType::kF8E5M2FNUZ, "F8_E5M2FNUZ", 8, 1, true},
-    {DType::kF6E2M3, "F6_E2M3", 6, 1, true},
-    {DType::kF6E3M2, "F6_E3M2", 6, 1, true},
-    {DType::kF4, "F4", 4, 1, true},
-    {DType::kC64, "C64", 64, 4, true},
+    {DType::kBool, "BOOL", 8, 1, false, 0},
+    {DType::kU8, "U8", 8, 1, false, 0},
+    {DType::kI8, "I8", 8, 1, false, 0},
+    {DType::kU16, "U16", 16, 2, false, 0},
+    {DType::kI16, "I16", 16, 2, false, 0},
+    {DType::kU32, "U32", 32, 4, false, 0},
+    {DType::kI32, "I32", 32, 4, false, 0},
+    {DType::kU64, "U64", 64, 8, false, 0},
+    {DType::kI64, "I64", 64, 8, false, 0},
+    {DType::kF16, "F16", 16, 2, true, 10},
+    {DType::kBF16, "BF16", 16, 2, true, 7},
+    {DType::kF32, "F32", 32, 4, true, 23},
+    {DType::kF64, "F64", 64, 8, true, 52},
+    {DType::kF8E4M3, "F8_E4M3", 8, 1, true, 3},
+    {DType::kF8E5M2, "F8_E5M2", 8, 1, true, 2},
+    {DType::kF8E8M0, "F8_E8M0", 8, 1, true, 0},
+    {DType::kF8E4M3FNUZ, "F8_E4M3FNUZ", 8, 1, true, 3},
+    {DType::kF8E5M2FNUZ, "F8_E5M2FNUZ", 8, 1, true, 2},
+    {DType::kF6E2M3, "F6_E2M3", 6, 1, true, 0},
+    {DType::kF6E3M2, "F6_E3M2", 6, 1, true, 0},
+    {DType::kF4, "F4", 4, 1, true, 0},
+    {DType::kC64, "C64", 64, 4, true, 23},
 }};
 
 constexpr bool RowsAreInOrder() {
@@ -76,5 +77,6 @@ absl::StatusOr<DType> DTypeFromByte(uint8_t byte) {
 int BitsPerElement(DType dtype) { return Traits(dtype).bits; }
 int LaneBytes(DType dtype) { return Traits(dtype).lane_bytes; }
 bool IsSignMagnitude(DType dtype) { return Traits(dtype).is_sign_magnitude; }
+int MantissaBits(DType dtype) { return Traits(dtype).mantissa_bits; }
 
 }  // namespace wdelta

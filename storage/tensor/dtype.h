@@ -48,5 +48,7 @@ int LaneBytes(DType dtype);
 // True where bits compare as sign and magnitude (all F…, C64): such lanes are
 // mapped to monotone integers before they are subtracted.
 bool IsSignMagnitude(DType dtype);
+// Bits below the exponent of a lane; 0 where a lane is no single number with one.
+int MantissaBits(DType dtype);
 
 }  // namespace wdelta

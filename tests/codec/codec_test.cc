@@ -138,15 +138,15 @@ TEST(CodecTest, NoiseIsRaw) {
   EXPECT_EQ(RoundTrip(codec, {4, false}, noise, std::nullopt).mode, ChunkMode::kRaw);
 }
 
-TEST(CodecTest, SmallDifferencesAreDeltaPlanes) {
+TEST(CodecTest, SmallDifferencesAreCodedByContext) {
   ChunkCodec codec;
   std::mt19937_64 random(4);
   const std::string parent = RandomBytes(random, 10'000);
   std::string target = parent;
   for (size_t i = 0; i < target.size(); i += 2) target[i] ^= static_cast<char>(random() % 8);
   const EncodedChunk chunk = RoundTrip(codec, {2, true}, target, parent);
-  EXPECT_EQ(chunk.mode, ChunkMode::kDeltaPlanes);
-  EXPECT_LT(chunk.payload.size(), target.size() * 3 / 10);
+  EXPECT_EQ(chunk.mode, ChunkMode::kContextDelta);
+  EXPECT_LT(chunk.payload.size(), target.size() * 27 / 100);
 }
 
 TEST(CodecTest, UnrelatedParentIsLeftAside) {
@@ -162,8 +162,46 @@ TEST(CodecTest, UnrelatedParentIsLeftAside) {
   }
   const EncodedChunk chunk =
       RoundTrip(codec, {2, true}, target, RandomBytes(random, target.size()));
-  EXPECT_EQ(chunk.mode, ChunkMode::kPlanes);
-  EXPECT_LT(chunk.payload.size(), target.size() * 3 / 4);
+  EXPECT_EQ(chunk.mode, ChunkMode::kDirect);
+  EXPECT_LT(chunk.payload.size(), target.size() * 70 / 100);
+}
+
+TEST(CodecTest, AFewChangesAreSparse) {
+  ChunkCodec codec;
+  std::mt19937_64 random(6);
+  const std::string parent = RandomBytes(random, 100'001);
+  std::string target = parent;
+  for (const size_t i : {0, 31'000, 99'998, 100'000}) target[i] = static_cast<char>(target[i] + 1);
+  const EncodedChunk chunk = RoundTrip(codec, {2, true, 7}, target, parent);
+  EXPECT_EQ(chunk.mode, ChunkMode::kSparse);
+  EXPECT_LT(chunk.payload.size(), 30u);
+}
+
+// Checkpoints saved as F32 that were BF16 once cost what BF16 costs.
+TEST(CodecTest, ZeroLowBitsCostNothing) {
+  ChunkCodec codec;
+  std::mt19937_64 random(7);
+  std::normal_distribution<float> weights(0, 0.02f);
+  std::string wide_target, wide_parent, target, parent;
+  for (int i = 0; i < 50'000; ++i) {
+    const float base = weights(random);
+    for (const bool is_target : {false, true}) {
+      const float value = is_target ? base + 0.01f * weights(random) : base;
+      uint32_t bits;
+      std::memcpy(&bits, &value, 4);
+      bits &= 0xffff0000;
+      const char* bytes = reinterpret_cast<const char*>(&bits);
+      (is_target ? wide_target : wide_parent).append(bytes, 4);
+      (is_target ? target : parent).append(bytes + 2, 2);
+    }
+  }
+  const LaneFormat f32 = LaneFormatOf(DType::kF32);
+  const LaneFormat bf16 = LaneFormatOf(DType::kBF16);
+  const size_t narrow = RoundTrip(codec, bf16, target, parent).payload.size();
+  EXPECT_LT(RoundTrip(codec, f32, wide_target, wide_parent).payload.size(), narrow * 102 / 100);
+  const size_t narrow_alone = RoundTrip(codec, bf16, target, std::nullopt).payload.size();
+  EXPECT_LT(RoundTrip(codec, f32, wide_target, std::nullopt).payload.size(),
+            narrow_alone * 102 / 100);
 }
 
 TEST(CodecTest, NothingIsRaw) {
@@ -192,12 +230,12 @@ TEST(CodecTest, MissingParentIsRefused) {
 }
 
 TEST(CodecTest, ModesAreKnownByByteAndName) {
-  for (uint8_t byte = 1; byte <= 5; ++byte) {
+  for (uint8_t byte = 1; byte <= 8; ++byte) {
     ASSERT_TRUE(ChunkModeFromByte(byte).ok());
     EXPECT_NE(ChunkModeName(*ChunkModeFromByte(byte)), "unknown");
   }
   EXPECT_EQ(ChunkModeFromByte(0).status().code(), absl::StatusCode::kDataLoss);
-  EXPECT_EQ(ChunkModeFromByte(6).status().code(), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(ChunkModeFromByte(255).status().code(), absl::StatusCode::kDataLoss);
 }
 
 }  // namespace

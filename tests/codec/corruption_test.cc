@@ -11,8 +11,9 @@
 namespace wdelta {
 namespace {
 
-constexpr ChunkMode kModes[] = {ChunkMode::kRaw, ChunkMode::kSame, ChunkMode::kConst,
-                                ChunkMode::kPlanes, ChunkMode::kDeltaPlanes};
+constexpr ChunkMode kModes[] = {
+    ChunkMode::kRaw,         ChunkMode::kSame,         ChunkMode::kConst,  ChunkMode::kPlanes,
+    ChunkMode::kDeltaPlanes, ChunkMode::kContextDelta, ChunkMode::kDirect, ChunkMode::kSparse};
 
 // The verdict of both decoders on the same payload.
 void CheckPayload(ChunkCodec& codec, LaneFormat format, ChunkMode mode, const std::string& payload,
@@ -63,7 +64,8 @@ TEST(CorruptionTest, MutatedPayloadsNeverHarm) {
       const absl::StatusOr<EncodedChunk> chunk = codec.Encode(format, target, parent);
       ASSERT_TRUE(chunk.ok()) << chunk.status();
       for (int round = 0; round < 200; ++round) {
-        const ChunkMode mode = random() % 4 == 0 ? kModes[random() % 5] : chunk->mode;
+        const ChunkMode mode =
+            random() % 4 == 0 ? kModes[random() % std::size(kModes)] : chunk->mode;
         CheckPayload(codec, format, mode, Mutate(random, chunk->payload), parent, size);
         if (HasFatalFailure()) return;
       }
@@ -78,7 +80,7 @@ TEST(CorruptionTest, EveryTruncationIsRefused) {
   const std::string target = MakeTarget(Pattern::kNearParent, random, 3001, parent);
   const absl::StatusOr<EncodedChunk> chunk = codec.Encode({2, true}, target, parent);
   ASSERT_TRUE(chunk.ok()) << chunk.status();
-  ASSERT_EQ(chunk->mode, ChunkMode::kDeltaPlanes);
+  ASSERT_EQ(chunk->mode, ChunkMode::kContextDelta);
   std::string out(target.size(), '\0');
   for (size_t size = 0; size < chunk->payload.size(); ++size) {
     EXPECT_EQ(codec
@@ -96,11 +98,11 @@ TEST(CorruptionTest, RandomBytesNeverHarm) {
   std::mt19937_64 random(seed);
   ChunkCodec codec;
   for (int round = 0; round < 5000; ++round) {
-    const LaneFormat format = AllLaneFormats()[random() % 8];
+    const LaneFormat format = AllLaneFormats()[random() % AllLaneFormats().size()];
     const size_t size = random() % 100;
     std::string payload = RandomBytes(random, random() % 120);
     if (!payload.empty()) payload[0] = static_cast<char>(random() % 4);
-    CheckPayload(codec, format, kModes[random() % 5], payload,
+    CheckPayload(codec, format, kModes[random() % std::size(kModes)], payload,
                  RandomBytes(random, random() % (size + 1)), size);
     if (HasFatalFailure()) return;
   }

@@ -16,6 +16,7 @@ inline std::vector<LaneFormat> AllLaneFormats() {
   std::vector<LaneFormat> formats;
   for (const int lane_bytes : {1, 2, 4, 8}) {
     for (const bool sign_magnitude : {false, true}) formats.push_back({lane_bytes, sign_magnitude});
+    formats.push_back({lane_bytes, true, std::vector<int>{3, 7, 23, 52}[formats.size() / 3]});
   }
   return formats;
 }

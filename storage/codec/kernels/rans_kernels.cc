@@ -9,6 +9,7 @@
 #include "hwy/foreach_target.h"
 // foreach_target.h must come before highway.h.
 #include "hwy/highway.h"
+#include "storage/codec/kernels/narrow-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace wdelta::kernels {
@@ -59,7 +60,6 @@ size_t DecodeGroups(const uint32_t* HWY_RESTRICT slots, uint32_t* HWY_RESTRICT s
                     RansInput& input, uint8_t* HWY_RESTRICT symbols, size_t groups) {
   const D32 d;
   const hn::Rebind<int32_t, D32> di;
-  const hn::Rebind<uint8_t, D32> d8;
   V32 x[kVectors];
   for (size_t v = 0; v < kVectors; ++v) x[v] = hn::LoadU(d, states + v * kStep);
   const V32 slot_mask = hn::Set(d, kProbabilityScale - 1);
@@ -74,7 +74,7 @@ size_t DecodeGroups(const uint32_t* HWY_RESTRICT slots, uint32_t* HWY_RESTRICT s
       entry[v] = hn::GatherIndex(d, slots, hn::BitCast(di, hn::And(x[v], slot_mask)));
     }
     for (size_t v = 0; v < kVectors; ++v) {
-      hn::StoreU(hn::TruncateTo(d8, entry[v]), d8, symbols + v * kStep);
+      StoreLowBytes(d, entry[v], symbols + v * kStep);
       const V32 frequency = hn::And(hn::ShiftRight<8>(entry[v]), frequency_mask);
       x[v] = hn::Add(hn::Mul(frequency, hn::ShiftRight<kProbabilityBits>(x[v])),
                      hn::ShiftRight<20>(entry[v]));

@@ -6,32 +6,16 @@
 #include <vector>
 
 #include "storage/base/status_macros.h"
+#include "storage/codec/reference/reference_classes.h"
+#include "storage/codec/reference/reference_runs.h"
 
 namespace wdelta {
 namespace {
 
 absl::Status Bad(absl::string_view what) { return absl::DataLossError(what); }
 
-// Removes and returns the first `count` bytes of `rest`.
-absl::StatusOr<absl::string_view> Take(absl::string_view& rest, uint64_t count) {
-  if (count > rest.size()) return Bad("payload ends early");
-  const absl::string_view taken = rest.substr(0, count);
-  rest.remove_prefix(count);
-  return taken;
-}
-
-absl::StatusOr<uint64_t> TakeVarint(absl::string_view& rest) {
-  uint64_t value = 0;
-  for (int group = 0; group < 10; ++group) {
-    WDELTA_ASSIGN_OR_RETURN(const absl::string_view one, Take(rest, 1));
-    const uint64_t byte = static_cast<uint8_t>(one[0]);
-    if (group > 0 && byte == 0) return Bad("varint with a redundant group");
-    if (group == 9 && byte > 1) return Bad("varint over 64 bits");
-    value |= (byte & 0x7f) << (7 * group);
-    if (byte < 0x80) return value;
-  }
-  return Bad("varint over 10 bytes");
-}
+using reference::Take;
+using reference::TakeVarint;
 
 absl::StatusOr<std::string> TakePlane(absl::string_view& rest, size_t lanes) {
   WDELTA_ASSIGN_OR_RETURN(const absl::string_view method, Take(rest, 1));
@@ -119,6 +103,25 @@ absl::StatusOr<std::string> DecodePlanes(LaneFormat format, bool is_delta,
   return out;
 }
 
+absl::StatusOr<std::string> DecodeLanes(LaneFormat format, ChunkMode mode,
+                                        absl::string_view payload, absl::string_view parent,
+                                        size_t size) {
+  const size_t lanes = size / format.lane_bytes;
+  const size_t tail_bytes = size % format.lane_bytes;
+  if (lanes == 0 || payload.size() < tail_bytes) return Bad("no whole lane, or no tail");
+  const absl::string_view tail = payload.substr(payload.size() - tail_bytes);
+  payload.remove_suffix(tail_bytes);
+  absl::StatusOr<std::string> out;
+  if (mode == ChunkMode::kSparse) {
+    out = reference::DecodeSparse(format, payload, parent, lanes);
+  } else {
+    const bool has_parent = mode == ChunkMode::kContextDelta;
+    out = reference::DecodeClasses(format, payload, has_parent ? &parent : nullptr, lanes);
+  }
+  if (out.ok()) out->append(tail.data(), tail.size());
+  return out;
+}
+
 }  // namespace
 
 absl::StatusOr<std::string> ReferenceDecode(LaneFormat format, ChunkMode mode,
@@ -147,6 +150,10 @@ absl::StatusOr<std::string> ReferenceDecode(LaneFormat format, ChunkMode mode,
       return DecodePlanes(format, false, payload, extended, size);
     case ChunkMode::kDeltaPlanes:
       return DecodePlanes(format, true, payload, extended, size);
+    case ChunkMode::kContextDelta:
+    case ChunkMode::kDirect:
+    case ChunkMode::kSparse:
+      return DecodeLanes(format, mode, payload, extended, size);
   }
   return Bad("unknown mode");
 }

@@ -1,0 +1,382 @@
+// SIMD kernels for lanes of 2 and 4 bytes. Splitting needs Compress, merging its
+// inverse, which only AVX-512 has; the lanes left over, and other lane sizes, go to
+// the portable twin.
+#include "storage/codec/kernels/class_kernels.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "storage/codec/kernels/class_kernels.cc"
+#include "hwy/foreach_target.h"
+// foreach_target.h must come before highway.h.
+#include "hwy/highway.h"
+#include "storage/codec/kernels/narrow-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace wdelta::kernels {
+namespace HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+#if HWY_TARGET != HWY_SCALAR
+
+// The vector form of LaneMaths in portable_class_kernels.cc.
+template <typename T>
+struct VectorMaths {
+  using D = hn::ScalableTag<T>;
+  using V = hn::Vec<D>;
+  D d;
+  const bool sign_magnitude;
+  const int zero_bits;
+  const V keep;
+  const V magnitude;
+
+  HWY_INLINE VectorMaths(LaneFormat format, const ClassMap& map)
+      : sign_magnitude(format.sign_magnitude),
+        zero_bits(map.zero_bits),
+        keep(hn::Set(d, static_cast<T>(~T{0} << map.zero_bits))),
+        magnitude(
+            hn::Set(d, static_cast<T>(static_cast<T>(~T{0}) >> (format.sign_magnitude ? 1 : 0)))) {}
+
+  HWY_INLINE V Load(const uint8_t* from) const {
+    const hn::Repartition<uint8_t, D> d8;
+    return hn::BitCast(d, hn::LoadU(d8, from));
+  }
+  HWY_INLINE void Store(V lanes, uint8_t* to) const {
+    const hn::Repartition<uint8_t, D> d8;
+    hn::StoreU(hn::BitCast(d8, lanes), d8, to);
+  }
+  HWY_INLINE V SpreadTopBit(V v) const {
+    const hn::RebindToSigned<D> di;
+    return hn::BitCast(d, hn::BroadcastSignBit(hn::BitCast(di, v)));
+  }
+  HWY_INLINE V ToOrdered(V lanes) const {
+    if (sign_magnitude) lanes = hn::Xor(lanes, hn::Or(SpreadTopBit(lanes), hn::SignBit(d)));
+    return hn::And(lanes, keep);
+  }
+  HWY_INLINE V FromOrdered(V ordered) const {
+    if (sign_magnitude) {
+      ordered = hn::Xor(ordered, hn::Or(hn::Not(SpreadTopBit(ordered)), hn::SignBit(d)));
+    }
+    return hn::And(ordered, keep);
+  }
+  HWY_INLINE V ToDirect(V lanes) const {
+    const V dropped = hn::ShiftRightSame(hn::And(lanes, magnitude), zero_bits);
+    if (!sign_magnitude) return dropped;
+    return hn::Or(hn::Add(dropped, dropped), hn::ShiftRight<8 * sizeof(T) - 1>(lanes));
+  }
+  HWY_INLINE V FromDirect(V code) const {
+    if (!sign_magnitude) return hn::ShiftLeftSame(code, zero_bits);
+    const V value = hn::ShiftLeftSame(hn::ShiftRight<1>(code), zero_bits);
+    return hn::Or(hn::And(value, magnitude), hn::ShiftLeft<8 * sizeof(T) - 1>(code));
+  }
+  HWY_INLINE V ClassOf(V parent, const ClassMap& map) const {
+    const V first = hn::Set(d, static_cast<T>(map.first));
+    const V field = hn::ShiftRightSame(hn::And(parent, magnitude), map.shift);
+    const V above = hn::Sub(hn::Max(field, first), first);
+    return hn::Min(above, hn::Set(d, static_cast<T>(map.count - 1)));
+  }
+  HWY_INLINE V Difference(V target, V parent) const {
+    const hn::RebindToSigned<D> di;
+    const V difference = hn::Sub(ToOrdered(target), ToOrdered(parent));
+    return hn::BitCast(d, hn::ShiftRightSame(hn::BitCast(di, difference), zero_bits));
+  }
+  HWY_INLINE V Sum(V parent, V value) const {
+    return FromOrdered(hn::Add(ToOrdered(parent), hn::ShiftLeftSame(value, zero_bits)));
+  }
+};
+
+#endif
+
+#if HWY_TARGET <= HWY_AVX3
+
+template <typename T>
+size_t SplitLoop(LaneFormat format, const ClassMap& map, const uint8_t* target,
+                 const uint8_t* parent, size_t lanes, ClassStarts& starts, T* values) {
+  const VectorMaths<T> maths(format, map);
+  using V = typename VectorMaths<T>::V;
+  const size_t step = hn::Lanes(maths.d);
+  const V direct_count = hn::Set(maths.d, static_cast<T>(map.direct_count));
+  size_t i = 0;
+  for (; i + step <= lanes; i += step) {
+    const V t = maths.Load(target + i * sizeof(T));
+    if (parent == nullptr) {
+      hn::StoreU(maths.ToDirect(t), maths.d, values + starts[0]);
+      starts[0] += step;
+      continue;
+    }
+    const V p = maths.Load(parent + i * sizeof(T));
+    const V classes = maths.ClassOf(p, map);
+    V value = maths.Difference(t, p);
+    if (map.direct_count > 0) {
+      value = hn::IfThenElse(hn::Lt(classes, direct_count), maths.ToDirect(t), value);
+    }
+    for (int c = 0; c < map.count; ++c) {
+      const auto mask = hn::Eq(classes, hn::Set(maths.d, static_cast<T>(c)));
+      hn::StoreU(hn::Compress(value, mask), maths.d, values + starts[c]);
+      starts[c] += hn::CountTrue(maths.d, mask);
+    }
+  }
+  return i;
+}
+
+size_t SplitSimd(LaneFormat format, const ClassMap& map, const uint8_t* target,
+                 const uint8_t* parent, size_t lanes, ClassStarts& starts, void* values) {
+  switch (format.lane_bytes) {
+    case 2:
+      return SplitLoop(format, map, target, parent, lanes, starts, static_cast<uint16_t*>(values));
+    case 4:
+      return SplitLoop(format, map, target, parent, lanes, starts, static_cast<uint32_t*>(values));
+    default:
+      return 0;
+  }
+}
+
+// The lanes of the mask get the values at `from`, in order; the others are zero.
+template <class D>
+HWY_INLINE hn::Vec<D> ExpandFrom(D d, hn::Mask<D> mask, const hn::TFromD<D>* from) {
+  const hn::Vec<D> packed = hn::LoadU(d, from);
+  if constexpr (sizeof(hn::TFromD<D>) == 4) {
+    return hn::Vec<D>{_mm512_maskz_expand_epi32(mask.raw, packed.raw)};
+#if HWY_TARGET <= HWY_AVX3_DL
+  } else {
+    return hn::Vec<D>{_mm512_maskz_expand_epi16(mask.raw, packed.raw)};
+#endif
+  }
+  return packed;
+}
+
+template <typename T>
+size_t MergeLoop(LaneFormat format, const ClassMap& map, const uint8_t* parent, size_t lanes,
+                 ClassStarts& starts, const T* values, uint8_t* target) {
+  const VectorMaths<T> maths(format, map);
+  using V = typename VectorMaths<T>::V;
+  const size_t step = hn::Lanes(maths.d);
+  const V direct_count = hn::Set(maths.d, static_cast<T>(map.direct_count));
+  size_t i = 0;
+  for (; i + step <= lanes; i += step) {
+    if (parent == nullptr) {
+      maths.Store(maths.FromDirect(hn::LoadU(maths.d, values + starts[0])), target + i * sizeof(T));
+      starts[0] += step;
+      continue;
+    }
+    const V p = maths.Load(parent + i * sizeof(T));
+    const V classes = maths.ClassOf(p, map);
+    V value = hn::Zero(maths.d);
+    for (int c = 0; c < map.count; ++c) {
+      const auto mask = hn::Eq(classes, hn::Set(maths.d, static_cast<T>(c)));
+      value = hn::Or(value, ExpandFrom(maths.d, mask, values + starts[c]));
+      starts[c] += hn::CountTrue(maths.d, mask);
+    }
+    V t = maths.Sum(p, value);
+    if (map.direct_count > 0) {
+      t = hn::IfThenElse(hn::Lt(classes, direct_count), maths.FromDirect(value), t);
+    }
+    maths.Store(t, target + i * sizeof(T));
+  }
+  return i;
+}
+
+size_t MergeSimd(LaneFormat format, const ClassMap& map, const uint8_t* parent, size_t lanes,
+                 ClassStarts& starts, const void* values, uint8_t* target) {
+  switch (format.lane_bytes) {
+#if HWY_TARGET <= HWY_AVX3_DL
+    case 2:
+      return MergeLoop(format, map, parent, lanes, starts, static_cast<const uint16_t*>(values),
+                       target);
+#endif
+    case 4:
+      return MergeLoop(format, map, parent, lanes, starts, static_cast<const uint32_t*>(values),
+                       target);
+    default:
+      return 0;
+  }
+}
+
+#else
+
+size_t SplitSimd(LaneFormat, const ClassMap&, const uint8_t*, const uint8_t*, size_t, ClassStarts&,
+                 void*) {
+  return 0;
+}
+size_t MergeSimd(LaneFormat, const ClassMap&, const uint8_t*, size_t, ClassStarts&, const void*,
+                 uint8_t*) {
+  return 0;
+}
+
+#endif
+
+#if HWY_TARGET != HWY_SCALAR
+
+// Bit masks of fewer than 8 lanes do not fill bytes: such targets do nothing here.
+template <typename T>
+size_t TakeApartLoop(const ValueFormat& format, const T* values, size_t count, uint8_t* symbols,
+                     uint8_t* raw, std::vector<uint64_t>& escapes) {
+  const hn::ScalableTag<T> d;
+  const hn::RebindToSigned<decltype(d)> di;
+  const size_t step = hn::Lanes(d);
+  if (step < 8) return 0;
+  const int byte_planes = format.low_bits / 8;
+  const size_t bit_plane_bytes = (count + 7) / 8;
+  uint8_t* const bit_planes = raw + byte_planes * count;
+  const auto bias = hn::Set(d, static_cast<T>(format.bias));
+  const auto max_symbol = hn::Set(d, static_cast<T>(format.max_symbol));
+  const auto escape = hn::Set(d, T{kEscape});
+  size_t i = 0;
+  for (; i + step <= count; i += step) {
+    const auto value = hn::LoadU(d, values + i);
+    const auto high =
+        format.is_signed
+            ? hn::BitCast(d, hn::ShiftRightSame(hn::BitCast(di, value), format.low_bits))
+            : hn::ShiftRightSame(value, format.low_bits);
+    const auto symbol = hn::Sub(high, bias);
+    const auto too_large = hn::Gt(symbol, max_symbol);
+    StoreLowBytes(d, hn::IfThenElse(too_large, escape, symbol), symbols + i);
+    if (HWY_UNLIKELY(!hn::AllFalse(d, too_large))) {
+      for (size_t lane = i; lane < i + step; ++lane) {
+        if (symbols[lane] == kEscape) escapes.push_back(values[lane]);
+      }
+    }
+    for (int b = 0; b < byte_planes; ++b) {
+      StoreLowBytes(d, hn::ShiftRightSame(value, 8 * b), raw + b * count + i);
+    }
+    for (int b = 8 * byte_planes; b < format.low_bits; ++b) {
+      const auto set = hn::TestBit(value, hn::Set(d, static_cast<T>(T{1} << b)));
+      uint8_t bits[8];
+      const size_t bytes = hn::StoreMaskBits(d, set, bits);
+      uint8_t* const to = bit_planes + (b % 8) * bit_plane_bytes + i / 8;
+      for (size_t j = 0; j < bytes; ++j) to[j] = bits[j];
+    }
+  }
+  return i;
+}
+
+size_t TakeApartSimd(LaneFormat format, const ValueFormat& values_format, const void* values,
+                     size_t count, uint8_t* symbols, uint8_t* raw, std::vector<uint64_t>& escapes) {
+  // With 256 symbols, 255 is no mark of an escape.
+  if (values_format.max_symbol == 255) return 0;
+  switch (format.lane_bytes) {
+    case 2:
+      return TakeApartLoop(values_format, static_cast<const uint16_t*>(values), count, symbols, raw,
+                           escapes);
+    case 4:
+      return TakeApartLoop(values_format, static_cast<const uint32_t*>(values), count, symbols, raw,
+                           escapes);
+    default:
+      return 0;
+  }
+}
+
+template <typename T>
+size_t PutTogetherLoop(const ValueFormat& format, const uint8_t* symbols, const uint8_t* raw,
+                       size_t count, T* values) {
+  const hn::ScalableTag<T> d;
+  const hn::Rebind<uint8_t, decltype(d)> d8;
+  const size_t step = hn::Lanes(d);
+  if (step < 8) return 0;
+  const int byte_planes = format.low_bits / 8;
+  const size_t bit_plane_bytes = (count + 7) / 8;
+  const uint8_t* const bit_planes = raw + byte_planes * count;
+  const auto bias = hn::Set(d, static_cast<T>(format.bias));
+  size_t i = 0;
+  for (; i + step <= count; i += step) {
+    auto value = hn::Add(hn::PromoteTo(d, hn::LoadU(d8, symbols + i)), bias);
+    value = hn::ShiftLeftSame(value, format.low_bits);
+    for (int b = 0; b < byte_planes; ++b) {
+      const auto plane = hn::PromoteTo(d, hn::LoadU(d8, raw + b * count + i));
+      value = hn::Or(value, hn::ShiftLeftSame(plane, 8 * b));
+    }
+    for (int b = 8 * byte_planes; b < format.low_bits; ++b) {
+      uint8_t bits[8] = {0};
+      const uint8_t* const from = bit_planes + (b % 8) * bit_plane_bytes + i / 8;
+      for (size_t j = 0; j < (step + 7) / 8; ++j) bits[j] = from[j];
+      const auto set = hn::LoadMaskBits(d, bits);
+      value = hn::Or(value, hn::IfThenElseZero(set, hn::Set(d, static_cast<T>(T{1} << b))));
+    }
+    hn::StoreU(value, d, values + i);
+  }
+  return i;
+}
+
+size_t PutTogetherSimd(LaneFormat format, const ValueFormat& values_format, const uint8_t* symbols,
+                       const uint8_t* raw, size_t count, void* values) {
+  switch (format.lane_bytes) {
+    case 2:
+      return PutTogetherLoop(values_format, symbols, raw, count, static_cast<uint16_t*>(values));
+    case 4:
+      return PutTogetherLoop(values_format, symbols, raw, count, static_cast<uint32_t*>(values));
+    default:
+      return 0;
+  }
+}
+
+#else
+
+size_t TakeApartSimd(LaneFormat, const ValueFormat&, const void*, size_t, uint8_t*, uint8_t*,
+                     std::vector<uint64_t>&) {
+  return 0;
+}
+size_t PutTogetherSimd(LaneFormat, const ValueFormat&, const uint8_t*, const uint8_t*, size_t,
+                       void*) {
+  return 0;
+}
+
+#endif
+
+}  // namespace HWY_NAMESPACE
+}  // namespace wdelta::kernels
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace wdelta::kernels {
+namespace {
+
+HWY_EXPORT(SplitSimd);
+HWY_EXPORT(MergeSimd);
+HWY_EXPORT(TakeApartSimd);
+HWY_EXPORT(PutTogetherSimd);
+
+const uint8_t* Behind(const uint8_t* lanes, size_t bytes) {
+  return lanes == nullptr ? nullptr : lanes + bytes;
+}
+
+}  // namespace
+
+void SplitClasses(LaneFormat format, const ClassMap& map, const uint8_t* target,
+                  const uint8_t* parent, size_t lanes, const ClassStarts& starts, void* values) {
+  ClassStarts next = starts;
+  const size_t done =
+      HWY_DYNAMIC_DISPATCH(SplitSimd)(format, map, target, parent, lanes, next, values);
+  const size_t bytes = done * format.lane_bytes;
+  portable::SplitClasses(format, map, target + bytes, Behind(parent, bytes), lanes - done, next,
+                         values);
+}
+
+void MergeClasses(LaneFormat format, const ClassMap& map, const uint8_t* parent, size_t lanes,
+                  ClassStarts& starts, const void* values, uint8_t* target) {
+  const size_t done =
+      HWY_DYNAMIC_DISPATCH(MergeSimd)(format, map, parent, lanes, starts, values, target);
+  const size_t bytes = done * format.lane_bytes;
+  portable::MergeClasses(format, map, Behind(parent, bytes), lanes - done, starts, values,
+                         target + bytes);
+}
+
+size_t RawBytes(int low_bits, size_t count) {
+  return static_cast<size_t>(low_bits / 8) * count +
+         static_cast<size_t>(low_bits % 8) * ((count + 7) / 8);
+}
+
+void TakeApart(LaneFormat format, const ValueFormat& values_format, const void* values,
+               size_t count, uint8_t* symbols, uint8_t* raw, std::vector<uint64_t>& escapes) {
+  const size_t done = HWY_DYNAMIC_DISPATCH(TakeApartSimd)(format, values_format, values, count,
+                                                          symbols, raw, escapes);
+  portable::TakeApart(format, values_format, values, done, count, symbols, raw, escapes);
+}
+
+void PutTogether(LaneFormat format, const ValueFormat& values_format, const uint8_t* symbols,
+                 const uint8_t* raw, size_t count, void* values) {
+  const size_t done =
+      HWY_DYNAMIC_DISPATCH(PutTogetherSimd)(format, values_format, symbols, raw, count, values);
+  portable::PutTogether(format, values_format, symbols, raw, done, count, values);
+}
+
+}  // namespace wdelta::kernels
+#endif  // HWY_ONCE

@@ -1,0 +1,84 @@
+// The lane arithmetic of the class modes: lanes to values ordered by class, values to
+// byte symbols with raw low bits, and back. Specified in storage/wdelta/FORMAT.md
+// ("Classes").
+//
+// `kernels` runs on the best instruction set of the CPU (Highway, chosen at run
+// time), `kernels::portable` is its plain twin and serves as its tail. Both give the
+// same bytes. No state: any thread may call them. Values are lanes too, as wide and
+// as little-endian as the chunk's; arrays of them are aligned for their type.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "storage/codec/codec.h"
+
+namespace wdelta::kernels {
+
+inline constexpr int kMaxClasses = 32;
+// Lanes that SIMD may touch behind the end of a class's values.
+inline constexpr size_t kValueSlack = 64;
+
+// How lanes fall into classes by the parent's magnitude.
+struct ClassMap {
+  int zero_bits = 0;     // low bits that are zero in all lanes
+  int shift = 0;         // magnitude >> shift is the field; at least zero_bits
+  uint64_t first = 0;    // field of class 0 and below
+  int count = 1;         // the last class has all fields above too
+  int direct_count = 0;  // the values of these first classes are the target's own codes
+};
+
+// Where the values of each class begin, in lanes from the start of the array.
+using ClassStarts = std::array<size_t, kMaxClasses>;
+
+// Values in order of class, then position. `parent` is null when map.count is 1 and
+// class 0 is direct. There is room for kValueSlack lanes behind each class.
+void SplitClasses(LaneFormat format, const ClassMap& map, const uint8_t* target,
+                  const uint8_t* parent, size_t lanes, const ClassStarts& starts, void* values);
+
+// Inverse of SplitClasses. Where each class's values ended is left in `starts`: a
+// class may be read beyond its own values, by `lanes` and kValueSlack at most, when
+// the counts that `starts` came from are not those of the parent.
+void MergeClasses(LaneFormat format, const ClassMap& map, const uint8_t* parent, size_t lanes,
+                  ClassStarts& starts, const void* values, uint8_t* target);
+
+// How the values of one class become symbols: symbol = (value >> low_bits) - bias,
+// where that is at most `max_symbol`; otherwise the symbol is kEscape.
+struct ValueFormat {
+  int low_bits = 0;
+  bool is_signed = false;  // the shift is arithmetic
+  uint64_t bias = 0;       // modulo the lane
+  int max_symbol = 254;    // 255: no escape
+};
+inline constexpr uint8_t kEscape = 255;
+
+// Bytes of the raw low bits of `count` values: whole byte planes, then bit planes.
+size_t RawBytes(int low_bits, size_t count);
+
+// Fills `symbols` and `raw`, and appends to `escapes` the values whose symbol is
+// kEscape.
+void TakeApart(LaneFormat format, const ValueFormat& values_format, const void* values,
+               size_t count, uint8_t* symbols, uint8_t* raw, std::vector<uint64_t>& escapes);
+
+// Inverse, but for escapes. May write kValueSlack lanes more than `count`, and read
+// as many symbols.
+void PutTogether(LaneFormat format, const ValueFormat& values_format, const uint8_t* symbols,
+                 const uint8_t* raw, size_t count, void* values);
+
+namespace portable {
+
+void SplitClasses(LaneFormat format, const ClassMap& map, const uint8_t* target,
+                  const uint8_t* parent, size_t lanes, ClassStarts& starts, void* values);
+void MergeClasses(LaneFormat format, const ClassMap& map, const uint8_t* parent, size_t lanes,
+                  ClassStarts& starts, const void* values, uint8_t* target);
+// From value `first` on, which is a multiple of 8, up to `count`.
+void TakeApart(LaneFormat format, const ValueFormat& values_format, const void* values,
+               size_t first, size_t count, uint8_t* symbols, uint8_t* raw,
+               std::vector<uint64_t>& escapes);
+void PutTogether(LaneFormat format, const ValueFormat& values_format, const uint8_t* symbols,
+                 const uint8_t* raw, size_t first, size_t count, void* values);
+
+}  // namespace portable
+}  // namespace wdelta::kernels

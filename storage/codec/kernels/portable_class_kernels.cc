@@ -1,0 +1,164 @@
+// Plain C++ twins of the class kernels.
+#include <algorithm>
+
+#include "storage/codec/kernels/class_kernels.h"
+#include "storage/codec/kernels/lane_types.h"
+
+namespace wdelta::kernels {
+namespace {
+
+using portable::kBits;
+using portable::kSignBit;
+
+// The arithmetic on one lane.
+template <typename T>
+struct LaneMaths {
+  bool sign_magnitude;
+  int zero_bits;
+  T keep;       // all but the zero bits
+  T magnitude;  // all but the sign
+
+  LaneMaths(LaneFormat format, const ClassMap& map)
+      : sign_magnitude(format.sign_magnitude),
+        zero_bits(map.zero_bits),
+        keep(static_cast<T>(~T{0} << map.zero_bits)),
+        magnitude(static_cast<T>(format.sign_magnitude ? static_cast<T>(~kSignBit<T>) : ~T{0})) {}
+
+  T ToOrdered(T lane) const {
+    return static_cast<T>((sign_magnitude ? portable::ToMonotone(lane) : lane) & keep);
+  }
+  T FromOrdered(T ordered) const {
+    return static_cast<T>((sign_magnitude ? portable::FromMonotone(ordered) : ordered) & keep);
+  }
+  // Magnitude without its zero bits, then the sign below.
+  T ToDirect(T lane) const {
+    const T dropped = static_cast<T>(static_cast<T>(lane & magnitude) >> zero_bits);
+    if (!sign_magnitude) return dropped;
+    return static_cast<T>(static_cast<T>(dropped << 1) | static_cast<T>(lane >> (kBits<T> - 1)));
+  }
+  T FromDirect(T code) const {
+    if (!sign_magnitude) return static_cast<T>(code << zero_bits);
+    const T value = static_cast<T>(static_cast<T>(code >> 1) << zero_bits);
+    return static_cast<T>(static_cast<T>(value & magnitude) |
+                          static_cast<T>(code << (kBits<T> - 1)));
+  }
+  int ClassOf(T parent, const ClassMap& map) const {
+    const uint64_t field = static_cast<uint64_t>(parent & magnitude) >> map.shift;
+    const uint64_t above = field > map.first ? field - map.first : 0;
+    return static_cast<int>(std::min<uint64_t>(above, map.count - 1));
+  }
+};
+
+template <typename T>
+void SplitOf(LaneFormat format, const ClassMap& map, const uint8_t* target, const uint8_t* parent,
+             size_t lanes, ClassStarts& starts, T* values) {
+  const LaneMaths<T> maths(format, map);
+  for (size_t i = 0; i < lanes; ++i) {
+    const T t = portable::Load<T>(target + i * sizeof(T));
+    const T p = parent == nullptr ? T{0} : portable::Load<T>(parent + i * sizeof(T));
+    const int c = parent == nullptr ? 0 : maths.ClassOf(p, map);
+    T& value = values[starts[c]++];
+    if (c < map.direct_count) {
+      value = maths.ToDirect(t);
+    } else {
+      const T difference = static_cast<T>(maths.ToOrdered(t) - maths.ToOrdered(p));
+      value = portable::ShiftRightSigned(difference, map.zero_bits);
+    }
+  }
+}
+
+template <typename T>
+void MergeOf(LaneFormat format, const ClassMap& map, const uint8_t* parent, size_t lanes,
+             ClassStarts& starts, const T* values, uint8_t* target) {
+  const LaneMaths<T> maths(format, map);
+  for (size_t i = 0; i < lanes; ++i) {
+    const T p = parent == nullptr ? T{0} : portable::Load<T>(parent + i * sizeof(T));
+    const int c = parent == nullptr ? 0 : maths.ClassOf(p, map);
+    const T value = values[starts[c]++];
+    const T t = c < map.direct_count
+                    ? maths.FromDirect(value)
+                    : maths.FromOrdered(static_cast<T>(maths.ToOrdered(p) +
+                                                       static_cast<T>(value << map.zero_bits)));
+    portable::Store(t, target + i * sizeof(T));
+  }
+}
+
+template <typename T>
+void TakeApartOf(const ValueFormat& format, const T* values, size_t first, size_t count,
+                 uint8_t* symbols, uint8_t* raw, std::vector<uint64_t>& escapes) {
+  const int byte_planes = format.low_bits / 8;
+  const size_t bit_plane_bytes = (count + 7) / 8;
+  uint8_t* const bit_planes = raw + byte_planes * count;
+  for (int b = 8 * byte_planes; b < format.low_bits; ++b) {
+    std::memset(bit_planes + (b % 8) * bit_plane_bytes + first / 8, 0, bit_plane_bytes - first / 8);
+  }
+  for (size_t i = first; i < count; ++i) {
+    const T value = values[i];
+    const T high = format.is_signed ? portable::ShiftRightSigned(value, format.low_bits)
+                                    : static_cast<T>(value >> format.low_bits);
+    const T symbol = static_cast<T>(high - static_cast<T>(format.bias));
+    const bool escapes_it = symbol > static_cast<T>(format.max_symbol);
+    symbols[i] = escapes_it ? kEscape : static_cast<uint8_t>(symbol);
+    if (escapes_it) escapes.push_back(value);
+    for (int b = 0; b < byte_planes; ++b) raw[b * count + i] = static_cast<uint8_t>(value >> 8 * b);
+    for (int b = 8 * byte_planes; b < format.low_bits; ++b) {
+      bit_planes[(b % 8) * bit_plane_bytes + i / 8] |=
+          static_cast<uint8_t>((static_cast<uint64_t>(value) >> b & 1) << (i % 8));
+    }
+  }
+}
+
+template <typename T>
+void PutTogetherOf(const ValueFormat& format, const uint8_t* symbols, const uint8_t* raw,
+                   size_t first, size_t count, T* values) {
+  const int byte_planes = format.low_bits / 8;
+  const size_t bit_plane_bytes = (count + 7) / 8;
+  const uint8_t* const bit_planes = raw + byte_planes * count;
+  for (size_t i = first; i < count; ++i) {
+    uint64_t value = static_cast<T>(symbols[i] + static_cast<T>(format.bias));
+    value <<= format.low_bits;
+    for (int b = 0; b < byte_planes; ++b) value |= uint64_t{raw[b * count + i]} << 8 * b;
+    for (int b = 8 * byte_planes; b < format.low_bits; ++b) {
+      const uint64_t bit = bit_planes[(b % 8) * bit_plane_bytes + i / 8] >> (i % 8) & 1;
+      value |= bit << b;
+    }
+    values[i] = static_cast<T>(value);
+  }
+}
+
+}  // namespace
+
+namespace portable {
+
+void SplitClasses(LaneFormat format, const ClassMap& map, const uint8_t* target,
+                  const uint8_t* parent, size_t lanes, ClassStarts& starts, void* values) {
+  WithLaneType(format.lane_bytes, [&](auto zero) {
+    SplitOf(format, map, target, parent, lanes, starts, static_cast<decltype(zero)*>(values));
+  });
+}
+
+void MergeClasses(LaneFormat format, const ClassMap& map, const uint8_t* parent, size_t lanes,
+                  ClassStarts& starts, const void* values, uint8_t* target) {
+  WithLaneType(format.lane_bytes, [&](auto zero) {
+    MergeOf(format, map, parent, lanes, starts, static_cast<const decltype(zero)*>(values), target);
+  });
+}
+
+void TakeApart(LaneFormat format, const ValueFormat& values_format, const void* values,
+               size_t first, size_t count, uint8_t* symbols, uint8_t* raw,
+               std::vector<uint64_t>& escapes) {
+  WithLaneType(format.lane_bytes, [&](auto zero) {
+    TakeApartOf(values_format, static_cast<const decltype(zero)*>(values), first, count, symbols,
+                raw, escapes);
+  });
+}
+
+void PutTogether(LaneFormat format, const ValueFormat& values_format, const uint8_t* symbols,
+                 const uint8_t* raw, size_t first, size_t count, void* values) {
+  WithLaneType(format.lane_bytes, [&](auto zero) {
+    PutTogetherOf(values_format, symbols, raw, first, count, static_cast<decltype(zero)*>(values));
+  });
+}
+
+}  // namespace portable
+}  // namespace wdelta::kernels
