@@ -6,6 +6,7 @@ For each delta NAME.wdelta the values that the package's own loader gives lie in
 NAME.expected.safetensors.
 """
 
+import functools
 import os
 import sys
 import tempfile
@@ -17,7 +18,7 @@ from safetensors.numpy import save_file as save_arrays
 
 def main(folder):
     os.makedirs(folder, exist_ok=True)
-    at = lambda name: os.path.join(folder, name)
+    at = functools.partial(os.path.join, folder)
     with tempfile.TemporaryDirectory() as scratch:
         base = make_base(seed=1)
         tuned = fine_tune(base, seed=2)

@@ -1,6 +1,7 @@
 #include "storage/wdelta/v1/v1_writer.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -8,7 +9,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "storage/base/byte_reader.h"
 #include "storage/base/error.h"
@@ -37,6 +37,12 @@ uint64_t KeptCount(uint64_t element_count, double fraction) {
 void AppendText(std::string& out, absl::string_view text) {
   AppendU32(out, static_cast<uint32_t>(text.size()));
   absl::StrAppend(&out, text);
+}
+
+// The shortest decimal that reads back as `value`.
+std::string ShortestText(double value) {
+  char text[32];
+  return std::string(text, std::to_chars(text, text + sizeof text, value).ptr);
 }
 
 double Square(double value) { return value * value; }
@@ -258,7 +264,7 @@ absl::Status V1Writer::AddTensor(absl::string_view name, const std::vector<uint6
   switch (tensor.strategy) {
     case V1Strategy::kSparse:
       kept = KeptCount(n, 1.0 - options_.sparsity);
-      absl::StrAppend(&entry, ",\"sparsity\":", absl::StrFormat("%.17g", options_.sparsity));
+      absl::StrAppend(&entry, ",\"sparsity\":", ShortestText(options_.sparsity));
       break;
     case V1Strategy::kQuantized:
       if (n == 0) {
@@ -270,8 +276,7 @@ absl::Status V1Writer::AddTensor(absl::string_view name, const std::vector<uint6
       break;
     case V1Strategy::kInt4:
       kept = tensor.outlier_count = KeptCount(n, options_.outlier_fraction);
-      absl::StrAppend(&entry,
-                      ",\"outlier_fraction\":", absl::StrFormat("%.17g", options_.outlier_fraction),
+      absl::StrAppend(&entry, ",\"outlier_fraction\":", ShortestText(options_.outlier_fraction),
                       ",\"n_elements\":", n, ",\"n_outliers\":", kept);
       break;
   }
