@@ -56,6 +56,8 @@ void UploadArguments::AddTo(CLI::App& command) {
   command.add_option("--metadata", metadata, "key=value to keep; may be repeated")
       ->allow_extra_args(false);
   command.add_flag("--new-version", new_version, "Add a version when the name exists");
+  command.add_option("--request-id", request_id,
+                     "Any text of your own; the same again goes on with an upload that broke off");
   command.add_flag("--wait", wait, "Wait until the model is stored for good");
 }
 
@@ -72,6 +74,7 @@ absl::StatusOr<PushOptions> UploadArguments::ToOptions() const {
   WDELTA_ASSIGN_OR_RETURN(options.metadata, ParseKeyValues(metadata));
   options.new_version = new_version;
   options.wait = wait;
+  options.request_id = request_id;
   return options;
 }
 

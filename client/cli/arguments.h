@@ -32,6 +32,7 @@ struct UploadArguments {
   std::vector<std::string> metadata;
   bool new_version = false;
   bool wait = false;
+  std::string request_id;
 
   void AddTo(CLI::App& command);
   absl::StatusOr<PushOptions> ToOptions() const;

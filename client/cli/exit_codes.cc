@@ -7,6 +7,7 @@
 namespace wdelta {
 
 ExitCode ExitCodeOf(const absl::Status& status) {
+  if (ErrorReason(status) == "INTERRUPTED") return ExitCode::kInterrupted;
   switch (status.code()) {
     case absl::StatusCode::kOk:
       return ExitCode::kOk;

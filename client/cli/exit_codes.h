@@ -19,6 +19,7 @@ enum class ExitCode : int {
   kDataLoss = 7,
   kResourceExhausted = 8,
   kFailedPrecondition = 9,
+  kInterrupted = 130,
 };
 
 inline constexpr char kExitCodesHelp[] =
@@ -32,7 +33,8 @@ inline constexpr char kExitCodesHelp[] =
     "  6  server unreachable\n"
     "  7  data loss, or verification failed\n"
     "  8  resource exhausted (disk, quota, too many requests)\n"
-    "  9  the job failed, or something else must happen first\n";
+    "  9  the job failed, or something else must happen first\n"
+    "130  interrupted by a signal; the message says what became of the upload\n";
 
 ExitCode ExitCodeOf(const absl::Status& status);
 

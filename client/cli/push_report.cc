@@ -1,17 +1,24 @@
 #include "client/cli/push_report.h"
 
+#include <memory>
 #include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "client/cli/progress_bar.h"
 #include "client/cli/text.h"
 #include "storage/base/status_macros.h"
+#include "storage/base/stop_signals.h"
 
 namespace wdelta {
 
 absl::Status PushAndReport(
     Session& session, PushOptions options,
     const std::function<absl::StatusOr<PushResult>(Client&, const PushOptions&)>& push) {
+  Interrupt interrupt;
+  // Before gRPC has threads. A second signal ends the process as it is.
+  WDELTA_ASSIGN_OR_RETURN(const std::unique_ptr<StopSignals> signals,
+                          StopSignals::Install([&interrupt] { interrupt.Trigger(); }));
+  options.interrupt = &interrupt;
   WDELTA_ASSIGN_OR_RETURN(Client * client, session.Connect());
   std::optional<ProgressBar> upload_bar(std::in_place, "upload", session.quiet);
   std::optional<ProgressBar> job_bar;

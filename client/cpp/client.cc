@@ -178,7 +178,8 @@ absl::StatusOr<v1::Job> Client::CancelJob(const std::string& job) {
 }
 
 absl::StatusOr<v1::Job> Client::WatchJob(const std::string& job,
-                                         const std::function<void(const v1::Job&)>& on_change) {
+                                         const std::function<void(const v1::Job&)>& on_change,
+                                         Interrupt* interrupt) {
   v1::WatchJobRequest request;
   request.set_job(job);
   v1::Job last;
@@ -189,6 +190,7 @@ absl::StatusOr<v1::Job> Client::WatchJob(const std::string& job,
       return absl::UnavailableError(absl::StrCat("job ", job, ": the server does not come back"));
     }
     grpc::ClientContext context;
+    const Interrupt::Scope scope(interrupt, &context);
     const auto reader = jobs_->WatchJob(&context, request);
     for (v1::Job seen; reader->Read(&seen); last = seen) {
       if (on_change) on_change(seen);

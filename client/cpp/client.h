@@ -14,6 +14,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "client/cpp/interrupt.h"
 #include "client/cpp/pager.h"
 #include "grpcpp/channel.h"
 #include "grpcpp/client_context.h"
@@ -67,9 +68,10 @@ class Client {
   absl::StatusOr<v1::Job> CancelJob(const std::string& job);
   // Calls `on_change` (may be empty), on this thread, with the job as it is and at
   // every change; returns it once it has ended, however it ended. Survives a few
-  // broken streams.
+  // broken streams. CANCELLED when interrupted; `interrupt` may be null.
   absl::StatusOr<v1::Job> WatchJob(const std::string& job,
-                                   const std::function<void(const v1::Job&)>& on_change = {});
+                                   const std::function<void(const v1::Job&)>& on_change = {},
+                                   Interrupt* interrupt = nullptr);
 
   absl::StatusOr<v1::ServerInfo> GetServerInfo();
 

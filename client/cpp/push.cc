@@ -22,6 +22,15 @@ constexpr uint64_t kPreferredPieceBytes = 1 * limits::kMiB;
 constexpr uint64_t kEntriesMessageBytes = 1 * limits::kMiB;
 constexpr absl::Duration kMaxBackoff = absl::Seconds(5);
 
+bool IsInterrupted(const PushOptions& options) {
+  return options.interrupt != nullptr && options.interrupt->IsTriggered();
+}
+
+absl::Status Interrupted(absl::string_view consequence) {
+  return MakeError(absl::StatusCode::kCancelled, "INTERRUPTED",
+                   absl::StrCat("interrupted: ", consequence));
+}
+
 // One upload from StartUpload to FinishUpload. One thread at a time.
 class Push {
  public:
@@ -35,8 +44,9 @@ class Push {
   }
 
   absl::StatusOr<PushResult> Run();
-  // After a failed Run: frees the upload's space unless someone may go on with it.
-  void Abandon(const absl::Status& cause);
+  // After a failed Run: frees the upload's space unless someone may go on with it. The
+  // status to report: the cause, or what became of the upload that was interrupted.
+  absl::Status Abandon(const absl::Status& cause);
 
  private:
   absl::StatusOr<uint64_t> PieceBytes();
@@ -59,6 +69,7 @@ class Push {
       grpc::ClientContext context;
       context.set_deadline(absl::ToChronoTime(absl::Now() + timeout));
       context.set_wait_for_ready(connected_);
+      const Interrupt::Scope scope(options_.interrupt, &context);
       Response response;
       const absl::Status status =
           FromGrpcStatus((client_.uploads().*method)(&context, request, &response));
@@ -94,18 +105,31 @@ absl::StatusOr<PushResult> Push::Run() {
   return result;
 }
 
-void Push::Abandon(const absl::Status& cause) {
-  if (upload_.id().empty() || upload_.state() == v1::Upload::FINISHED || IsUnreachable(cause) ||
-      !options_.request_id.empty()) {
-    return;
+absl::Status Push::Abandon(const absl::Status& cause) {
+  const bool interrupted = IsInterrupted(options_);
+  const std::string what = absl::StrCat("upload ", upload_.id(), " of ", upload_.name());
+  if (upload_.id().empty()) {
+    return interrupted ? Interrupted("before the upload was open; nothing was stored") : cause;
+  }
+  if (upload_.state() == v1::Upload::FINISHED) return cause;
+  if (!options_.request_id.empty()) {
+    const std::string goes_on =
+        absl::StrCat(what, " stays open; request id ", options_.request_id, " goes on with it");
+    return interrupted ? Interrupted(goes_on) : cause;
+  }
+  if (!interrupted && IsUnreachable(cause)) {
+    return Annotate(cause, absl::StrCat(what, " is left open"));
   }
   grpc::ClientContext context;
   context.set_deadline(absl::ToChronoTime(absl::Now() + absl::Seconds(5)));
   v1::CancelUploadRequest request;
   request.set_upload(upload_.id());
   google::protobuf::Empty response;
-  // The cause is what the caller needs to know; the daemon lists uploads left open.
-  client_.uploads().CancelUpload(&context, request, &response);
+  const absl::Status cancelled =
+      FromGrpcStatus(client_.uploads().CancelUpload(&context, request, &response));
+  if (!interrupted) return cause;
+  if (cancelled.ok()) return Interrupted(absl::StrCat(what, " was cancelled, nothing is stored"));
+  return Interrupted(absl::StrCat(what, " could not be cancelled: ", cancelled.message()));
 }
 
 absl::StatusOr<uint64_t> Push::PieceBytes() {
@@ -153,9 +177,9 @@ absl::Status Push::SendFiles() {
   WDELTA_ASSIGN_OR_RETURN(const uint64_t piece_bytes, PieceBytes());
   bool reconnected = false;
   for (int failures = 0;;) {
-    const absl::Status status =
-        SendRemaining(client_, upload_.id(), piece_bytes, files_, options_.progress);
-    if (status.ok()) return status;
+    const absl::Status status = SendRemaining(client_, upload_.id(), piece_bytes, files_,
+                                              options_.progress, options_.interrupt);
+    if (status.ok() || IsInterrupted(options_)) return status;
     // The server may still be ending the broken stream: it holds the entry (ABORTED)
     // or appends what was in flight (OUT_OF_RANGE).
     const bool may_retry = absl::IsUnavailable(status) ||
@@ -205,21 +229,29 @@ uint64_t Push::DurableBytes() const {
 }
 
 void Push::Pause(int failures) const {
-  absl::SleepFor(
-      std::min(kMaxBackoff, options_.initial_backoff * (1 << std::min(failures - 1, 10))));
+  const absl::Duration pause =
+      std::min(kMaxBackoff, options_.initial_backoff * (1 << std::min(failures - 1, 10)));
+  if (options_.interrupt != nullptr) {
+    options_.interrupt->Sleep(pause);
+  } else {
+    absl::SleepFor(pause);
+  }
 }
 
 absl::StatusOr<PushResult> PushFiles(Client& client, std::vector<LocalFile> files,
                                      v1::UploadKind kind, const PushOptions& options) {
   Push push(client, options, kind, std::move(files));
   absl::StatusOr<PushResult> result = push.Run();
-  if (!result.ok()) {
-    push.Abandon(result.status());
-    return result;
-  }
+  if (!result.ok()) return push.Abandon(result.status());
   if (!options.wait || result->job.empty()) return result;
-  WDELTA_ASSIGN_OR_RETURN(const v1::Job job, client.WatchJob(result->job, options.on_job));
-  WDELTA_RETURN_IF_ERROR(JobResult(job));
+  const absl::StatusOr<v1::Job> job =
+      client.WatchJob(result->job, options.on_job, options.interrupt);
+  if (!job.ok() && IsInterrupted(options)) {
+    return Interrupted(absl::StrCat("model ", result->model.name(), " (id:", result->model.id(),
+                                    ") is uploaded, its job ", result->job, " goes on"));
+  }
+  WDELTA_RETURN_IF_ERROR(job.status());
+  WDELTA_RETURN_IF_ERROR(JobResult(*job));
   WDELTA_ASSIGN_OR_RETURN(result->model, client.GetModel(absl::StrCat("id:", result->model.id())));
   return result;
 }

@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "client/cpp/client.h"
+#include "client/cpp/interrupt.h"
 #include "client/cpp/progress.h"
 
 namespace wdelta {
@@ -21,6 +22,8 @@ struct PushOptions {
   bool new_version = false;
   // Empty: a random one. The same id again goes on with the upload it opened.
   std::string request_id;
+  // Breaks the push off; may be null. Not owned.
+  Interrupt* interrupt = nullptr;
   // Wait for the job that compresses or verifies the model.
   bool wait = false;
   ProgressCallback progress;
@@ -43,7 +46,9 @@ struct PushResult {
 // Reads every file once, in order of path, on a second thread that also computes
 // the checksums and SHA-256 digests which the server compares. Memory does not
 // depend on the size of the files. When the connection breaks it goes on from what
-// the server has made durable. After any other error the upload is cancelled.
+// the server has made durable. After any other error the upload is cancelled,
+// unless a request id was given, with which a later push can go on. CANCELLED
+// (`INTERRUPTED`) says what became of the upload.
 // Errors: those of local_files.h, the server's, FAILED_PRECONDITION with the
 // reasons of JobResult when waiting.
 absl::StatusOr<PushResult> PushCheckpoint(Client& client, const std::string& folder,

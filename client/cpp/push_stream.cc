@@ -97,8 +97,10 @@ bool WriteAll(Client& client, const std::string& upload, PieceQueue& queue, Stre
 }  // namespace
 
 absl::Status SendRemaining(Client& client, const std::string& upload, uint64_t piece_bytes,
-                           std::vector<UploadFile>& files, const ProgressCallback& callback) {
+                           std::vector<UploadFile>& files, const ProgressCallback& callback,
+                           Interrupt* interrupt) {
   Stream stream;
+  const Interrupt::Scope scope(interrupt, &stream.context);
   for (const UploadFile& file : files) {
     stream.progress.done_bytes += file.durable_bytes;
     stream.progress.total_bytes += file.local.size_bytes;

@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "client/cpp/client.h"
+#include "client/cpp/interrupt.h"
 #include "client/cpp/local_files.h"
 #include "client/cpp/progress.h"
 #include "storage/base/digest.h"
@@ -24,8 +25,9 @@ struct UploadFile {
 
 // Sends, in order, what is not durable yet and returns OK when the server has made
 // it so. All files are hashed to their end by then. `durable_bytes` is left as it
-// is: ask the server after an error.
+// is: ask the server after an error. `interrupt` may be null.
 absl::Status SendRemaining(Client& client, const std::string& upload, uint64_t piece_bytes,
-                           std::vector<UploadFile>& files, const ProgressCallback& callback);
+                           std::vector<UploadFile>& files, const ProgressCallback& callback,
+                           Interrupt* interrupt);
 
 }  // namespace wdelta

@@ -43,5 +43,11 @@ TEST(ExitCodesTest, OneLineOfError) {
   EXPECT_EQ(ErrorLine("ls", absl::InternalError("")), "wdelta: ls: INTERNAL");
 }
 
+TEST(ExitCodesTest, OnlyOurOwnInterruptionIsOne) {
+  EXPECT_EQ(ExitCodeOf(MakeError(absl::StatusCode::kCancelled, "INTERRUPTED", "x")),
+            ExitCode::kInterrupted);
+  EXPECT_EQ(ExitCodeOf(absl::CancelledError("x")), ExitCode::kOtherError);
+}
+
 }  // namespace
 }  // namespace wdelta

@@ -101,6 +101,50 @@ TEST_F(PushTest, WaitReportsAFailedJob) {
   EXPECT_EQ(server_.cancel_calls, 0);
 }
 
+TEST_F(PushTest, AnInterruptCancelsTheUpload) {
+  Interrupt interrupt;
+  options_.interrupt = &interrupt;
+  options_.progress = [&](const Progress&) { interrupt.Trigger(); };
+  const auto result = PushCheckpoint(*client_, folder_.path(), options_);
+  EXPECT_TRUE(absl::IsCancelled(result.status())) << result.status();
+  EXPECT_EQ(ErrorReason(result.status()), "INTERRUPTED");
+  EXPECT_THAT(std::string(result.status().message()), ::testing::HasSubstr("was cancelled"));
+  EXPECT_EQ(server_.cancel_calls, 1);
+}
+
+TEST_F(PushTest, AnInterruptKeepsAnUploadThatHasARequestId) {
+  Interrupt interrupt;
+  options_.interrupt = &interrupt;
+  options_.request_id = "mine";
+  options_.progress = [&](const Progress&) { interrupt.Trigger(); };
+  const auto result = PushCheckpoint(*client_, folder_.path(), options_);
+  EXPECT_THAT(std::string(result.status().message()),
+              ::testing::HasSubstr("stays open; request id mine goes on with it"));
+  EXPECT_EQ(server_.cancel_calls, 0);
+}
+
+TEST_F(PushTest, AnInterruptBeforeTheBeginningSendsNothing) {
+  Interrupt interrupt;
+  interrupt.Trigger();
+  options_.interrupt = &interrupt;
+  const auto result = PushCheckpoint(*client_, folder_.path(), options_);
+  EXPECT_EQ(ErrorReason(result.status()), "INTERRUPTED");
+  EXPECT_EQ(server_.received_bytes, 0u);
+}
+
+TEST_F(PushTest, AnInterruptWhileWaitingLeavesTheJob) {
+  Interrupt interrupt;
+  options_.interrupt = &interrupt;
+  options_.wait = true;
+  server_.job_state = v1::Job::RUNNING;  // for ever
+  options_.on_job = [&](const v1::Job&) { interrupt.Trigger(); };
+  const auto result = PushCheckpoint(*client_, folder_.path(), options_);
+  EXPECT_EQ(ErrorReason(result.status()), "INTERRUPTED");
+  EXPECT_THAT(std::string(result.status().message()),
+              ::testing::HasSubstr("is uploaded, its job job-1 goes on"));
+  EXPECT_EQ(server_.cancel_calls, 0);
+}
+
 TEST_F(PushTest, ManyEntriesGoInSeveralMessages) {
   TempFolder folder;
   std::string deep;

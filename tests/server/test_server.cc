@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 
+#include "absl/time/clock.h"
 #include "google/rpc/error_info.pb.h"
 #include "gtest/gtest.h"
 #include "spdlog/sinks/null_sink.h"
@@ -48,7 +49,9 @@ TestServer::TestServer(const RpcOptions& options) {
 }
 
 TestServer::~TestServer() {
-  server_->Shutdown();
+  // Shutdown without a deadline would hang the test where this says what is wrong.
+  EXPECT_TRUE(environment_->active_calls().AwaitNone(absl::Seconds(60))) << "a call never ends";
+  server_->Shutdown(absl::ToChronoTime(absl::Now()));
   server_->Wait();
   EXPECT_TRUE(files_->RemoveAll(folder_).ok());
 }

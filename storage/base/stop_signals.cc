@@ -1,4 +1,4 @@
-#include "server/signals.h"
+#include "storage/base/stop_signals.h"
 
 #include <poll.h>
 #include <signal.h>
@@ -9,12 +9,13 @@
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 
 namespace wdelta {
 
-absl::StatusOr<std::unique_ptr<StopSignals>> StopSignals::Install() {
+absl::StatusOr<std::unique_ptr<StopSignals>> StopSignals::Install(std::function<void()> on_stop) {
   sigset_t set;
   sigemptyset(&set);
   sigaddset(&set, SIGTERM);
@@ -28,11 +29,14 @@ absl::StatusOr<std::unique_ptr<StopSignals>> StopSignals::Install() {
   if (signal_fd < 0 || quit_fd < 0) {
     return absl::InternalError(absl::StrCat("cannot listen for signals: ", std::strerror(errno)));
   }
-  return std::unique_ptr<StopSignals>(new StopSignals(signal_fd, quit_fd));
+  return std::unique_ptr<StopSignals>(new StopSignals(signal_fd, quit_fd, std::move(on_stop)));
 }
 
-StopSignals::StopSignals(int signal_fd, int quit_fd)
-    : signal_fd_(signal_fd), quit_fd_(quit_fd), thread_([this] { Listen(); }) {}
+StopSignals::StopSignals(int signal_fd, int quit_fd, std::function<void()> on_stop)
+    : signal_fd_(signal_fd),
+      quit_fd_(quit_fd),
+      on_stop_(std::move(on_stop)),
+      thread_([this] { Listen(); }) {}
 
 StopSignals::~StopSignals() {
   const uint64_t one = 1;
@@ -57,6 +61,7 @@ void StopSignals::Listen() {
     if (stop_.HasBeenNotified()) _exit(128 + static_cast<int>(info.ssi_signo));
     first_signal_ = static_cast<int>(info.ssi_signo);
     stop_.Notify();
+    if (on_stop_) on_stop_();
   }
 }
 

@@ -2,6 +2,7 @@
 // process at once.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <thread>
 
@@ -15,7 +16,8 @@ namespace wdelta {
 // handler. Also ignores SIGPIPE. Once in a process.
 class StopSignals {
  public:
-  static absl::StatusOr<std::unique_ptr<StopSignals>> Install();
+  // `on_stop` is called once, in that thread, and must not block.
+  static absl::StatusOr<std::unique_ptr<StopSignals>> Install(std::function<void()> on_stop = {});
   ~StopSignals();
   StopSignals(const StopSignals&) = delete;
   StopSignals& operator=(const StopSignals&) = delete;
@@ -24,11 +26,12 @@ class StopSignals {
   int Wait();
 
  private:
-  StopSignals(int signal_fd, int quit_fd);
+  StopSignals(int signal_fd, int quit_fd, std::function<void()> on_stop);
   void Listen();
 
   const int signal_fd_;
-  const int quit_fd_;     // an eventfd, written by the destructor
+  const int quit_fd_;  // an eventfd, written by the destructor
+  const std::function<void()> on_stop_;
   int first_signal_ = 0;  // written before `stop_` is notified
   absl::Notification stop_;
   std::thread thread_;
