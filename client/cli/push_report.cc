@@ -39,8 +39,9 @@ absl::Status PushAndReport(
         {{"model", ModelJson(model)}, {"job", result->job}, {"total_bytes", result->total_bytes}});
     return absl::OkStatus();
   }
-  std::string line = absl::StrCat(model.name(), "  id:", model.id(), "  ", StateWord(model.state()),
-                                  "  ", HumanBytes(result->total_bytes));
+  std::string line =
+      absl::StrCat(model.name(), "  id:", model.id(), "  ", StateWord(model.state()), "  ",
+                   HumanBytes(model.stored_bytes() > 0 ? model.raw_bytes() : result->total_bytes));
   if (model.stored_bytes() > 0) {
     absl::StrAppend(&line, " stored as ", HumanBytes(model.stored_bytes()), " (",
                     HumanRatio(model.raw_bytes(), model.stored_bytes()), ")");
