@@ -13,6 +13,8 @@
 #include "storage/catalog/memory_catalog.h"
 #include "storage/engine/model_store.h"
 #include "storage/tensor/safetensors.h"
+#include "storage/wdelta/v1/v1_writer.h"
+#include "tests/wdelta/v1_bytes.h"
 
 namespace wdelta {
 namespace {
@@ -62,7 +64,7 @@ class V1ImportTest : public testing::Test {
 
   absl::StatusOr<FinishedUpload> Upload(const std::string& name, UploadRecord::Kind kind,
                                         const std::vector<std::string>& parents,
-                                        const std::string& path, const std::string& bytes) {
+                                        const std::map<std::string, std::string>& files) {
     StartUploadParams params;
     params.name = name;
     params.kind = kind;
@@ -70,26 +72,30 @@ class V1ImportTest : public testing::Test {
     const auto upload = store_->uploads().Start(params);
     if (!upload.ok()) return upload.status();
     const std::string& id = upload->record.id();
-    const auto added = store_->uploads().AddEntries(id, {{path, bytes.size(), ""}});
+    std::vector<EntryParams> entries;
+    for (const auto& [path, bytes] : files) entries.push_back({path, bytes.size(), ""});
+    const auto added = store_->uploads().AddEntries(id, entries);
     if (!added.ok()) return added.status();
     {
       auto writer = store_->uploads().OpenWriter(id);
       if (!writer.ok()) return writer.status();
-      const absl::Status written = (*writer)->Write(path, 0, bytes);
-      if (!written.ok()) return written;
+      for (const auto& [path, bytes] : files) {
+        const absl::Status written = (*writer)->Write(path, 0, bytes);
+        if (!written.ok()) return written;
+      }
       if (const auto synced = (*writer)->Sync(); !synced.ok()) return synced.status();
     }
     return store_->uploads().Finish(id, {});
   }
 
   absl::StatusOr<FinishedUpload> Push(const std::string& name, const std::string& bytes) {
-    return Upload(name, UploadRecord::CHECKPOINT, {}, "model.safetensors", bytes);
+    return Upload(name, UploadRecord::CHECKPOINT, {}, {{"model.safetensors", bytes}});
   }
 
   absl::StatusOr<FinishedUpload> Import(const std::string& name,
                                         const std::vector<std::string>& parents,
                                         const std::string& bytes) {
-    return Upload(name, UploadRecord::WDELTA, parents, "delta.wdelta", bytes);
+    return Upload(name, UploadRecord::WDELTA, parents, {{"delta.wdelta", bytes}});
   }
 
   void RunJobs() {
@@ -175,6 +181,67 @@ TEST_F(V1ImportTest, TheParentIsFoundByItsHashAmongSeveral) {
   ASSERT_TRUE(Import("child", {"other", "base"}, ReadGolden("int4.wdelta")).ok());
   RunJobs();
   EXPECT_EQ(TensorsOf(ReadBack("child")), TensorsOf(ReadGolden("int4.expected.safetensors")));
+}
+
+// All hashes that the package may have written for one parent, whose shards are met in
+// the order a, c (2.safetensors), b (1.safetensors).
+TEST_F(V1ImportTest, AParentHasSeveralHashes) {
+  const std::map<std::string, std::string> bf16 = {
+      {"a", {"\x80\x3f\x00\xc0", 4}}, {"b", {"\x00\x40", 2}}, {"c", {"\x40\x40", 2}}};
+  std::map<std::string, std::string> f32;  // the same numbers
+  for (const auto& [name, bytes] : bf16) {
+    for (size_t i = 0; i < bytes.size(); i += 2) {
+      f32[name] += std::string(2, '\0') + bytes.substr(i, 2);
+    }
+  }
+  const auto header = [](const std::vector<TensorInfo>& tensors) {
+    return WriteSafetensorsHeader(tensors, {}).value();
+  };
+  const std::string one = header({{"b", DType::kBF16, {1}, 0, 0}}) + bf16.at("b");
+  const std::string two = header({{"a", DType::kBF16, {2}, 0, 0}, {"c", DType::kBF16, {1}, 0, 0}}) +
+                          bf16.at("a") + bf16.at("c");
+  ASSERT_TRUE(
+      Upload("base", UploadRecord::CHECKPOINT, {}, {{"1.safetensors", one}, {"2.safetensors", two}})
+          .ok());
+  const auto hash = [](const std::map<std::string, std::string>& tensors,
+                       const std::vector<std::string>& order) {
+    Sha256Hasher hasher;
+    for (const std::string& name : order) {
+      hasher.Update(name);
+      hasher.Update(tensors.at(name));
+    }
+    return hasher.Current();
+  };
+  const auto delta_over = [&](const Digest& parent_hash) {
+    auto writer =
+        V1Writer::Create({V1Strategy::kSparse}, files_.get(), folder_ + "-arrays").value();
+    for (const auto& [name, bytes] : bf16) {  // the arrays are in order of name
+      const std::vector<float> zeros(bytes.size() / 2, 0.0f);
+      EXPECT_TRUE(writer.AddTensor(name, {zeros.size()}, V1VectorDelta(zeros)).ok());
+    }
+    std::string out;
+    const auto append = [&out](absl::string_view bytes) {
+      out.append(bytes.data(), bytes.size());
+      return absl::OkStatus();
+    };
+    EXPECT_TRUE(writer.Finish(parent_hash, append).ok());
+    EXPECT_TRUE(files_->RemoveAll(folder_ + "-arrays").ok());
+    return out;
+  };
+  const std::vector<std::string> by_shard = {"a", "c", "b"};
+  const std::vector<std::string> by_array = {"a", "b", "c"};
+  const std::vector<std::string> wrong = {"b", "a", "c"};
+  ASSERT_TRUE(Import("stored-by-shard", {"base"}, delta_over(hash(bf16, by_shard))).ok());
+  ASSERT_TRUE(Import("stored-by-array", {"base"}, delta_over(hash(bf16, by_array))).ok());
+  ASSERT_TRUE(Import("widened-by-shard", {"base"}, delta_over(hash(f32, by_shard))).ok());
+  ASSERT_TRUE(Import("widened-by-array", {"base"}, delta_over(hash(f32, by_array))).ok());
+  ASSERT_TRUE(Import("wrong", {"base"}, delta_over(hash(bf16, wrong))).ok());
+  RunJobs();
+  for (const char* name :
+       {"stored-by-shard", "stored-by-array", "widened-by-shard", "widened-by-array"}) {
+    EXPECT_EQ(TensorsOf(ReadBack(name)), f32) << name;
+  }
+  EXPECT_THAT(RecordOf("wrong").error(), HasSubstr("found " + hash(bf16, by_shard).ToHex()));
 }
 
 TEST_F(V1ImportTest, WrongParentFailsWithBothHashes) {
