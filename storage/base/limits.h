@@ -34,7 +34,7 @@ inline constexpr uint64_t kMaxRequestIdBytes = 128;
 inline constexpr uint64_t kMinDigestPrefixDigits = 8;
 
 // Codec and `.wdelta`.
-inline constexpr uint64_t kChunkBytes = 256 * kKiB;   // decoded, of all but a stream's last chunk
+inline constexpr uint64_t kChunkBytes = 512 * kKiB;   // decoded, of all but a stream's last chunk
 inline constexpr uint64_t kMaxChunkBytes = 4 * kMiB;  // that a reader accepts
 inline constexpr uint64_t kMaxWdeltaMetadataBytes = 256 * kMiB;  // decompressed
 inline constexpr uint64_t kMaxStreamsPerModel = 2'000'000;

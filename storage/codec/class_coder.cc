@@ -7,7 +7,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "storage/base/status_macros.h"
-#include "storage/codec/kernels/lane_types.h"
 
 namespace wdelta {
 namespace {
@@ -55,35 +54,6 @@ uint64_t LaneAt(LaneFormat format, absl::string_view bytes, size_t index) {
   return lane;
 }
 
-// Lanes of each class.
-std::vector<size_t> CountClasses(LaneFormat format, const ClassMap& map, const uint8_t* parent,
-                                 size_t lanes) {
-  std::vector<size_t> counts(map.count);
-  if (map.count == 1) {
-    counts[0] = lanes;
-    return counts;
-  }
-  kernels::portable::WithLaneType(format.lane_bytes, [&](auto zero) {
-    using T = decltype(zero);
-    const T magnitude =
-        static_cast<T>(format.sign_magnitude ? LargestLane(format) >> 1 : LargestLane(format));
-    const T first = static_cast<T>(map.first);
-    const T last = static_cast<T>(map.count - 1);
-    uint32_t histograms[4][kMaxClasses] = {};
-    for (size_t i = 0; i < lanes; ++i) {
-      T lane;
-      std::memcpy(&lane, parent + i * sizeof(T), sizeof(T));
-      const T field = static_cast<T>(static_cast<T>(lane & magnitude) >> map.shift);
-      const T above = static_cast<T>(std::max(field, first) - first);
-      ++histograms[i % 4][std::min(above, last)];
-    }
-    for (int c = 0; c < map.count; ++c) {
-      for (const auto& histogram : histograms) counts[c] += histogram[c];
-    }
-  });
-  return counts;
-}
-
 void WriteHeader(LaneFormat format, bool has_parent, const ClassMap& map,
                  const std::vector<size_t>& counts, const std::vector<ValueFormat>& formats,
                  std::string& out) {
@@ -96,11 +66,20 @@ void WriteHeader(LaneFormat format, bool has_parent, const ClassMap& map,
     for (int c = 0; c + 1 < map.count; ++c) AppendVarint(out, counts[c]);
   }
   if (format.lane_bytes == 1) return;
+  // Upper classes need fewer raw bits, mostly none.
+  int raw_count = map.count;
+  while (raw_count > map.direct_count && formats[raw_count - 1].low_bits == 0) --raw_count;
+  if (has_parent) AppendVarint(out, raw_count);
   for (int c = 0; c < map.count; ++c) {
-    if (counts[c] == 0) continue;
+    const bool is_direct = c < map.direct_count;
+    if (counts[c] == 0 || (!is_direct && c >= raw_count)) continue;
     AppendVarint(out, formats[c].low_bits);
-    if (c < map.direct_count) AppendVarint(out, formats[c].bias);
+    if (is_direct) AppendVarint(out, formats[c].bias);
   }
+}
+
+const uint8_t* FindEscape(const uint8_t* begin, const uint8_t* end) {
+  return static_cast<const uint8_t*>(std::memchr(begin, kEscape, static_cast<size_t>(end - begin)));
 }
 
 }  // namespace
@@ -128,7 +107,8 @@ ClassStarts ClassCoder::Arrange(LaneFormat format, const std::vector<size_t>& co
 std::string ClassCoder::Encode(LaneFormat format, const ClassPlan& plan, const uint8_t* target,
                                const uint8_t* parent, size_t lanes) {
   const ClassMap& map = plan.map;
-  const std::vector<size_t> counts = CountClasses(format, map, parent, lanes);
+  std::vector<size_t> counts(map.count, lanes);
+  if (map.count > 1) kernels::CountClasses(format, map, parent, lanes, counts.data());
   const ClassStarts starts = Arrange(format, counts, 0);
   kernels::SplitClasses(format, map, target, parent, lanes, starts, values_.get());
 
@@ -178,12 +158,17 @@ absl::StatusOr<ClassCoder::Header> ClassCoder::ReadHeader(LaneFormat format, boo
   }
   header.counts.push_back(rest);
   header.formats.resize(map.count);
+  int raw_count = 0;
+  if (has_parent && format.lane_bytes > 1) {
+    WDELTA_ASSIGN_OR_RETURN(raw_count, ReadBounded(reader, "raw classes", 0, map.count));
+  }
   for (int c = 0; c < map.count; ++c) {
     ValueFormat& values = header.formats[c];
     values.max_symbol = MaxSymbol(format);
     const bool is_direct = c < map.direct_count;
     if (!is_direct) FillSigned(format, values);
     if (format.lane_bytes == 1 || header.counts[c] == 0) continue;
+    if (!is_direct && c >= raw_count) continue;
     WDELTA_ASSIGN_OR_RETURN(values.low_bits, ReadBounded(reader, "low bits", 0, top_bit));
     if (!is_direct) continue;
     WDELTA_ASSIGN_OR_RETURN(values.bias, ReadBounded(reader, "bias", 0, LargestLane(format)));
@@ -215,8 +200,8 @@ absl::Status ClassCoder::ReadValues(LaneFormat format, const Header& header,
     kernels::PutTogether(format, values_format, symbols, raw_at, count, values);
     if (values_format.max_symbol < kEscape) {
       const uint8_t* const end = symbols + count;
-      for (const uint8_t* at = std::find(symbols, end, kEscape); at != end;
-           at = std::find(at + 1, end, kEscape)) {
+      for (const uint8_t* at = FindEscape(symbols, end); at != nullptr;
+           at = FindEscape(at + 1, end)) {
         if (used == escape_count) return absl::DataLossError("escapes: end early");
         const uint64_t lane = LaneAt(format, escapes, used++);
         for (int i = 0; i < format.lane_bytes; ++i) {

@@ -17,7 +17,7 @@ using kernels::portable::kBits;
 
 constexpr size_t kSampleLanes = 4096;
 constexpr size_t kSampleBlock = 128;  // neighbours
-constexpr size_t kSampleValues = 1024;
+constexpr size_t kSampleValues = 512;
 constexpr int kClasses = 16;
 // Rarer fields share the class at either end.
 constexpr double kLeastShare = 1.0 / 2048;
@@ -85,9 +85,12 @@ void ChooseFields(LaneFormat format, const Sample<T>& sample, ClassMap& map) {
   fields.reserve(sample.parent.size());
   for (const T lane : sample.parent) fields.push_back(MagnitudeOf(format, lane) >> map.shift);
   const auto rare = static_cast<size_t>(kLeastShare * static_cast<double>(fields.size()));
-  std::sort(fields.begin(), fields.end());
-  const uint64_t top = fields[fields.size() - 1 - rare];
-  const uint64_t bottom = fields[rare];
+  const auto bottom_at = fields.begin() + static_cast<ptrdiff_t>(rare);
+  const auto top_at = fields.end() - 1 - static_cast<ptrdiff_t>(rare);
+  std::nth_element(fields.begin(), top_at, fields.end());
+  const uint64_t top = *top_at;
+  std::nth_element(fields.begin(), bottom_at, fields.end());
+  const uint64_t bottom = *bottom_at;
   map.count = static_cast<int>(std::min<uint64_t>(kClasses, top - bottom + 1));
   map.first = top + 1 - map.count;
 }
@@ -225,7 +228,7 @@ ValueFormat PlanCodes(const ClassMap& map, const T* values, size_t count) {
     return format;
   }
   const int code_bits = kBits<T> - map.zero_bits;
-  const size_t step = std::max<size_t>(1, count / (4 * kSampleValues));
+  const size_t step = std::max<size_t>(1, count / (8 * kSampleValues));
   const int finest = std::max(0, code_bits - kCandidateBits);
   std::vector<uint32_t> counts(size_t{1} << std::min(code_bits, kCandidateBits));
   size_t sampled = 0;

@@ -108,6 +108,37 @@ TEST(RunCoder, DamagedBytesNeverPassUnseenOrReadBeyond) {
   }
 }
 
+TEST(RansKernels, PortableAndSimdEncodeAlike) {
+  const uint32_t seed = std::random_device()();
+  SCOPED_TRACE(testing::Message() << "seed " << seed);
+  std::mt19937 random(seed);
+  for (int round = 0; round < 50; ++round) {
+    SymbolCounts counts{};
+    for (int s = 0; s < 256; s += 1 + random() % 50) counts[s] = 1 + random() % 100'000;
+    counts[random() % 256] = 1 + random() % 10'000'000;
+    counts[255] += 1;
+    kernels::SymbolTable table{};
+    kernels::BuildSymbols(BuildTable(counts), table);
+    std::vector<uint8_t> symbols(random() % 3000);
+    for (uint8_t& symbol : symbols) {
+      do symbol = static_cast<uint8_t>(random());
+      while (counts[symbol] == 0);
+    }
+    std::array<uint32_t, kernels::kRansLanes> states;
+    for (uint32_t& state : states) state = kernels::kRansLowest + random() % 0xfffe0000;
+    auto other_states = states;
+    std::vector<uint8_t> words(2 * symbols.size() + 2), others(words.size());
+    const uint8_t* begin = kernels::EncodeRans(table, symbols.data(), symbols.size(), states.data(),
+                                               32, words.data() + words.size());
+    const uint8_t* other_begin =
+        kernels::portable::EncodeRans(table, symbols.data(), symbols.size(), other_states.data(),
+                                      32, others.data() + others.size());
+    ASSERT_EQ(begin - words.data(), other_begin - others.data());
+    ASSERT_TRUE(std::equal(begin, begin + (words.data() + words.size() - begin), other_begin));
+    ASSERT_EQ(states, other_states);
+  }
+}
+
 TEST(RansKernels, PortableAndSimdAgree) {
   std::mt19937 random(4);
   SymbolCounts counts{};

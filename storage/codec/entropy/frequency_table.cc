@@ -10,6 +10,7 @@ namespace {
 constexpr int kMaxLevel = 37;
 constexpr int kLevelBits = 6;
 constexpr int kMaxDifferenceBits = 7;  // of a gamma code
+constexpr int kMaxZerosBits = 9;
 constexpr uint32_t kThirdsOfOctave[3] = {1024, 1290, 1625};
 
 uint64_t WeightOf(int level) {
@@ -61,6 +62,13 @@ int GammaBits(uint32_t value) {
   return 2 * bits - 1;
 }
 
+// Absent symbols that follow an absent one.
+int ZerosBehind(const FrequencyTable& table, int symbol) {
+  int zeros = 0;
+  while (table.level[symbol + 1 + zeros] == 0) ++zeros;  // the last symbol is not absent
+  return zeros;
+}
+
 }  // namespace
 
 FrequencyTable BuildTable(const SymbolCounts& counts) {
@@ -93,6 +101,10 @@ int TableBits(const FrequencyTable& table) {
   int bits = 16 + kLevelBits;
   for (int s = table.first + 1; s <= table.last; ++s) {
     bits += GammaBits(Zigzag(table.level[s] - table.level[s - 1]));
+    if (table.level[s] != 0) continue;
+    const int more = ZerosBehind(table, s);
+    bits += GammaBits(static_cast<uint32_t>(more));
+    s += more;
   }
   return bits;
 }
@@ -103,6 +115,10 @@ void WriteTable(const FrequencyTable& table, BitWriter& writer) {
   writer.Write(table.level[table.first], kLevelBits);
   for (int s = table.first + 1; s <= table.last; ++s) {
     writer.WriteGamma(Zigzag(table.level[s] - table.level[s - 1]));
+    if (table.level[s] != 0) continue;
+    const int more = ZerosBehind(table, s);
+    writer.WriteGamma(static_cast<uint32_t>(more));
+    s += more;
   }
 }
 
@@ -117,6 +133,10 @@ bool ReadTable(BitReader& reader, FrequencyTable& table) {
     level += Unzigzag(reader.ReadGamma(kMaxDifferenceBits));
     if (!reader.ok() || level < 0 || level > kMaxLevel) return false;
     table.level[s] = static_cast<uint8_t>(level);
+    if (level != 0) continue;
+    const uint32_t more = reader.ReadGamma(kMaxZerosBits);
+    if (!reader.ok() || more > static_cast<uint32_t>(table.last - s)) return false;
+    s += static_cast<int>(more);
   }
   if (level < 1) return false;
   Normalise(table);

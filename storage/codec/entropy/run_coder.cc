@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <cstring>
+#include <optional>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -19,11 +21,17 @@ using kernels::kRansLowest;
 
 // Values are part of the format.
 enum class LaneCode : uint8_t { kNone = 0, kFew = 1, kMany = 2 };
-enum class RunKind : uint8_t { kOwnTable = 0, kSameTable = 1, kConstant = 2 };
+enum class RunKind : uint8_t { kOwnTable = 0, kSameTable = 1, kConstant = 2, kRare = 3 };
 constexpr int kRunKindBits = 2;
+constexpr int kRiceBits = 5;
+constexpr int kMaxCountBits = 32;
+// Runs with a larger share of exceptions are not rare.
+constexpr size_t kRareDivisor = 8;
 constexpr size_t kFewLanes = 4;
 // Fewer symbols are not worth the states of many lanes.
-constexpr size_t kLeastForManyLanes = 4096;
+constexpr size_t kLeastForManyLanes = 16384;
+
+bool HasTable(RunKind kind) { return kind == RunKind::kOwnTable || kind == RunKind::kSameTable; }
 
 size_t LanesOf(LaneCode code) { return code == LaneCode::kMany ? kRansLanes : kFewLanes; }
 
@@ -39,48 +47,6 @@ SymbolCounts CountSymbols(const SymbolRun& run) {
   return counts[0];
 }
 
-// What the encoder's inner loop needs of a symbol. The quotient by the frequency is
-// (state * reciprocal) >> 44: exact for every state below `limit`, since frequencies
-// are below 4096.
-struct EncoderSymbol {
-  uint64_t reciprocal = 0;
-  uint32_t limit = 0;       // states from here on give a word away first
-  uint32_t complement = 0;  // kProbabilityScale - frequency
-  uint32_t start = 0;       // sum of the frequencies of the symbols before
-};
-constexpr int kReciprocalShift = 44;
-
-using EncoderTable = std::array<EncoderSymbol, kSymbolCount>;
-
-void BuildEncoderTable(const FrequencyTable& table, EncoderTable& symbols) {
-  uint32_t start = 0;
-  for (int s = table.first; s <= table.last; ++s) {
-    const uint32_t frequency = table.frequency[s];
-    if (frequency == 0) continue;
-    symbols[s] = {(uint64_t{1} << kReciprocalShift) / frequency + 1, frequency << 20,
-                  kProbabilityScale - frequency, start};
-    start += frequency;
-  }
-}
-
-// Symbols last to first; words go to the bytes before `next`, which is returned.
-uint8_t* EncodeBackwards(const EncoderTable& table, const SymbolRun& run, uint32_t* states,
-                         size_t lanes, uint8_t* next) {
-  for (size_t i = run.count; i-- > 0;) {
-    const EncoderSymbol& symbol = table[run.symbols[i]];
-    uint32_t& state = states[i & (lanes - 1)];
-    uint32_t x = state;
-    const uint32_t gives = x >= symbol.limit ? 1 : 0;
-    next[-2] = static_cast<uint8_t>(x);
-    next[-1] = static_cast<uint8_t>(x >> 8);
-    next -= 2 * gives;
-    x >>= 16 * gives;
-    const auto quotient = static_cast<uint32_t>((x * symbol.reciprocal) >> kReciprocalShift);
-    state = x + quotient * symbol.complement + symbol.start;
-  }
-  return next;
-}
-
 // Consecutive runs that are coded with one table.
 struct TableGroup {
   SymbolCounts counts{};
@@ -93,9 +59,36 @@ void Price(TableGroup& group) {
   group.bits = CostBits(group.table, group.counts) + TableBits(group.table);
 }
 
+// A run of one symbol but for a few exceptions, told by their distances.
+struct RareRun {
+  uint8_t symbol = 0;
+  int low_bits = 0;
+  double bits = 0;  // of distances and exceptions
+};
+
+// nullopt when there are too many exceptions.
+std::optional<RareRun> PlanRare(const SymbolCounts& counts, size_t count) {
+  RareRun rare;
+  const auto most = std::max_element(counts.begin(), counts.end());
+  const size_t exceptions = count - *most;
+  if (exceptions * kRareDivisor > count) return std::nullopt;
+  rare.symbol = static_cast<uint8_t>(most - counts.begin());
+  const double distance = static_cast<double>(count) / static_cast<double>(exceptions);
+  rare.low_bits = std::max(0, static_cast<int>(std::lround(std::log2(0.69 * distance))));
+  const double each = rare.low_bits + 1.0 + distance / std::ldexp(1.0, rare.low_bits) - 0.5;
+  rare.bits = 8 + kRiceBits + 2 * std::log2(exceptions + 1.0) + each * exceptions;
+  for (int s = 0; s < kSymbolCount; ++s) {
+    if (s == rare.symbol || counts[s] == 0) continue;
+    rare.bits += counts[s] * std::log2(static_cast<double>(exceptions) / counts[s]);
+  }
+  return rare;
+}
+
 struct PlannedRun {
+  SymbolRun run;
   RunKind kind = RunKind::kConstant;
-  size_t group = 0;  // unless constant
+  size_t group = 0;  // with a table
+  RareRun rare;
 };
 
 }  // namespace
@@ -103,42 +96,76 @@ struct PlannedRun {
 struct RunEncoder::State {
   std::vector<PlannedRun> plan;
   std::vector<TableGroup> groups;
+  std::vector<uint8_t> exceptions;  // of all rare runs: one more run
   std::unique_ptr<uint8_t[]> words;
   size_t word_capacity_bytes = 0;
-  EncoderTable table;
+  kernels::SymbolTable table{};
 
   // Joins a run to the last group where one table costs no more than two.
-  void PlanRun(const SymbolRun& run) {
-    if (std::memcmp(run.symbols, run.symbols + 1, run.count - 1) == 0) {
-      plan.push_back({RunKind::kConstant, 0});
-      return;
-    }
+  void PlanRun(const SymbolRun& run, bool may_be_rare) {
+    PlannedRun& planned = plan.emplace_back();
+    planned.run = run;
+    if (std::memcmp(run.symbols, run.symbols + 1, run.count - 1) == 0) return;
     TableGroup own;
     own.counts = CountSymbols(run);
+    const std::optional<RareRun> rare =
+        may_be_rare ? PlanRare(own.counts, run.count) : std::nullopt;
     Price(own);
+    // A little more is worth it: what is rare needs no states and decodes fast.
+    if (rare.has_value() && rare->bits < 1.02 * own.bits) {
+      planned.kind = RunKind::kRare;
+      planned.rare = *rare;
+      return;
+    }
+    planned.kind = RunKind::kOwnTable;
     if (!groups.empty()) {
       TableGroup joint = own;
       for (int s = 0; s < kSymbolCount; ++s) joint.counts[s] += groups.back().counts[s];
       Price(joint);
       if (joint.bits <= own.bits + groups.back().bits) {
         groups.back() = joint;
-        plan.push_back({RunKind::kSameTable, groups.size() - 1});
+        planned.kind = RunKind::kSameTable;
+        planned.group = groups.size() - 1;
         return;
       }
     }
     groups.push_back(own);
-    plan.push_back({RunKind::kOwnTable, groups.size() - 1});
+    planned.group = groups.size() - 1;
   }
 
-  void WriteTables(absl::Span<const SymbolRun> runs, std::string& out) const {
+  void CollectExceptions() {
+    for (const PlannedRun& planned : plan) {
+      if (planned.kind != RunKind::kRare) continue;
+      for (size_t i = 0; i < planned.run.count; ++i) {
+        const uint8_t symbol = planned.run.symbols[i];
+        if (symbol != planned.rare.symbol) exceptions.push_back(symbol);
+      }
+    }
+  }
+
+  static void WriteRare(const PlannedRun& planned, BitWriter& writer) {
+    const RareRun& rare = planned.rare;
+    std::vector<uint32_t> distances;
+    size_t next = 0;
+    for (size_t i = 0; i < planned.run.count; ++i) {
+      if (planned.run.symbols[i] == rare.symbol) continue;
+      distances.push_back(static_cast<uint32_t>(i - next));
+      next = i + 1;
+    }
+    writer.Write(rare.symbol, 8);
+    writer.Write(static_cast<uint32_t>(rare.low_bits), kRiceBits);
+    writer.WriteGamma(static_cast<uint32_t>(distances.size()));
+    for (const uint32_t distance : distances) writer.WriteRice(distance, rare.low_bits);
+  }
+
+  void WriteTables(std::string& out) const {
     std::string tables;
     BitWriter writer(&tables);
-    for (size_t r = 0, planned = 0; r < runs.size(); ++r) {
-      if (runs[r].count == 0) continue;
-      const PlannedRun& run = plan[planned++];
-      writer.Write(static_cast<uint32_t>(run.kind), kRunKindBits);
-      if (run.kind == RunKind::kConstant) writer.Write(runs[r].symbols[0], 8);
-      if (run.kind == RunKind::kOwnTable) WriteTable(groups[run.group].table, writer);
+    for (const PlannedRun& planned : plan) {
+      writer.Write(static_cast<uint32_t>(planned.kind), kRunKindBits);
+      if (planned.kind == RunKind::kConstant) writer.Write(planned.run.symbols[0], 8);
+      if (planned.kind == RunKind::kOwnTable) WriteTable(groups[planned.group].table, writer);
+      if (planned.kind == RunKind::kRare) WriteRare(planned, writer);
     }
     writer.Finish();
     AppendSizedBytes(out, tables);
@@ -163,19 +190,23 @@ void RunEncoder::Append(absl::Span<const SymbolRun> runs, std::string& out) {
   State& s = *state_;
   s.plan.clear();
   s.groups.clear();
+  s.exceptions.clear();
   for (const SymbolRun& run : runs) {
-    if (run.count > 0) s.PlanRun(run);
+    if (run.count > 0) s.PlanRun(run, /*may_be_rare=*/true);
+  }
+  s.CollectExceptions();
+  if (!s.exceptions.empty()) {
+    s.PlanRun({s.exceptions.data(), s.exceptions.size()}, /*may_be_rare=*/false);
   }
   size_t coded = 0;
-  for (size_t r = 0, planned = 0; r < runs.size(); ++r) {
-    if (runs[r].count == 0) continue;
-    if (s.plan[planned++].kind != RunKind::kConstant) coded += runs[r].count;
+  for (const PlannedRun& planned : s.plan) {
+    if (HasTable(planned.kind)) coded += planned.run.count;
   }
   const LaneCode code = coded == 0                   ? LaneCode::kNone
                         : coded < kLeastForManyLanes ? LaneCode::kFew
                                                      : LaneCode::kMany;
   AppendU8(out, static_cast<uint8_t>(code));
-  s.WriteTables(runs, out);
+  s.WriteTables(out);
   if (code == LaneCode::kNone) return;
 
   const size_t lanes = LanesOf(code);
@@ -184,13 +215,12 @@ void RunEncoder::Append(absl::Span<const SymbolRun> runs, std::string& out) {
   uint8_t* const end = s.WordsEnd(coded);
   uint8_t* next = end;
   size_t built = s.groups.size();  // none
-  for (size_t r = runs.size(), planned = s.plan.size(); r-- > 0;) {
-    if (runs[r].count == 0) continue;
-    const PlannedRun& run = s.plan[--planned];
-    if (run.kind == RunKind::kConstant) continue;
-    if (built != run.group) BuildEncoderTable(s.groups[run.group].table, s.table);
-    built = run.group;
-    next = EncodeBackwards(s.table, runs[r], states.data(), lanes, next);
+  for (auto planned = s.plan.rbegin(); planned != s.plan.rend(); ++planned) {
+    if (!HasTable(planned->kind)) continue;
+    if (built != planned->group) kernels::BuildSymbols(s.groups[planned->group].table, s.table);
+    built = planned->group;
+    next = kernels::EncodeRans(s.table, planned->run.symbols, planned->run.count, states.data(),
+                               lanes, next);
   }
   for (size_t lane = 0; lane < lanes; ++lane) AppendU32(out, states[lane]);
   const size_t word_bytes = static_cast<size_t>(end - next);
@@ -203,6 +233,8 @@ struct RunDecoder::State {
   kernels::SlotTable slots;
   bool has_table = false;
   std::array<uint32_t, kRansLanes> states;
+  std::vector<uint8_t*> exceptions;  // places in the output
+  std::vector<uint8_t> exception_symbols;
 
   absl::Status ReadStates(ByteReader& reader, size_t lanes, kernels::RansInput& input) {
     for (size_t lane = 0; lane < lanes; ++lane) {
@@ -227,6 +259,28 @@ struct RunDecoder::State {
                                                   [](uint32_t x) { return x == kRansLowest; });
   }
 
+  // Fills the run with its common symbol and notes where the exceptions are.
+  absl::Status ReadRare(BitReader& tables, uint8_t* symbols, size_t count) {
+    std::memset(symbols, static_cast<int>(tables.Read(8)), count);
+    const int low_bits = static_cast<int>(tables.Read(kRiceBits));
+    const size_t exception_count = tables.ReadGamma(kMaxCountBits);
+    if (exception_count > count) {
+      return absl::DataLossError(absl::StrCat("exceptions of a run: expected at most ", count,
+                                              ", found ", exception_count));
+    }
+    size_t next = 0;
+    for (size_t i = 0; i < exception_count; ++i) {
+      const auto most = static_cast<uint32_t>((count - next) >> low_bits);
+      const uint32_t distance = tables.ReadRice(low_bits, most);
+      if (!tables.ok() || distance >= count - next) {
+        return absl::DataLossError("exceptions of a run: beyond its end");
+      }
+      exceptions.push_back(symbols + next + distance);
+      next += size_t{distance} + 1;
+    }
+    return absl::OkStatus();
+  }
+
   absl::Status ReadRun(BitReader& tables, size_t lanes, kernels::RansInput& input, uint8_t* symbols,
                        size_t count) {
     const auto kind = static_cast<RunKind>(tables.Read(kRunKindBits));
@@ -234,12 +288,16 @@ struct RunDecoder::State {
       std::memset(symbols, static_cast<int>(tables.Read(8)), count);
       return absl::OkStatus();
     }
+    if (kind == RunKind::kRare) {
+      if (symbols == exception_symbols.data()) {
+        return absl::DataLossError("kind of the run of exceptions: expected 0 to 2, found 3");
+      }
+      return ReadRare(tables, symbols, count);
+    }
     if (kind == RunKind::kOwnTable) {
       if (!ReadTable(tables, table)) return absl::DataLossError("frequency table: damaged");
       kernels::BuildSlots(table, slots);
       has_table = true;
-    } else if (kind != RunKind::kSameTable) {
-      return absl::DataLossError("kind of run: expected 0 to 2, found 3");
     }
     if (!has_table || lanes == 0) {
       return absl::DataLossError("run: expected a table and states, found none");
@@ -260,6 +318,7 @@ absl::Status RunDecoder::Read(ByteReader& reader, absl::Span<const size_t> count
                               uint8_t* symbols) {
   State& s = *state_;
   s.has_table = false;
+  s.exceptions.clear();
   WDELTA_ASSIGN_OR_RETURN(const uint8_t code, reader.ReadU8("lane code"));
   if (code > static_cast<uint8_t>(LaneCode::kMany)) {
     return absl::DataLossError(absl::StrCat("lane code: expected 0 to 2, found ", code));
@@ -276,7 +335,13 @@ absl::Status RunDecoder::Read(ByteReader& reader, absl::Span<const size_t> count
     WDELTA_RETURN_IF_ERROR(s.ReadRun(tables, lanes, input, symbols, count));
     symbols += count;
   }
-  if (!tables.Finish() || tables.ByteCount() != table_bytes.size()) {
+  if (!s.exceptions.empty()) {
+    s.exception_symbols.resize(s.exceptions.size() + kOverrunBytes);
+    uint8_t* const found = s.exception_symbols.data();
+    WDELTA_RETURN_IF_ERROR(s.ReadRun(tables, lanes, input, found, s.exceptions.size()));
+    for (size_t i = 0; i < s.exceptions.size(); ++i) *s.exceptions[i] = found[i];
+  }
+  if (!tables.Finish()) {
     return absl::DataLossError("tables: end early or late");
   }
   if (has_states && !s.IsSpent(lanes, input)) {

@@ -3,6 +3,8 @@
 // the portable twin.
 #include "storage/codec/kernels/class_kernels.h"
 
+#include <algorithm>
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "storage/codec/kernels/class_kernels.cc"
 #include "hwy/foreach_target.h"
@@ -17,6 +19,22 @@ namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 #if HWY_TARGET != HWY_SCALAR
+
+// So many of the uppermost classes hold nearly all lanes: of the others the loops ask
+// first whether there is any.
+constexpr int kCommonClasses = 9;
+
+// Calls `visit` with the number and the mask of every class that may have a lane.
+template <class D, class Visit>
+HWY_INLINE void ForEachClass(D d, hn::Vec<D> classes, int count, Visit visit) {
+  using T = hn::TFromD<D>;
+  const int common = HWY_MAX(0, count - kCommonClasses);
+  for (int c = common; c < count; ++c) {
+    visit(c, hn::Eq(classes, hn::Set(d, static_cast<T>(c))));
+  }
+  if (common == 0 || hn::AllFalse(d, hn::Lt(classes, hn::Set(d, static_cast<T>(common))))) return;
+  for (int c = 0; c < common; ++c) visit(c, hn::Eq(classes, hn::Set(d, static_cast<T>(c))));
+}
 
 // The vector form of LaneMaths in portable_class_kernels.cc.
 template <typename T>
@@ -86,6 +104,40 @@ struct VectorMaths {
 
 #endif
 
+#if HWY_TARGET != HWY_SCALAR
+
+template <typename T>
+size_t CountLoop(LaneFormat format, const ClassMap& map, const uint8_t* parent, size_t lanes,
+                 size_t* counts) {
+  const VectorMaths<T> maths(format, map);
+  const size_t step = hn::Lanes(maths.d);
+  size_t i = 0;
+  for (; i + step <= lanes; i += step) {
+    const auto classes = maths.ClassOf(maths.Load(parent + i * sizeof(T)), map);
+    ForEachClass(maths.d, classes, map.count,
+                 [&](int c, auto mask) HWY_ATTR { counts[c] += hn::CountTrue(maths.d, mask); });
+  }
+  return i;
+}
+
+size_t CountSimd(LaneFormat format, const ClassMap& map, const uint8_t* parent, size_t lanes,
+                 size_t* counts) {
+  switch (format.lane_bytes) {
+    case 2:
+      return CountLoop<uint16_t>(format, map, parent, lanes, counts);
+    case 4:
+      return CountLoop<uint32_t>(format, map, parent, lanes, counts);
+    default:
+      return 0;
+  }
+}
+
+#else
+
+size_t CountSimd(LaneFormat, const ClassMap&, const uint8_t*, size_t, size_t*) { return 0; }
+
+#endif
+
 #if HWY_TARGET <= HWY_AVX3
 
 template <typename T>
@@ -109,11 +161,10 @@ size_t SplitLoop(LaneFormat format, const ClassMap& map, const uint8_t* target,
     if (map.direct_count > 0) {
       value = hn::IfThenElse(hn::Lt(classes, direct_count), maths.ToDirect(t), value);
     }
-    for (int c = 0; c < map.count; ++c) {
-      const auto mask = hn::Eq(classes, hn::Set(maths.d, static_cast<T>(c)));
+    ForEachClass(maths.d, classes, map.count, [&](int c, auto mask) HWY_ATTR {
       hn::StoreU(hn::Compress(value, mask), maths.d, values + starts[c]);
       starts[c] += hn::CountTrue(maths.d, mask);
-    }
+    });
   }
   return i;
 }
@@ -161,11 +212,10 @@ size_t MergeLoop(LaneFormat format, const ClassMap& map, const uint8_t* parent, 
     const V p = maths.Load(parent + i * sizeof(T));
     const V classes = maths.ClassOf(p, map);
     V value = hn::Zero(maths.d);
-    for (int c = 0; c < map.count; ++c) {
-      const auto mask = hn::Eq(classes, hn::Set(maths.d, static_cast<T>(c)));
+    ForEachClass(maths.d, classes, map.count, [&](int c, auto mask) HWY_ATTR {
       value = hn::Or(value, ExpandFrom(maths.d, mask, values + starts[c]));
       starts[c] += hn::CountTrue(maths.d, mask);
-    }
+    });
     V t = maths.Sum(p, value);
     if (map.direct_count > 0) {
       t = hn::IfThenElse(hn::Lt(classes, direct_count), maths.FromDirect(value), t);
@@ -329,6 +379,7 @@ HWY_AFTER_NAMESPACE();
 namespace wdelta::kernels {
 namespace {
 
+HWY_EXPORT(CountSimd);
 HWY_EXPORT(SplitSimd);
 HWY_EXPORT(MergeSimd);
 HWY_EXPORT(TakeApartSimd);
@@ -339,6 +390,13 @@ const uint8_t* Behind(const uint8_t* lanes, size_t bytes) {
 }
 
 }  // namespace
+
+void CountClasses(LaneFormat format, const ClassMap& map, const uint8_t* parent, size_t lanes,
+                  size_t* counts) {
+  std::fill(counts, counts + map.count, 0);
+  const size_t done = HWY_DYNAMIC_DISPATCH(CountSimd)(format, map, parent, lanes, counts);
+  portable::CountClasses(format, map, parent + done * format.lane_bytes, lanes - done, counts);
+}
 
 void SplitClasses(LaneFormat format, const ClassMap& map, const uint8_t* target,
                   const uint8_t* parent, size_t lanes, const ClassStarts& starts, void* values) {

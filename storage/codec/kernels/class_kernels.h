@@ -33,6 +33,10 @@ struct ClassMap {
 // Where the values of each class begin, in lanes from the start of the array.
 using ClassStarts = std::array<size_t, kMaxClasses>;
 
+// Lanes of each of the map.count classes.
+void CountClasses(LaneFormat format, const ClassMap& map, const uint8_t* parent, size_t lanes,
+                  size_t* counts);
+
 // Values in order of class, then position. `parent` is null when map.count is 1 and
 // class 0 is direct. There is room for kValueSlack lanes behind each class.
 void SplitClasses(LaneFormat format, const ClassMap& map, const uint8_t* target,
@@ -69,6 +73,9 @@ void PutTogether(LaneFormat format, const ValueFormat& values_format, const uint
 
 namespace portable {
 
+// Adds to `counts`.
+void CountClasses(LaneFormat format, const ClassMap& map, const uint8_t* parent, size_t lanes,
+                  size_t* counts);
 void SplitClasses(LaneFormat format, const ClassMap& map, const uint8_t* target,
                   const uint8_t* parent, size_t lanes, ClassStarts& starts, void* values);
 void MergeClasses(LaneFormat format, const ClassMap& map, const uint8_t* parent, size_t lanes,

@@ -50,6 +50,15 @@ struct LaneMaths {
 };
 
 template <typename T>
+void CountOf(LaneFormat format, const ClassMap& map, const uint8_t* parent, size_t lanes,
+             size_t* counts) {
+  const LaneMaths<T> maths(format, map);
+  for (size_t i = 0; i < lanes; ++i) {
+    ++counts[maths.ClassOf(portable::Load<T>(parent + i * sizeof(T)), map)];
+  }
+}
+
+template <typename T>
 void SplitOf(LaneFormat format, const ClassMap& map, const uint8_t* target, const uint8_t* parent,
              size_t lanes, ClassStarts& starts, T* values) {
   const LaneMaths<T> maths(format, map);
@@ -129,6 +138,12 @@ void PutTogetherOf(const ValueFormat& format, const uint8_t* symbols, const uint
 }  // namespace
 
 namespace portable {
+
+void CountClasses(LaneFormat format, const ClassMap& map, const uint8_t* parent, size_t lanes,
+                  size_t* counts) {
+  WithLaneType(format.lane_bytes,
+               [&](auto zero) { CountOf<decltype(zero)>(format, map, parent, lanes, counts); });
+}
 
 void SplitClasses(LaneFormat format, const ClassMap& map, const uint8_t* target,
                   const uint8_t* parent, size_t lanes, ClassStarts& starts, void* values) {

@@ -96,6 +96,65 @@ size_t DecodeGroups(const uint32_t*, uint32_t*, RansInput&, uint8_t*, size_t) { 
 
 #endif
 
+#if HWY_TARGET == HWY_AVX3_DL
+
+// One step of the states of kStep lanes.
+HWY_INLINE V32 EncodeStep(D32 d, V32 x, V32 entry, uint8_t*& next) {
+  const V32 frequency = hn::And(entry, hn::Set(d, 0xfff));
+  const auto gives = hn::Not(hn::Lt(x, hn::ShiftLeft<20>(frequency)));
+  const auto words = _mm512_cvtepi32_epi16(x.raw);
+  const size_t count = hn::CountTrue(d, gives);
+  next -= 2 * count;
+  _mm256_mask_storeu_epi16(next, static_cast<__mmask16>((1u << count) - 1),
+                           _mm256_maskz_compress_epi16(gives.raw, words));
+  x = hn::IfThenElse(gives, hn::ShiftRight<16>(x), x);
+  // The quotient from floats is at most one off, since it is below 2^20.
+  const hn::Rebind<int32_t, D32> di;
+  const auto ratio = _mm512_div_ps(_mm512_cvtepu32_ps(x.raw), _mm512_cvtepu32_ps(frequency.raw));
+  V32 quotient{_mm512_cvttps_epu32(ratio)};
+  V32 rest = hn::Sub(x, hn::Mul(quotient, frequency));
+  const auto too_large = hn::Lt(hn::BitCast(di, rest), hn::Zero(di));
+  const auto over = hn::RebindMask(d, too_large);
+  quotient = hn::Sub(quotient, hn::IfThenElseZero(over, hn::Set(d, 1)));
+  rest = hn::Add(rest, hn::IfThenElseZero(over, frequency));
+  const auto under = hn::Not(hn::Lt(rest, frequency));
+  quotient = hn::Add(quotient, hn::IfThenElseZero(under, hn::Set(d, 1)));
+  rest = hn::Sub(rest, hn::IfThenElseZero(under, frequency));
+  return hn::Add(hn::Add(hn::ShiftLeft<kProbabilityBits>(quotient), rest),
+                 hn::ShiftRight<12>(entry));
+}
+
+// The last `groups` times kRansLanes symbols before `end`.
+uint8_t* EncodeGroups(const uint32_t* HWY_RESTRICT table, const uint8_t* HWY_RESTRICT end,
+                      size_t groups, uint32_t* HWY_RESTRICT states, uint8_t* next) {
+  const D32 d;
+  const hn::Rebind<int32_t, D32> di;
+  const hn::Rebind<uint8_t, D32> d8;
+  V32 low = hn::LoadU(d, states);
+  V32 high = hn::LoadU(d, states + kStep);
+  for (; groups > 0; --groups) {
+    end -= kRansLanes;
+    const auto low_symbols = hn::PromoteTo(di, hn::LoadU(d8, end));
+    const auto high_symbols = hn::PromoteTo(di, hn::LoadU(d8, end + kStep));
+    const V32 low_entry = hn::GatherIndex(d, table, low_symbols);
+    const V32 high_entry = hn::GatherIndex(d, table, high_symbols);
+    // The decoder takes words in order of lane.
+    high = EncodeStep(d, high, high_entry, next);
+    low = EncodeStep(d, low, low_entry, next);
+  }
+  hn::StoreU(low, d, states);
+  hn::StoreU(high, d, states + kStep);
+  return next;
+}
+
+#else
+
+uint8_t* EncodeGroups(const uint32_t*, const uint8_t*, size_t, uint32_t*, uint8_t*) {
+  return nullptr;
+}
+
+#endif
+
 }  // namespace HWY_NAMESPACE
 }  // namespace wdelta::kernels
 HWY_AFTER_NAMESPACE();
@@ -105,6 +164,7 @@ namespace wdelta::kernels {
 namespace {
 
 HWY_EXPORT(DecodeGroups);
+HWY_EXPORT(EncodeGroups);
 
 }  // namespace
 
@@ -118,6 +178,26 @@ void BuildSlots(const FrequencyTable& table, SlotTable& slots) {
   }
 }
 
+void BuildSymbols(const FrequencyTable& table, SymbolTable& symbols) {
+  uint32_t start = 0;
+  for (int s = table.first; s <= table.last; ++s) {
+    symbols[s] = table.frequency[s] | start << 12;
+    start += table.frequency[s];
+  }
+}
+
+uint8_t* EncodeRans(const SymbolTable& table, const uint8_t* symbols, size_t count,
+                    uint32_t* states, size_t lanes, uint8_t* next) {
+  const size_t groups = lanes == kRansLanes ? count / kRansLanes : 0;
+  const size_t grouped = groups * kRansLanes;
+  next = portable::EncodeRans(table, symbols + grouped, count - grouped, states, lanes, next);
+  if (groups == 0) return next;
+  uint8_t* const begin =
+      HWY_DYNAMIC_DISPATCH(EncodeGroups)(table.data(), symbols + grouped, groups, states, next);
+  if (begin != nullptr) return begin;
+  return portable::EncodeRans(table, symbols, grouped, states, lanes, next);
+}
+
 bool DecodeRans(const SlotTable& slots, uint32_t* states, size_t lanes, RansInput& input,
                 uint8_t* symbols, size_t count) {
   size_t done = 0;
@@ -129,6 +209,45 @@ bool DecodeRans(const SlotTable& slots, uint32_t* states, size_t lanes, RansInpu
 }
 
 namespace portable {
+namespace {
+
+// The quotient by the frequency is (state * reciprocal) >> 44: exact for every state
+// below its limit, since frequencies are below 4096.
+constexpr int kReciprocalShift = 44;
+
+struct Divider {
+  uint64_t reciprocal = 0;
+  uint32_t limit = 0;       // states from here on give a word away first
+  uint32_t complement = 0;  // kProbabilityScale - frequency
+  uint32_t start = 0;
+};
+
+}  // namespace
+
+uint8_t* EncodeRans(const SymbolTable& table, const uint8_t* symbols, size_t count,
+                    uint32_t* states, size_t lanes, uint8_t* next) {
+  if (count == 0) return next;
+  std::array<Divider, kSymbolCount> dividers;
+  for (int s = 0; s < kSymbolCount; ++s) {
+    const uint32_t frequency = table[s] & 0xfff;
+    if (frequency == 0) continue;
+    dividers[s] = {(uint64_t{1} << kReciprocalShift) / frequency + 1, frequency << 20,
+                   kProbabilityScale - frequency, table[s] >> 12};
+  }
+  for (size_t i = count; i-- > 0;) {
+    const Divider& divider = dividers[symbols[i]];
+    uint32_t& state = states[i & (lanes - 1)];
+    uint32_t x = state;
+    const uint32_t gives = x >= divider.limit ? 1 : 0;
+    next[-2] = static_cast<uint8_t>(x);
+    next[-1] = static_cast<uint8_t>(x >> 8);
+    next -= 2 * gives;
+    x >>= 16 * gives;
+    const auto quotient = static_cast<uint32_t>((x * divider.reciprocal) >> kReciprocalShift);
+    state = x + quotient * divider.complement + divider.start;
+  }
+  return next;
+}
 
 bool DecodeRans(const SlotTable& slots, uint32_t* states, size_t lanes, RansInput& input,
                 uint8_t* symbols, size_t count) {

@@ -1,4 +1,4 @@
-// The inner loop of rANS decoding.
+// The inner loops of rANS.
 //
 // `kernels` runs on the best instruction set of the CPU (Highway, chosen at run
 // time), `kernels::portable` is its plain twin; both give the same symbols and
@@ -22,6 +22,18 @@ using SlotTable = std::array<uint32_t, kProbabilityScale>;
 
 void BuildSlots(const FrequencyTable& table, SlotTable& slots);
 
+// What encoding a symbol needs: its frequency in the low 12 bits, the sum of the
+// frequencies of smaller symbols from bit 12 on.
+using SymbolTable = std::array<uint32_t, kSymbolCount>;
+
+void BuildSymbols(const FrequencyTable& table, SymbolTable& symbols);
+
+// Encodes symbols last to first, the i-th with state i modulo `lanes`, a power of two.
+// Words go to the bytes before `next`, where there is room for one a symbol and one
+// more; returns where they begin.
+uint8_t* EncodeRans(const SymbolTable& table, const uint8_t* symbols, size_t count,
+                    uint32_t* states, size_t lanes, uint8_t* next);
+
 struct RansInput {
   const uint8_t* next = nullptr;  // 16-bit words, not aligned
   const uint8_t* end = nullptr;
@@ -33,6 +45,8 @@ bool DecodeRans(const SlotTable& slots, uint32_t* states, size_t lanes, RansInpu
                 uint8_t* symbols, size_t count);
 
 namespace portable {
+uint8_t* EncodeRans(const SymbolTable& table, const uint8_t* symbols, size_t count,
+                    uint32_t* states, size_t lanes, uint8_t* next);
 bool DecodeRans(const SlotTable& slots, uint32_t* states, size_t lanes, RansInput& input,
                 uint8_t* symbols, size_t count);
 }  // namespace portable

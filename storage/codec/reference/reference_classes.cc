@@ -89,10 +89,15 @@ absl::StatusOr<Layout> TakeLayout(const Maths& maths, bool has_parent, size_t la
     }
     left -= one.size;
   }
-  for (Class& one : layout.classes) {
-    const bool is_byte = maths.bits == 8;
+  const bool is_byte = maths.bits == 8;
+  uint64_t raw_count = 0;
+  if (has_parent && !is_byte) {
+    WDELTA_ASSIGN_OR_RETURN(raw_count, TakeAtMost(rest, count));
+  }
+  for (uint64_t c = 0; c < count; ++c) {
+    Class& one = layout.classes[c];
     if (!one.is_direct) one.bias = static_cast<uint64_t>(is_byte ? -128 : -127);
-    if (is_byte || one.size == 0) continue;
+    if (is_byte || one.size == 0 || (!one.is_direct && c >= raw_count)) continue;
     WDELTA_ASSIGN_OR_RETURN(one.low_bits, TakeAtMost(rest, top));
     if (!one.is_direct) continue;
     WDELTA_ASSIGN_OR_RETURN(one.bias, TakeAtMost(rest, maths.Wrap(~uint64_t{0})));

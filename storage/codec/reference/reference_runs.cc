@@ -71,6 +71,10 @@ absl::StatusOr<Frequencies> TakeTable(Bits& bits) {
     const int half = static_cast<int>((code + 1) / 2);
     levels[s] = levels[s - 1] + (code % 2 == 0 ? half : -half);
     if (levels[s] < 0 || levels[s] > 37) return Bad("level out of range");
+    if (levels[s] != 0) continue;
+    WDELTA_ASSIGN_OR_RETURN(const uint32_t more, bits.Gamma());
+    if (more > last - s) return Bad("absent symbols beyond the last");
+    s += more;
   }
   if (levels[first] < 1 || levels[first] > 37 || levels[last] < 1) return Bad("level of an end");
   std::vector<uint64_t> weights(256, 0);
@@ -105,6 +109,32 @@ absl::StatusOr<uint8_t> DecodeSymbol(const Frequencies& frequencies, uint64_t& x
     x = x * 65536 + static_cast<uint8_t>(word[0]) + 256 * static_cast<uint8_t>(word[1]);
   }
   return static_cast<uint8_t>(symbol);
+}
+
+// Places of the exceptions in a run of `count` symbols, which is filled with the other
+// symbol.
+absl::StatusOr<std::vector<size_t>> TakeRare(Bits& bits, size_t count, std::vector<uint8_t>& run) {
+  WDELTA_ASSIGN_OR_RETURN(const uint32_t symbol, bits.Number(8));
+  WDELTA_ASSIGN_OR_RETURN(const uint32_t low_bits, bits.Number(5));
+  WDELTA_ASSIGN_OR_RETURN(const uint32_t exceptions, bits.Gamma());
+  if (exceptions > count) return Bad("more exceptions than symbols");
+  run.assign(count, static_cast<uint8_t>(symbol));
+  std::vector<size_t> places;
+  uint64_t at = 0;
+  for (uint32_t i = 0; i < exceptions; ++i) {
+    uint64_t high = 0;
+    while (true) {
+      WDELTA_ASSIGN_OR_RETURN(const uint32_t bit, bits.Number(1));
+      if (bit == 1) break;
+      ++high;
+    }
+    WDELTA_ASSIGN_OR_RETURN(const uint32_t low, bits.Number(static_cast<int>(low_bits)));
+    if (high > count) return Bad("exception beyond the run");
+    at += (high << low_bits) + low;
+    if (at >= count) return Bad("exception beyond the run");
+    places.push_back(at++);
+  }
+  return places;
 }
 
 struct States {
@@ -163,16 +193,33 @@ absl::StatusOr<std::vector<std::vector<uint8_t>>> TakeRuns(absl::string_view& re
   Bits bits(tables);
   Frequencies frequencies;
   std::vector<std::vector<uint8_t>> runs;
-  for (const size_t count : counts) {
+  std::vector<std::pair<size_t, size_t>> exceptions;  // run and place
+  std::vector<size_t> all_counts = counts;
+  for (size_t r = 0; r < all_counts.size(); ++r) {
+    const size_t count = all_counts[r];
     std::vector<uint8_t>& run = runs.emplace_back();
-    if (count == 0) continue;
+    // Behind the last run comes one of the exceptions, if there are any.
+    const auto add_exceptions = [&] {
+      if (r + 1 == counts.size() && !exceptions.empty()) all_counts.push_back(exceptions.size());
+    };
+    if (count == 0) {
+      add_exceptions();
+      continue;
+    }
     WDELTA_ASSIGN_OR_RETURN(const uint32_t kind, bits.Number(2));
     if (kind == 2) {
       WDELTA_ASSIGN_OR_RETURN(const uint32_t symbol, bits.Number(8));
       run.assign(count, static_cast<uint8_t>(symbol));
+      add_exceptions();
       continue;
     }
-    if (kind == 3) return Bad("unknown kind of run");
+    if (kind == 3) {
+      if (r >= counts.size()) return Bad("exceptions of exceptions");
+      WDELTA_ASSIGN_OR_RETURN(const std::vector<size_t> places, TakeRare(bits, count, run));
+      for (const size_t place : places) exceptions.emplace_back(r, place);
+      add_exceptions();
+      continue;
+    }
     if (kind == 0) {
       WDELTA_ASSIGN_OR_RETURN(frequencies, TakeTable(bits));
     }
@@ -182,6 +229,13 @@ absl::StatusOr<std::vector<std::vector<uint8_t>>> TakeRuns(absl::string_view& re
                               DecodeSymbol(frequencies, states.x[i % lanes], states.words));
       run.push_back(symbol);
     }
+    add_exceptions();
+  }
+  if (!exceptions.empty()) {
+    for (size_t i = 0; i < exceptions.size(); ++i) {
+      runs[exceptions[i].first][exceptions[i].second] = runs.back()[i];
+    }
+    runs.pop_back();
   }
   WDELTA_RETURN_IF_ERROR(bits.CheckEnd());
   for (const uint64_t x : states.x) {
