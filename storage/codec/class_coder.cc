@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "storage/base/status_macros.h"
+#include "storage/codec/kernels/value_kernels.h"
 
 namespace wdelta {
 namespace {

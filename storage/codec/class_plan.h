@@ -8,6 +8,7 @@
 
 #include "storage/codec/codec.h"
 #include "storage/codec/kernels/class_kernels.h"
+#include "storage/codec/kernels/value_kernels.h"
 
 namespace wdelta {
 

@@ -1,5 +1,6 @@
 // The class kernels on the best instruction set give what their portable twins give.
 #include "storage/codec/kernels/class_kernels.h"
+#include "storage/codec/kernels/value_kernels.h"
 
 #include <algorithm>
 #include <random>
