@@ -8,6 +8,7 @@
 #include "storage/base/status_macros.h"
 #include "storage/codec/class_coder.h"
 #include "storage/codec/class_plan.h"
+#include "storage/codec/lossy_coder.h"
 #include "storage/codec/plane_modes.h"
 #include "storage/codec/sparse_coder.h"
 
@@ -91,13 +92,18 @@ absl::string_view ChunkModeName(ChunkMode mode) {
       return "direct";
     case ChunkMode::kSparse:
       return "sparse";
+    case ChunkMode::kQuantised:
+      return "quantised";
+    case ChunkMode::kOneBit:
+      return "one-bit";
   }
   return kUnknownMode;
 }
 
 bool NeedsParent(ChunkMode mode) {
   return mode == ChunkMode::kSame || mode == ChunkMode::kDeltaPlanes ||
-         mode == ChunkMode::kContextDelta || mode == ChunkMode::kSparse;
+         mode == ChunkMode::kContextDelta || mode == ChunkMode::kSparse ||
+         mode == ChunkMode::kQuantised || mode == ChunkMode::kOneBit;
 }
 
 LaneFormat LaneFormatOf(DType dtype) {
@@ -109,6 +115,7 @@ LaneFormat LaneFormatOf(DType dtype) {
 struct ChunkCodec::State {
   PlaneModes planes;
   ClassCoder classes;
+  LossyCoder lossy;
   std::string extended_parent;  // a short parent, made as long as the target
 
   // The parent followed by zero bytes up to `size`; valid until the next call.
@@ -215,6 +222,19 @@ absl::StatusOr<EncodedChunk> ChunkCodec::Encode(LaneFormat format, absl::string_
   return chunk;
 }
 
+absl::StatusOr<LossyChunk> ChunkCodec::EncodeLossy(DType dtype, const ChunkGeometry& geometry,
+                                                   absl::string_view target,
+                                                   absl::string_view parent,
+                                                   const LossyParams& params) {
+  LossyChunk chunk;
+  WDELTA_RETURN_IF_ERROR(state_->lossy.Encode(dtype, geometry, target, parent, params, chunk));
+  if (!chunk.chunk.payload.empty()) return chunk;
+  WDELTA_ASSIGN_OR_RETURN(chunk.chunk,
+                          Encode(LaneFormatOf(dtype), chunk.reconstructed, parent, params.effort));
+  chunk.outcome.bits = 8.0 * static_cast<double>(chunk.chunk.payload.size());
+  return chunk;
+}
+
 absl::Status ChunkCodec::Decode(LaneFormat format, ChunkMode mode, absl::string_view payload,
                                 std::optional<absl::string_view> parent, char* destination,
                                 size_t size) {
@@ -251,6 +271,9 @@ absl::Status ChunkCodec::Decode(LaneFormat format, ChunkMode mode, absl::string_
       Repeat(payload, destination, size);
       return absl::OkStatus();
     }
+    case ChunkMode::kQuantised:
+    case ChunkMode::kOneBit:
+      return state_->lossy.Decode(mode, format.lane_bytes, payload, extended, destination, size);
     default:
       break;
   }

@@ -29,6 +29,9 @@ enum class ChunkMode : uint8_t {
   kContextDelta = 6,  // differences to the parent, entropy coded by its exponent
   kDirect = 7,        // the lanes' top bits entropy coded, the rest raw
   kSparse = 8,        // the few lanes that differ from the parent's
+  // Lossy: what is decoded is near the bytes that were given.
+  kQuantised = 16,  // indices of a trellis-coded quantiser
+  kOneBit = 17,     // sign of the difference, and a scale a row
 };
 
 // DATA_LOSS for a byte that is no mode of this version.
@@ -55,6 +58,12 @@ struct EncodedChunk {
   std::string payload;
 };
 
+struct LossyChunk {
+  EncodedChunk chunk;
+  std::string reconstructed;  // what decoding gives
+  LossyOutcome outcome;       // of `reconstructed`; bits: of the payload
+};
+
 // Holds scratch memory and zstd contexts: one thread at a time, reuse it for many
 // chunks.
 class ChunkCodec {
@@ -71,6 +80,13 @@ class ChunkCodec {
   absl::StatusOr<EncodedChunk> Encode(LaneFormat format, absl::string_view target,
                                       std::optional<absl::string_view> parent,
                                       Effort effort = Effort::kFast);
+
+  // Takes the mode of params.strategy, or a lossless one where a chunk is not finite or
+  // nothing is gained. `parent` is as long as `target`. INVALID_ARGUMENT: sizes
+  // differ, dtype that is not CanBeLossy, params out of range.
+  absl::StatusOr<LossyChunk> EncodeLossy(DType dtype, const ChunkGeometry& geometry,
+                                         absl::string_view target, absl::string_view parent,
+                                         const LossyParams& params);
 
   // Fills `destination[0, size)`; `size` and `parent` as given to Encode.
   // INVALID_ARGUMENT: parent longer, or absent where the mode needs it.

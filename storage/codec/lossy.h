@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -60,9 +61,11 @@ absl::StatusOr<DeltaMoments> MeasureDelta(DType dtype, absl::string_view target,
 // The plan of one tensor: all that the chunks' encoder must know.
 struct LossyParams {
   Strategy strategy = Strategy::kLossless;  // never kAuto
-  double step = 0;                          // near-lossless: of the quantiser
+  double step = 0;                          // near-lossless: of the trellis, half the
+                                            // distance of the points of one quantiser
   double gain = 1;                          // that reconstructed deltas are multiplied by
   double threshold = 0;                     // sparse: least magnitude that is kept
+  Effort effort = Effort::kFast;
 };
 
 // What a plan does to a part of a tensor, errors taken after rounding to the dtype.
@@ -70,15 +73,23 @@ struct LossyOutcome {
   uint64_t weights = 0;
   double squared_error = 0;
   double squared_delta = 0;
+  double delta_dot_output = 0;  // sum of delta * reconstructed delta
+  uint64_t altered = 0;         // weights that leave the parent's bits
   double max_absolute_error = 0;
-  double bits = 0;  // estimate of the payload
+  double bits = 0;  // of the payload
 
   void Add(const LossyOutcome& other);
   double RelativeError() const;  // sqrt(squared_error / squared_delta); 0 without delta
 };
 
+// Encodes a chunk and drops the payload; INVALID_ARGUMENT as of MeasureDelta. Callers that
+// have a ChunkCodec save its setting up by calling EncodeLossy themselves.
 absl::StatusOr<LossyOutcome> MeasureLossy(DType dtype, absl::string_view target,
                                           absl::string_view parent, const LossyParams& params);
+struct ChunkGeometry;
+absl::StatusOr<LossyOutcome> MeasureLossy(DType dtype, const ChunkGeometry& geometry,
+                                          absl::string_view target, absl::string_view parent,
+                                          const LossyParams& params);
 
 struct LossyTensor {
   DType dtype = DType::kBF16;
@@ -87,26 +98,36 @@ struct LossyTensor {
   double lossless_bits = 0;  // what a sample of chunks says lossless coding would take
 };
 
+inline constexpr int kMaxPlanRounds = 8;
+
 // Decides the parameters of all lossy tensors of a model together: allocation of the
-// error across tensors, then rate control in a few rounds of measuring. One thread at
-// a time.
+// error across tensors, then rate control in a few rounds of measuring. Tensors that
+// ask for the same error (or bits) share it; lossless ones among them leave their part
+// to the others. One thread at a time.
+//
+// Steps go with the square root of the tensor's delta scale, between equal relative
+// errors (the scale itself) and least total error (one step for all). kAuto is planned
+// as near-lossless or lossless: at equal error the quantiser's dead zone takes fewer
+// bits than kept lanes or signs do.
 class LossyPlanner {
  public:
   // Tensors that are not finite, or unchanged, come out as lossless.
   LossyPlanner(std::vector<LossyTensor> tensors, Effort effort);
+  ~LossyPlanner();
+  LossyPlanner(LossyPlanner&&) noexcept;
+  LossyPlanner& operator=(LossyPlanner&&) noexcept;
 
-  const std::vector<LossyParams>& params() const { return params_; }
+  const std::vector<LossyParams>& params() const;
 
   // Takes what params() would do, by tensor (lossless ones: weights, no error). True:
   // params() has changed, measure again. Ends after at most kMaxPlanRounds rounds
-  // with a plan whose measured error meets the target.
+  // with a plan whose measured error meets the target, lossless where none was found.
+  // INVALID_ARGUMENT unless there is an outcome a tensor.
   absl::StatusOr<bool> Refine(const std::vector<LossyOutcome>& outcomes);
 
  private:
-  std::vector<LossyTensor> tensors_;
-  Effort effort_;
-  std::vector<LossyParams> params_;
-  int rounds_ = 0;
+  struct State;
+  std::unique_ptr<State> state_;
 };
 
 }  // namespace wdelta

@@ -154,6 +154,9 @@ absl::StatusOr<std::string> ReferenceDecode(LaneFormat format, ChunkMode mode,
     case ChunkMode::kDirect:
     case ChunkMode::kSparse:
       return DecodeLanes(format, mode, payload, extended, size);
+    case ChunkMode::kQuantised:
+    case ChunkMode::kOneBit:
+      break;
   }
   return Bad("unknown mode");
 }

@@ -1,0 +1,124 @@
+#include "storage/codec/lossy_quantiser.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstring>
+
+#include "storage/codec/kernels/real_lanes.h"
+
+namespace wdelta {
+namespace {
+
+using kernels::kEscapedSymbol;
+using kernels::kPoints;
+using kernels::kReductionScale;
+using kernels::kTrellisLanes;
+
+// Squares of the step that a bit is worth: -dD/dR = 2 ln(2) D at high rates, where
+// the trellis leaves D = 0.265 squares of its step.
+constexpr double kBitWorth = 0.37;
+// Groups of lanes of which every fourth is looked at when points are fitted.
+constexpr size_t kFitStride = 4;
+
+// Rates of indices for a mixture of a Laplacian and a Gaussian with the mean and mean
+// square of the deltas that are not zero: their ratio tells which it is more like.
+kernels::RateModel ModelRates(const DeltaMoments& moments, double step) {
+  constexpr double kLaplacianRatio = 0.5;
+  constexpr double kGaussianRatio = 0.6366;
+  kernels::RateModel rate;
+  if (moments.changed == 0 || moments.squared_delta <= 0) return rate;
+  const double changed = static_cast<double>(moments.changed);
+  const double variance = moments.squared_delta / changed;
+  const double mean = moments.absolute_delta / changed;
+  const double gaussian = std::clamp(
+      (mean * mean / variance - kLaplacianRatio) / (kGaussianRatio - kLaplacianRatio), 0.0, 1.0);
+  const double spacing = 2 * step;  // of the points that neighbour indices stand for
+  rate.linear = (1 - gaussian) * spacing / mean / std::log(2.0);
+  rate.quadratic = gaussian * spacing * spacing / (2 * variance) / std::log(2.0);
+  // Unchanged weights make index 0 cheaper than the mixture says.
+  const double at_zero = gaussian * 0.399 / std::sqrt(variance) + (1 - gaussian) * 0.5 / mean;
+  const double zeros = std::min(1.0, at_zero * spacing) * changed;
+  rate.nonzero = std::log2(1 + static_cast<double>(moments.weights - moments.changed) / zeros);
+  rate.linear *= kBitWorth;
+  rate.quadratic *= kBitWorth;
+  rate.nonzero *= kBitWorth;
+  return rate;
+}
+
+int16_t ToReduction(double steps) {
+  constexpr double kMost = 1.9;
+  return static_cast<int16_t>(std::lround(std::clamp(steps, -kMost, kMost) * kReductionScale));
+}
+
+}  // namespace
+
+template <class Lanes>
+void LossyQuantiser::FitPoints(absl::string_view target, absl::string_view parent, double gain) {
+  const auto* const t = reinterpret_cast<const uint8_t*>(target.data());
+  const auto* const p = reinterpret_cast<const uint8_t*>(parent.data());
+  const size_t count = target.size() / sizeof(typename Lanes::Lane);
+  std::array<double, kPoints + 1> lacking{};  // sums of magnitude - |delta| / step
+  std::array<size_t, kPoints + 1> weights{};
+  for (size_t first = 0; first < count; first += kFitStride * kTrellisLanes) {
+    const size_t end = std::min(count, first + kTrellisLanes);
+    for (size_t i = first; i < end; ++i) {
+      if (symbols_[i] == 0 || symbols_[i] == kEscapedSymbol) continue;
+      const double delta = static_cast<double>(kernels::LoadReal<Lanes>(t, i)) -
+                           static_cast<double>(kernels::LoadReal<Lanes>(p, i));
+      const double along = (symbols_[i] & 1) != 0 ? -delta : delta;
+      const int point = std::min<int>(magnitudes_[i], kPoints);
+      lacking[point] += magnitudes_[i] - along / reconstruction_.step;
+      ++weights[point];
+    }
+  }
+  for (int j = 1; j <= kPoints; ++j) {
+    if (weights[j] == 0) continue;
+    reconstruction_.reduction[j] = ToReduction(lacking[j] / static_cast<double>(weights[j]));
+  }
+  reconstruction_.step = static_cast<typename Lanes::Real>(reconstruction_.step * gain);
+}
+
+void LossyQuantiser::GatherEscapes(size_t lane_bytes, absl::string_view target) {
+  escapes_.clear();
+  const size_t count = target.size() / lane_bytes;
+  const uint8_t* const begin = symbols_.data();
+  for (const uint8_t* at = begin;;) {
+    at = static_cast<const uint8_t*>(std::memchr(at, kEscapedSymbol, begin + count - at));
+    if (at == nullptr) return;
+    const size_t offset = static_cast<size_t>(at - begin) * lane_bytes;
+    escapes_.append(target.data() + offset, lane_bytes);
+    std::memcpy(reconstructed_.data() + offset, target.data() + offset, lane_bytes);
+    if (++at == begin + count) return;
+  }
+}
+
+void LossyQuantiser::Quantise(DType dtype, absl::string_view target, absl::string_view parent,
+                              const DeltaMoments& moments, const LossyParams& params) {
+  const auto* const t = reinterpret_cast<const uint8_t*>(target.data());
+  const auto* const p = reinterpret_cast<const uint8_t*>(parent.data());
+  const size_t lane_bytes = static_cast<size_t>(LaneBytes(dtype));
+  const size_t count = target.size() / lane_bytes;
+  const size_t padded = (count + kTrellisLanes - 1) / kTrellisLanes * kTrellisLanes;
+  symbols_.resize(padded);
+  magnitudes_.resize(padded);
+  reconstructed_.resize(target.size());
+
+  reconstruction_ = {};
+  reconstruction_.step =
+      dtype == DType::kF64 ? params.step : static_cast<double>(static_cast<float>(params.step));
+  const kernels::RateModel rate = ModelRates(moments, reconstruction_.step);
+  const int searches = params.effort == Effort::kMax ? 2 : 1;
+  for (int search = 0; search < searches; ++search) {
+    kernels::QuantiseTrellis(dtype, reconstruction_, rate, t, p, count, scratch_, symbols_.data());
+    kernels::Magnitudes(symbols_.data(), count, magnitudes_.data());
+    const double gain = search + 1 == searches ? params.gain : 1;
+    kernels::WithRealLanes(dtype,
+                           [&](auto lanes) { FitPoints<decltype(lanes)>(target, parent, gain); });
+  }
+  kernels::Reconstruct(dtype, reconstruction_, symbols_.data(), magnitudes_.data(), p, count,
+                       reinterpret_cast<uint8_t*>(reconstructed_.data()));
+  GatherEscapes(lane_bytes, target);
+}
+
+}  // namespace wdelta
