@@ -1,0 +1,129 @@
+#include "tests/bench/folder_source.h"
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/blocking_counter.h"
+#include "storage/base/file_system.h"
+#include "storage/base/status_macros.h"
+#include "storage/engine/codec_pool.h"
+#include "storage/engine/delta_encoder.h"
+#include "storage/engine/storage_plan.h"
+#include "storage/engine/wdelta_source.h"
+#include "storage/tensor/safetensors.h"
+#include "storage/wdelta/wdelta_reader.h"
+
+namespace wdelta::bench {
+namespace {
+
+constexpr size_t kHashPieceBytes = 1 << 20;
+
+absl::StatusOr<Digest> DigestOf(const RandomAccessFile& file, uint64_t size_bytes) {
+  Sha256Hasher hasher;
+  std::string piece;
+  for (uint64_t at = 0; at < size_bytes; at += piece.size()) {
+    piece.resize(std::min<uint64_t>(kHashPieceBytes, size_bytes - at));
+    WDELTA_RETURN_IF_ERROR(file.Read(at, piece.data(), piece.size()));
+    hasher.Update(piece);
+  }
+  return hasher.Current();
+}
+
+class FolderSource final : public ContentSource {
+ public:
+  absl::Status Open(const std::string& folder) {
+    const std::unique_ptr<FileSystem> file_system = NewPosixFileSystem();
+    WDELTA_ASSIGN_OR_RETURN(const std::vector<std::string> names, file_system->List(folder));
+    for (const std::string& name : names) {
+      WDELTA_ASSIGN_OR_RETURN(auto file, file_system->OpenForRead(absl::StrCat(folder, "/", name)));
+      CheckpointFile entry;
+      entry.path = name;
+      entry.is_safetensors = IsSafetensorsPath(name);
+      WDELTA_ASSIGN_OR_RETURN(entry.size_bytes, file->SizeBytes());
+      WDELTA_ASSIGN_OR_RETURN(entry.sha256, DigestOf(*file, entry.size_bytes));
+      SafetensorsLayout layout;
+      if (entry.is_safetensors) {
+        WDELTA_ASSIGN_OR_RETURN(layout, ReadSafetensorsLayout(*file));
+      }
+      AppendStreams(static_cast<uint32_t>(files_.size()), entry.size_bytes,
+                    entry.is_safetensors ? &layout : nullptr, checkpoint_.streams);
+      checkpoint_.files.push_back(std::move(entry));
+      files_.push_back(std::move(file));
+    }
+    return absl::OkStatus();
+  }
+
+  const Checkpoint& checkpoint() const override { return checkpoint_; }
+
+  absl::Status Read(uint32_t stream, uint64_t offset, size_t size,
+                    char* destination) const override {
+    const StreamInfo& info = checkpoint_.streams[stream];
+    return files_[info.file_index]->Read(info.tensor.offset_bytes + offset, destination, size);
+  }
+
+  std::optional<Digest> StreamDigest(uint32_t) const override { return std::nullopt; }
+
+ private:
+  std::vector<std::unique_ptr<RandomAccessFile>> files_;
+  Checkpoint checkpoint_;
+};
+
+}  // namespace
+
+absl::StatusOr<ContentSourcePtr> OpenFolder(const std::string& folder) {
+  auto source = std::make_shared<FolderSource>();
+  WDELTA_RETURN_IF_ERROR(source->Open(folder));
+  return ContentSourcePtr(std::move(source));
+}
+
+absl::StatusOr<uint64_t> SaveDelta(const std::string& parent_folder,
+                                   const std::string& target_folder, const std::string& path,
+                                   ThreadPool* pool) {
+  DeltaEncoderInput input;
+  WDELTA_ASSIGN_OR_RETURN(input.parent, OpenFolder(parent_folder));
+  WDELTA_ASSIGN_OR_RETURN(input.target, OpenFolder(target_folder));
+  input.parent_streams = MatchStreams(input.target->checkpoint(), input.parent->checkpoint());
+  input.advance = [](uint64_t) { return absl::OkStatus(); };
+  const std::unique_ptr<FileSystem> file_system = NewPosixFileSystem();
+  WDELTA_ASSIGN_OR_RETURN(const auto out, file_system->OpenForAppend(path, 0));
+  WDELTA_ASSIGN_OR_RETURN(
+      const WdeltaFile file,
+      EncodeDelta(input, pool, [&](absl::string_view bytes) { return out->Append(bytes); }));
+  return file.file_bytes;
+}
+
+absl::StatusOr<TensorsByName> LoadDelta(const std::string& path, const std::string& parent_folder,
+                                        ThreadPool* pool) {
+  WDELTA_ASSIGN_OR_RETURN(ContentSourcePtr parent, OpenFolder(parent_folder));
+  WDELTA_ASSIGN_OR_RETURN(auto file, NewPosixFileSystem()->OpenForRead(path));
+  WDELTA_ASSIGN_OR_RETURN(auto reader, WdeltaReader::Open(std::move(file)));
+  CodecPool codecs;
+  WDELTA_ASSIGN_OR_RETURN(const ContentSourcePtr source,
+                          WdeltaSource::Open(std::move(reader), std::move(parent), &codecs));
+  const std::vector<StreamInfo>& streams = source->checkpoint().streams;
+  std::vector<LoadedTensor> loaded(streams.size());
+  std::vector<absl::Status> statuses(streams.size());
+  absl::BlockingCounter left(static_cast<int>(streams.size()));
+  for (uint32_t i = 0; i < streams.size(); ++i) {
+    pool->Schedule([&, i] {
+      loaded[i].info = streams[i].tensor;
+      loaded[i].bytes.resize(streams[i].tensor.size_bytes);
+      statuses[i] = source->Read(i, 0, loaded[i].bytes.size(), loaded[i].bytes.data());
+      left.DecrementCount();
+    });
+  }
+  left.Wait();
+  TensorsByName tensors;
+  for (uint32_t i = 0; i < streams.size(); ++i) {
+    WDELTA_RETURN_IF_ERROR(statuses[i]);
+    if (streams[i].kind != StreamKind::kTensor) continue;
+    std::string name = loaded[i].info.name;
+    tensors[std::move(name)] = std::move(loaded[i]);
+  }
+  return tensors;
+}
+
+}  // namespace wdelta::bench
