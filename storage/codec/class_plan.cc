@@ -18,9 +18,14 @@ using kernels::portable::kBits;
 constexpr size_t kSampleLanes = 4096;
 constexpr size_t kSampleBlock = 128;  // neighbours
 constexpr size_t kSampleValues = 512;
-constexpr int kClasses = 16;
+// Where differences are rare, it is the smallest magnitudes that have them; elsewhere
+// fewer classes decode faster and cost nothing.
+constexpr int kClassesWhereRare = 16;
+constexpr int kClasses = 10;
+constexpr double kRareShare = 0.5;  // of lanes that differ
 // Rarer fields share the class at either end.
-constexpr double kLeastShare = 1.0 / 2048;
+constexpr double kLeastTopShare = 1.0 / 256;
+constexpr double kLeastBottomShare = 1.0 / 2048;
 // An escape costs its value and a rare symbol.
 constexpr double kEscapeSymbolBits = 10;
 constexpr int kMaxDelta = 127;      // magnitude of a difference's symbol
@@ -84,14 +89,19 @@ void ChooseFields(LaneFormat format, const Sample<T>& sample, ClassMap& map) {
   std::vector<uint64_t> fields;
   fields.reserve(sample.parent.size());
   for (const T lane : sample.parent) fields.push_back(MagnitudeOf(format, lane) >> map.shift);
-  const auto rare = static_cast<size_t>(kLeastShare * static_cast<double>(fields.size()));
-  const auto bottom_at = fields.begin() + static_cast<ptrdiff_t>(rare);
-  const auto top_at = fields.end() - 1 - static_cast<ptrdiff_t>(rare);
+  const auto size = static_cast<double>(fields.size());
+  const auto bottom_at = fields.begin() + static_cast<ptrdiff_t>(kLeastBottomShare * size);
+  const auto top_at = fields.end() - 1 - static_cast<ptrdiff_t>(kLeastTopShare * size);
   std::nth_element(fields.begin(), top_at, fields.end());
   const uint64_t top = *top_at;
   std::nth_element(fields.begin(), bottom_at, fields.end());
   const uint64_t bottom = *bottom_at;
-  map.count = static_cast<int>(std::min<uint64_t>(kClasses, top - bottom + 1));
+  double changed = 0;
+  for (size_t i = 0; i < sample.target.size(); ++i) {
+    changed += sample.target[i] != sample.parent[i] ? 1 : 0;
+  }
+  const uint64_t most = changed < kRareShare * size ? kClassesWhereRare : kClasses;
+  map.count = static_cast<int>(std::min<uint64_t>(most, top - bottom + 1));
   map.first = top + 1 - map.count;
 }
 

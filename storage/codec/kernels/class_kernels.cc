@@ -21,15 +21,24 @@ namespace hn = hwy::HWY_NAMESPACE;
 
 // So many of the uppermost classes hold nearly all lanes: of the others the loops ask
 // first whether there is any.
-constexpr int kCommonClasses = 9;
+constexpr int kCommonClasses = 10;
+
+// The loops below work on copies of the map and of the starts: what is written through a
+// pointer to bytes cannot change those.
 
 // Calls `visit` with the number and the mask of every class that may have a lane.
 template <class D, class Visit>
 HWY_INLINE void ForEachClass(D d, hn::Vec<D> classes, int count, Visit visit) {
   using T = hn::TFromD<D>;
   const int common = HWY_MAX(0, count - kCommonClasses);
-  for (int c = common; c < count; ++c) {
-    visit(c, hn::Eq(classes, hn::Set(d, static_cast<T>(c))));
+  if (HWY_LIKELY(count >= kCommonClasses)) {
+    const hn::Vec<D> first = hn::Set(d, static_cast<T>(common));
+#pragma GCC unroll 10
+    for (int c = 0; c < kCommonClasses; ++c) {
+      visit(common + c, hn::Eq(classes, hn::Add(first, hn::Set(d, static_cast<T>(c)))));
+    }
+  } else {
+    for (int c = 0; c < count; ++c) visit(c, hn::Eq(classes, hn::Set(d, static_cast<T>(c))));
   }
   if (common == 0 || hn::AllFalse(d, hn::Lt(classes, hn::Set(d, static_cast<T>(common))))) return;
   for (int c = 0; c < common; ++c) visit(c, hn::Eq(classes, hn::Set(d, static_cast<T>(c))));
@@ -106,16 +115,18 @@ struct VectorMaths {
 #if HWY_TARGET != HWY_SCALAR
 
 template <typename T>
-size_t CountLoop(LaneFormat format, const ClassMap& map, const uint8_t* parent, size_t lanes,
+size_t CountLoop(LaneFormat format, ClassMap map, const uint8_t* parent, size_t lanes,
                  size_t* counts) {
   const VectorMaths<T> maths(format, map);
   const size_t step = hn::Lanes(maths.d);
+  std::array<size_t, kMaxClasses> found{};
   size_t i = 0;
   for (; i + step <= lanes; i += step) {
     const auto classes = maths.ClassOf(maths.Load(parent + i * sizeof(T)), map);
     ForEachClass(maths.d, classes, map.count,
-                 [&](int c, auto mask) HWY_ATTR { counts[c] += hn::CountTrue(maths.d, mask); });
+                 [&](int c, auto mask) HWY_ATTR { found[c] += hn::CountTrue(maths.d, mask); });
   }
+  std::copy(found.begin(), found.begin() + map.count, counts);
   return i;
 }
 
@@ -140,12 +151,13 @@ size_t CountSimd(LaneFormat, const ClassMap&, const uint8_t*, size_t, size_t*) {
 #if HWY_TARGET <= HWY_AVX3
 
 template <typename T>
-size_t SplitLoop(LaneFormat format, const ClassMap& map, const uint8_t* target,
-                 const uint8_t* parent, size_t lanes, ClassStarts& starts, T* values) {
+size_t SplitLoop(LaneFormat format, ClassMap map, const uint8_t* target, const uint8_t* parent,
+                 size_t lanes, ClassStarts& class_starts, T* values) {
   const VectorMaths<T> maths(format, map);
   using V = typename VectorMaths<T>::V;
   const size_t step = hn::Lanes(maths.d);
   const V direct_count = hn::Set(maths.d, static_cast<T>(map.direct_count));
+  ClassStarts starts = class_starts;
   size_t i = 0;
   for (; i + step <= lanes; i += step) {
     const V t = maths.Load(target + i * sizeof(T));
@@ -165,6 +177,7 @@ size_t SplitLoop(LaneFormat format, const ClassMap& map, const uint8_t* target,
       starts[c] += hn::CountTrue(maths.d, mask);
     });
   }
+  class_starts = starts;
   return i;
 }
 
@@ -195,12 +208,13 @@ HWY_INLINE hn::Vec<D> ExpandFrom(D d, hn::Mask<D> mask, const hn::TFromD<D>* fro
 }
 
 template <typename T>
-size_t MergeLoop(LaneFormat format, const ClassMap& map, const uint8_t* parent, size_t lanes,
-                 ClassStarts& starts, const T* values, uint8_t* target) {
+size_t MergeLoop(LaneFormat format, ClassMap map, const uint8_t* parent, size_t lanes,
+                 ClassStarts& class_starts, const T* values, uint8_t* target) {
   const VectorMaths<T> maths(format, map);
   using V = typename VectorMaths<T>::V;
   const size_t step = hn::Lanes(maths.d);
   const V direct_count = hn::Set(maths.d, static_cast<T>(map.direct_count));
+  ClassStarts starts = class_starts;
   size_t i = 0;
   for (; i + step <= lanes; i += step) {
     if (parent == nullptr) {
@@ -221,6 +235,7 @@ size_t MergeLoop(LaneFormat format, const ClassMap& map, const uint8_t* parent, 
     }
     maths.Store(t, target + i * sizeof(T));
   }
+  class_starts = starts;
   return i;
 }
 

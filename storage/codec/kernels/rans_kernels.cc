@@ -173,7 +173,12 @@ void BuildSlots(const FrequencyTable& table, SlotTable& slots) {
   for (int s = table.first; s <= table.last; ++s) {
     const uint32_t frequency = table.frequency[s];
     const uint32_t entry = static_cast<uint32_t>(s) | (frequency << 8);
-    for (uint32_t place = 0; place < frequency; ++place) slots[slot + place] = entry | place << 20;
+    // Whole blocks: what is too much is overwritten by the next symbol.
+    for (uint32_t place = 0; place < frequency; place += kSlotBlock) {
+      for (uint32_t i = 0; i < kSlotBlock; ++i) {
+        slots[slot + place + i] = entry + ((place + i) << 20);
+      }
+    }
     slot += frequency;
   }
 }
