@@ -40,7 +40,7 @@ struct TensorPolicy {
 // Sums over a part of a tensor; those of the parts add up to those of the tensor.
 struct DeltaMoments {
   uint64_t weights = 0;
-  uint64_t changed = 0;  // bits differ from the parent's
+  uint64_t changed = 0;  // deltas that are not zero
   double squared_delta = 0;
   double absolute_delta = 0;
   double squared_target = 0;
@@ -74,7 +74,7 @@ struct LossyOutcome {
   double squared_error = 0;
   double squared_delta = 0;
   double delta_dot_output = 0;  // sum of delta * reconstructed delta
-  uint64_t altered = 0;         // weights that leave the parent's bits
+  uint64_t altered = 0;         // reconstructed deltas that are not zero
   double max_absolute_error = 0;
   double bits = 0;  // of the payload
 

@@ -69,7 +69,7 @@ absl::StatusOr<Header> ReadHeader(ByteReader& reader, int lane_bytes, size_t siz
 }
 
 // Where the symbols of each class begin, and the classes that there are.
-kernels::ClassCursor StartsOf(const std::vector<size_t>& counts, std::vector<uint8_t>& present) {
+kernels::ClassCursor StartsOf(const kernels::ClassCounts& counts, std::vector<uint8_t>& present) {
   kernels::ClassCursor starts;
   size_t at = 0;
   for (int c = 0; c < kQuantisedClasses; ++c) {
@@ -97,25 +97,13 @@ void QuantisedCoder::ClassifySegments(const std::vector<double>& mean_squares, d
 void QuantisedCoder::FillClasses(DType dtype, const Segments& segments, const uint8_t* parent,
                                  size_t weights, double step) {
   classes_.resize(Padded(weights));
+  counts_ = {};
   const int step_exponent = std::ilogb(step);
   ForEachSegment(segments, weights, [&](size_t index, size_t first, size_t count) {
     kernels::ExponentClasses(dtype, step_exponent, segment_classes_[index], parent, first,
                              first + count, classes_.data());
+    kernels::CountClasses(classes_.data(), segment_classes_[index], first, first + count, counts_);
   });
-}
-
-std::vector<size_t> QuantisedCoder::CountClasses(size_t weights) const {
-  std::array<std::array<uint32_t, 256>, 4> counts{};
-  size_t i = 0;
-  for (; i + 4 <= weights; i += 4) {
-    for (size_t h = 0; h < 4; ++h) ++counts[h][classes_[i + h]];
-  }
-  for (; i < weights; ++i) ++counts[0][classes_[i]];
-  std::vector<size_t> sums(kQuantisedClasses);
-  for (int c = 0; c < kQuantisedClasses; ++c) {
-    sums[c] = size_t{0} + counts[0][c] + counts[1][c] + counts[2][c] + counts[3][c];
-  }
-  return sums;
 }
 
 bool QuantisedCoder::Encode(DType dtype, const ChunkGeometry& geometry, absl::string_view target,
@@ -139,9 +127,8 @@ bool QuantisedCoder::Encode(DType dtype, const ChunkGeometry& geometry, absl::st
   ClassifySegments(mean_squares, moments.squared_delta / static_cast<double>(weights));
   if (segments.length == 0) segment_classes_.assign(1, 0);
   FillClasses(dtype, segments, Bytes(parent), weights, step);
-  const std::vector<size_t> counts = CountClasses(weights);
   std::vector<uint8_t> present;
-  const kernels::ClassCursor starts = StartsOf(counts, present);
+  const kernels::ClassCursor starts = StartsOf(counts_, present);
   partitioned_.resize(weights + kTrellisLanes);
   kernels::ClassCursor cursor = starts;
   kernels::PartitionSymbols(classes_.data(), present, quantiser_.symbols().data(), weights, cursor,
@@ -154,11 +141,11 @@ bool QuantisedCoder::Encode(DType dtype, const ChunkGeometry& geometry, absl::st
   }
   std::vector<SymbolRun> runs;
   for (int c = 0; c < kQuantisedClasses; ++c) {
-    runs.push_back({partitioned_.data() + starts[c], counts[c]});
+    runs.push_back({partitioned_.data() + starts[c], counts_[c]});
   }
   encoder_.Append(runs, payload);
   payload.append(quantiser_.escapes());
-  reconstructed = quantiser_.reconstructed();
+  reconstructed = quantiser_.TakeReconstructed();
   return true;
 }
 
@@ -175,11 +162,10 @@ absl::Status QuantisedCoder::ReadSymbols(ByteReader& reader, DType dtype, double
     }
   }
   FillClasses(dtype, segments, parent, weights, step);
-  const std::vector<size_t> counts = CountClasses(weights);
   std::vector<uint8_t> present;
-  kernels::ClassCursor starts = StartsOf(counts, present);
+  kernels::ClassCursor starts = StartsOf(counts_, present);
   partitioned_.resize(weights + std::max(RunDecoder::kOverrunBytes, kTrellisLanes));
-  WDELTA_RETURN_IF_ERROR(decoder_.Read(reader, counts, partitioned_.data()));
+  WDELTA_RETURN_IF_ERROR(decoder_.Read(reader, counts_, partitioned_.data()));
   symbols_.resize(Padded(weights));
   kernels::MergeSymbols(classes_.data(), present, partitioned_.data(), weights, starts,
                         symbols_.data());

@@ -32,10 +32,9 @@ class QuantisedCoder {
 
  private:
   void ClassifySegments(const std::vector<double>& mean_squares, double mean_square);
+  // Fills classes_ and counts_.
   void FillClasses(DType dtype, const Segments& segments, const uint8_t* parent, size_t weights,
                    double step);
-  // Symbols of each class, by class.
-  std::vector<size_t> CountClasses(size_t weights) const;
   absl::Status ReadSymbols(ByteReader& reader, DType dtype, double step, const Segments& segments,
                            const uint8_t* parent, size_t weights);
 
@@ -44,6 +43,7 @@ class QuantisedCoder {
   RunDecoder decoder_;
   std::vector<uint8_t> segment_classes_;
   std::vector<uint8_t> classes_;
+  kernels::ClassCounts counts_{};  // of classes_
   std::vector<uint8_t> partitioned_;
   std::vector<uint8_t> symbols_;
   std::vector<uint8_t> magnitudes_;

@@ -18,8 +18,8 @@ using kernels::kTrellisLanes;
 // Squares of the step that a bit is worth: -dD/dR = 2 ln(2) D at high rates, where
 // the trellis leaves D = 0.265 squares of its step.
 constexpr double kBitWorth = 0.37;
-// Groups of lanes of which every fourth is looked at when points are fitted.
-constexpr size_t kFitStride = 4;
+// Weights that are looked at when points are fitted, in groups of lanes.
+constexpr size_t kFitWeights = 16384;
 
 // Rates of indices for a mixture of a Laplacian and a Gaussian with the mean and mean
 // square of the deltas that are not zero: their ratio tells which it is more like.
@@ -60,7 +60,8 @@ void LossyQuantiser::FitPoints(absl::string_view target, absl::string_view paren
   const size_t count = target.size() / sizeof(typename Lanes::Lane);
   std::array<double, kPoints + 1> lacking{};  // sums of magnitude - |delta| / step
   std::array<size_t, kPoints + 1> weights{};
-  for (size_t first = 0; first < count; first += kFitStride * kTrellisLanes) {
+  const size_t stride = std::max<size_t>(1, count / kFitWeights);
+  for (size_t first = 0; first < count; first += stride * kTrellisLanes) {
     const size_t end = std::min(count, first + kTrellisLanes);
     for (size_t i = first; i < end; ++i) {
       if (symbols_[i] == 0 || symbols_[i] == kEscapedSymbol) continue;

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/string_view.h"
@@ -27,7 +28,7 @@ class LossyQuantiser {
   // Lanes of the target where the symbol is kEscapedSymbol, in order.
   const std::string& escapes() const { return escapes_; }
   // What decoding gives, as many bytes as the target.
-  const std::string& reconstructed() const { return reconstructed_; }
+  std::string TakeReconstructed() { return std::move(reconstructed_); }
 
  private:
   template <class Lanes>

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include "storage/codec/codec.h"
+#include "storage/codec/reference/reference_decoder.h"
 #include "tests/codec/lossy_deltas.h"
 
 namespace wdelta {
@@ -30,6 +31,10 @@ LossyChunk RoundTrip(ChunkCodec& codec, DType dtype, const ChunkGeometry& geomet
   EXPECT_EQ(decoded.back(), '\x5a');
   decoded.pop_back();
   EXPECT_EQ(decoded, encoded->reconstructed) << ChunkModeName(encoded->chunk.mode);
+  const absl::StatusOr<std::string> reference = ReferenceDecode(
+      LaneFormatOf(dtype), encoded->chunk.mode, encoded->chunk.payload, parent, target.size());
+  EXPECT_TRUE(reference.ok()) << reference.status();
+  EXPECT_EQ(reference.value_or("failed"), decoded) << ChunkModeName(encoded->chunk.mode);
 
   const std::vector<double> t = ValuesOf(dtype, target);
   const std::vector<double> p = ValuesOf(dtype, parent);

@@ -35,6 +35,9 @@ void ExponentClassesSimd(DType dtype, int step_exponent, uint8_t base, const uin
 #if HWY_TARGET == HWY_SCALAR
 
 bool MagnitudesSimd(const uint8_t*, size_t, uint8_t*) { return false; }
+size_t CountClassesSimd(const uint8_t*, uint8_t, size_t first, size_t, ClassCounts&) {
+  return first;
+}
 size_t ReconstructSimd(DType, const Reconstruction&, const uint8_t*, const uint8_t*, const uint8_t*,
                        size_t, uint8_t*) {
   return 0;
@@ -43,6 +46,24 @@ size_t ReconstructSimd(DType, const Reconstruction&, const uint8_t*, const uint8
 #else
 
 namespace hn = hwy::HWY_NAMESPACE;
+
+size_t CountClassesSimd(const uint8_t* classes, uint8_t base, size_t first, size_t count,
+                        ClassCounts& counts) {
+  const hn::ScalableTag<uint8_t> d;
+  size_t i = first;
+  for (; i + hn::Lanes(d) <= count; i += hn::Lanes(d)) {
+    const auto lanes = hn::LoadU(d, classes + i);
+    size_t others = hn::Lanes(d);
+    for (int e = 1; e < kExponentClasses; ++e) {
+      const auto c = static_cast<uint8_t>(base + e * kSegmentClasses);
+      const size_t found = hn::CountTrue(d, hn::Eq(lanes, hn::Set(d, c)));
+      counts[c] += found;
+      others -= found;
+    }
+    counts[base] += others;
+  }
+  return i;
+}
 
 // Whole groups of lanes, beyond `count` too.
 bool MagnitudesSimd(const uint8_t* symbols, size_t count, uint8_t* magnitudes) {
@@ -219,6 +240,7 @@ namespace wdelta::kernels {
 namespace {
 
 HWY_EXPORT(ExponentClassesSimd);
+HWY_EXPORT(CountClassesSimd);
 HWY_EXPORT(MagnitudesSimd);
 HWY_EXPORT(ReconstructSimd);
 HWY_EXPORT(PartitionSimd);
@@ -230,6 +252,14 @@ void ExponentClasses(DType dtype, int step_exponent, uint8_t base, const uint8_t
                      size_t first, size_t count, uint8_t* classes) {
   HWY_DYNAMIC_DISPATCH(ExponentClassesSimd)
   (dtype, step_exponent, base, parent, first, count, classes);
+}
+
+void CountClasses(const uint8_t* classes, uint8_t base, size_t first, size_t count,
+                  ClassCounts& counts) {
+  for (size_t i = HWY_DYNAMIC_DISPATCH(CountClassesSimd)(classes, base, first, count, counts);
+       i < count; ++i) {
+    ++counts[classes[i]];
+  }
 }
 
 void Magnitudes(const uint8_t* symbols, size_t count, uint8_t* magnitudes) {

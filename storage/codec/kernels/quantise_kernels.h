@@ -67,6 +67,12 @@ void QuantiseTrellis(DType dtype, const Reconstruction& reconstruction, const Ra
 void ExponentClasses(DType dtype, int step_exponent, uint8_t base, const uint8_t* parent,
                      size_t first, size_t count, uint8_t* classes);
 
+// Adds to counts[c] the classes c among [first, count), all of them as ExponentClasses
+// fills them for `base`.
+using ClassCounts = std::array<size_t, kQuantisedClasses>;
+void CountClasses(const uint8_t* classes, uint8_t base, size_t first, size_t count,
+                  ClassCounts& counts);
+
 // The multiple of the step that each symbol stands for, without sign.
 void Magnitudes(const uint8_t* symbols, size_t count, uint8_t* magnitudes);
 

@@ -7,6 +7,7 @@
 
 #include "storage/base/status_macros.h"
 #include "storage/codec/reference/reference_classes.h"
+#include "storage/codec/reference/reference_lossy.h"
 #include "storage/codec/reference/reference_runs.h"
 
 namespace wdelta {
@@ -155,8 +156,9 @@ absl::StatusOr<std::string> ReferenceDecode(LaneFormat format, ChunkMode mode,
     case ChunkMode::kSparse:
       return DecodeLanes(format, mode, payload, extended, size);
     case ChunkMode::kQuantised:
+      return reference::DecodeQuantised(format.lane_bytes, payload, extended);
     case ChunkMode::kOneBit:
-      break;
+      return reference::DecodeOneBit(format.lane_bytes, payload, extended);
   }
   return Bad("unknown mode");
 }
