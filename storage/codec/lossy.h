@@ -63,7 +63,7 @@ struct LossyParams {
   Strategy strategy = Strategy::kLossless;  // never kAuto
   double step = 0;                          // near-lossless: of the trellis, half the
                                             // distance of the points of one quantiser
-  double gain = 1;                          // that reconstructed deltas are multiplied by
+  double gain = 1;                          // one-bit: of the scales (the quantiser fits its own)
   double threshold = 0;                     // sparse: least magnitude that is kept
   Effort effort = Effort::kFast;
 };

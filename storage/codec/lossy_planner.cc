@@ -10,7 +10,7 @@ namespace {
 
 // Squared error of the trellis in squares of its step, and what a rate has over
 // log2(sigma / root of the error).
-constexpr double kSquaredError = 0.27;
+constexpr double kSquaredError = 0.25;
 constexpr double kRateOverhead = 0.1;
 // A plan is good when it lies within this part below its target; the next try aims
 // at the middle.
@@ -256,19 +256,8 @@ bool LossyPlanner::State::RefineGroup(Group& group, const std::vector<LossyOutco
     return false;
   }
   if (dropped) group.fine_scale = group.coarse_scale = 0;
-  bool changed = false;
-  if (rounds == 1) {
-    for (const size_t i : group.members) {
-      if (params[i].strategy == Strategy::kNearLossless) changed |= RefineGain(i, outcomes[i]);
-    }
-  }
   const double value = Measured(group, outcomes);
-  const bool moved = NextScale(group, value);
-  if (changed && !moved) {
-    group.settled = false;
-    return true;
-  }
-  if (!moved) return false;
+  if (!NextScale(group, value)) return false;
   if (last) {
     // The best of what was measured, or nothing lossy at all.
     if (group.fine_scale > 0) {

@@ -32,7 +32,9 @@ class LossyQuantiser {
 
  private:
   template <class Lanes>
-  void FitPoints(absl::string_view target, absl::string_view parent, double gain);
+  void FitPoints(absl::string_view target, absl::string_view parent, bool with_gain);
+  // What a magnitude stands for, in steps.
+  double PointOf(int magnitude) const;
   void GatherEscapes(size_t lane_bytes, absl::string_view target);
 
   kernels::Reconstruction reconstruction_;
