@@ -20,8 +20,9 @@ void Require(bool condition) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   constexpr size_t kControlBytes = 5;
   if (size < kControlBytes) return 0;
-  const LaneFormat format{1 << (data[0] & 3), (data[0] & 4) != 0};
-  const ChunkMode mode = static_cast<ChunkMode>(1 + data[1] % 5);
+  const int lane_bytes = 1 << (data[0] & 3);
+  const LaneFormat format{lane_bytes, (data[0] & 4) != 0, (data[0] >> 3) % (8 * lane_bytes)};
+  const ChunkMode mode = static_cast<ChunkMode>(1 + data[1] % 8);
   const size_t decoded_bytes = data[2] | (data[3] & 3) << 8;
   const size_t parent_bytes = decoded_bytes * data[4] / 255;
   const absl::string_view payload(reinterpret_cast<const char*>(data) + kControlBytes,

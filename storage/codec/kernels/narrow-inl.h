@@ -16,7 +16,7 @@ namespace HWY_NAMESPACE {
 
 // The low byte of every lane of 2 or 4 bytes, in order, to `to`.
 template <class D>
-HWY_INLINE void StoreLowBytes(D d, hwy::HWY_NAMESPACE::Vec<D> lanes, uint8_t* to) {
+HWY_INLINE void StoreLowBytes([[maybe_unused]] D d, hwy::HWY_NAMESPACE::Vec<D> lanes, uint8_t* to) {
   namespace hn = hwy::HWY_NAMESPACE;
 #if HWY_TARGET <= HWY_AVX3
   if constexpr (sizeof(hn::TFromD<D>) == 4) {
@@ -24,7 +24,6 @@ HWY_INLINE void StoreLowBytes(D d, hwy::HWY_NAMESPACE::Vec<D> lanes, uint8_t* to
   } else {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_cvtepi16_epi8(lanes.raw));
   }
-  (void)d;
 #else
   const hn::Rebind<uint8_t, D> d8;
   hn::StoreU(hn::TruncateTo(d8, lanes), d8, to);
