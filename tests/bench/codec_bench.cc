@@ -1,11 +1,13 @@
 // Size, speed and quality of the codec on pairs of real checkpoints, beside its peers in
-// the same run. The tables explain themselves; see lossless_table.cc.
+// the same run. The tables explain themselves; see lossless_table.cc and
+// lossy_table.cc.
 //
 // Usage: wdelta_codec_bench [OPTION]... [FIXTURES | PARENT TARGET [PARENT TARGET]...]
 //   --rounds=N     speeds are the best of N rounds (default 3)
 //   --python=PATH  interpreter with the packages of requirements.txt; without it, peers that
 //                  are Python packages are left out
 //   --out=FOLDER   for files that are written on the way, and the plot (default build/bench)
+//   --lossless, --lossy  only these tables
 // FIXTURES: a folder that holds tinylm-14m and tinylm-14m-slice; all their pairs are run.
 // Without a folder, the small models of tests/data.
 #include <cstdio>
@@ -20,6 +22,7 @@
 #include "absl/strings/strip.h"
 #include "tests/bench/fail.h"
 #include "tests/bench/lossless_table.h"
+#include "tests/bench/lossy_table.h"
 
 namespace wdelta::bench {
 namespace {
@@ -47,11 +50,21 @@ std::vector<FolderPair> PairsOfFolders(const std::vector<std::string>& folders) 
   return pairs;
 }
 
-void Run(const BenchOptions& options, const std::vector<FolderPair>& folders) {
+struct What {
+  bool lossless = true;
+  bool lossy = true;
+};
+
+void Run(const What& what, const BenchOptions& options, const std::vector<FolderPair>& folders) {
   std::filesystem::create_directories(options.output_folder);
-  std::printf("%s", LosslessLegend().c_str());
+  if (what.lossless) std::printf("%s", LosslessLegend().c_str());
   for (const auto& [parent, target] : folders) {
-    PrintLosslessTable(ValueOrDie(LoadPair(parent, target)), options);
+    if (what.lossless) PrintLosslessTable(ValueOrDie(LoadPair(parent, target)), options);
+  }
+  if (what.lossy) std::printf("%s", LossyLegend().c_str());
+  for (const auto& [parent, target] : folders) {
+    const CheckpointPair pair = ValueOrDie(LoadPair(parent, target));
+    if (what.lossy && HasQuality(pair)) PrintLossyTable(pair, options);
   }
 }
 
@@ -62,6 +75,7 @@ int main(int argc, char** argv) {
   using wdelta::bench::Die;
   wdelta::bench::BenchOptions options;
   options.output_folder = "build/bench";
+  wdelta::bench::What what;
   std::vector<std::string> folders;
   for (int i = 1; i < argc; ++i) {
     absl::string_view argument = argv[i];
@@ -73,12 +87,16 @@ int main(int argc, char** argv) {
       options.python = std::string(argument);
     } else if (absl::ConsumePrefix(&argument, "--out=")) {
       options.output_folder = std::string(argument);
+    } else if (argument == "--lossless") {
+      what = {.lossless = true, .lossy = false};
+    } else if (argument == "--lossy") {
+      what = {.lossless = false, .lossy = true};
     } else if (absl::StartsWith(argument, "--")) {
       Die(absl::StrCat("no option ", argument));
     } else {
       folders.emplace_back(argument);
     }
   }
-  wdelta::bench::Run(options, wdelta::bench::PairsOfFolders(folders));
+  wdelta::bench::Run(what, options, wdelta::bench::PairsOfFolders(folders));
   return 0;
 }
