@@ -88,9 +88,11 @@ class LossyEncoder {
     absl::BlockingCounter left(static_cast<int>(streams_.size()));
     for (uint32_t i = 0; i < streams_.size(); ++i) {
       pool_->Schedule([&, i] {
-        CodecPool::Lease worker = codecs_.Borrow();
-        statuses[i] = work(i, worker->codec);
-        left.DecrementCount();
+        statuses[i] = [&] {
+          CodecPool::Lease worker = codecs_.Borrow();
+          return work(i, worker->codec);
+        }();
+        left.DecrementCount();  // from here on, nothing of this object may be touched
       });
     }
     left.Wait();
