@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "storage/codec/kernels/lossy_sum_kernels.h"
 #include "storage/codec/kernels/real_lanes.h"
 
 namespace wdelta {
@@ -23,6 +24,7 @@ constexpr double kBitWorth = 0.15;
 constexpr size_t kFitWeights = 32768;
 // A gain pays above a signal to noise ratio of 5 dB.
 constexpr double kLeastGainRatio = 3.16;
+constexpr double kLeastGainChange = 5e-4;
 
 // Rates of indices for a mixture of a Laplacian and a Gaussian with the mean and mean
 // square of the deltas that are not zero: their ratio tells which it is more like.
@@ -56,23 +58,14 @@ int16_t ToReduction(double steps) {
 
 }  // namespace
 
-double LossyQuantiser::PointOf(int magnitude) const {
-  return magnitude == 0 ? 0
-                        : magnitude - reconstruction_.reduction[std::min(magnitude, kPoints)] /
-                                          kReductionScale;
-}
-
-// Means of the deltas of each magnitude, then the gain that makes the error orthogonal
-// to the deltas: means fall short of them, and what is lost in one direction harms a
-// model far more than as much noise does.
+// The mean of the deltas of each magnitude.
 template <class Lanes>
-void LossyQuantiser::FitPoints(absl::string_view target, absl::string_view parent, bool with_gain) {
+void LossyQuantiser::FitPoints(absl::string_view target, absl::string_view parent) {
   const auto* const t = reinterpret_cast<const uint8_t*>(target.data());
   const auto* const p = reinterpret_cast<const uint8_t*>(parent.data());
   const size_t count = target.size() / sizeof(typename Lanes::Lane);
   std::array<double, 256> along{};  // sums of deltas in steps, by magnitude
   std::array<double, 256> weights{};
-  double energy = 0;
   const size_t stride = std::max<size_t>(1, count / kFitWeights);
   for (size_t first = 0; first < count; first += stride * kTrellisLanes) {
     const size_t end = std::min(count, first + kTrellisLanes);
@@ -83,7 +76,6 @@ void LossyQuantiser::FitPoints(absl::string_view target, absl::string_view paren
                            reconstruction_.step;
       along[magnitudes_[i]] += (symbols_[i] & 1) != 0 ? -delta : delta;
       weights[magnitudes_[i]] += 1;
-      energy += delta * delta;
     }
   }
   for (int j = 1; j <= kPoints; ++j) {
@@ -94,14 +86,29 @@ void LossyQuantiser::FitPoints(absl::string_view target, absl::string_view paren
     }
     if (points > 0) reconstruction_.reduction[j] = ToReduction(lacking / points);
   }
-  double product = 0, output = 0;
-  for (int m = 1; m < 256; ++m) {
-    product += along[m] * PointOf(m);
-    output += weights[m] * PointOf(m) * PointOf(m);
-  }
-  const double error = energy - 2 * product + output;
-  if (!with_gain || product <= 0 || error * kLeastGainRatio > energy) return;
-  reconstruction_.step = static_cast<typename Lanes::Real>(reconstruction_.step * energy / product);
+}
+
+// The gain makes the error orthogonal to the deltas: means fall short of them, and what
+// is lost in one direction harms a model far more than as much noise does.
+void LossyQuantiser::Reconstruct(DType dtype, absl::string_view target, absl::string_view parent) {
+  const auto* const t = reinterpret_cast<const uint8_t*>(target.data());
+  const auto* const p = reinterpret_cast<const uint8_t*>(parent.data());
+  auto* const output = reinterpret_cast<uint8_t*>(reconstructed_.data());
+  const size_t count = target.size() / static_cast<size_t>(LaneBytes(dtype));
+  const auto reconstruct = [&] {
+    kernels::Reconstruct(dtype, reconstruction_, symbols_.data(), magnitudes_.data(), p, count,
+                         output);
+    GatherEscapes(static_cast<size_t>(LaneBytes(dtype)), target);
+  };
+  reconstruct();
+  const LossyOutcome plain = kernels::SumOutcome(dtype, t, p, output, count);
+  if (plain.squared_error * kLeastGainRatio > plain.squared_delta) return;
+  const double gain = plain.squared_delta / plain.delta_dot_output;
+  if (!(std::abs(gain - 1) > kLeastGainChange)) return;
+  const double step = reconstruction_.step * gain;
+  reconstruction_.step =
+      dtype == DType::kF64 ? step : static_cast<double>(static_cast<float>(step));
+  reconstruct();
 }
 
 void LossyQuantiser::GatherEscapes(size_t lane_bytes, absl::string_view target) {
@@ -122,8 +129,7 @@ void LossyQuantiser::Quantise(DType dtype, absl::string_view target, absl::strin
                               const DeltaMoments& moments, const LossyParams& params) {
   const auto* const t = reinterpret_cast<const uint8_t*>(target.data());
   const auto* const p = reinterpret_cast<const uint8_t*>(parent.data());
-  const size_t lane_bytes = static_cast<size_t>(LaneBytes(dtype));
-  const size_t count = target.size() / lane_bytes;
+  const size_t count = target.size() / static_cast<size_t>(LaneBytes(dtype));
   const size_t padded = (count + kTrellisLanes - 1) / kTrellisLanes * kTrellisLanes;
   symbols_.resize(padded);
   magnitudes_.resize(padded);
@@ -137,13 +143,9 @@ void LossyQuantiser::Quantise(DType dtype, absl::string_view target, absl::strin
   for (int search = 0; search < searches; ++search) {
     kernels::QuantiseTrellis(dtype, reconstruction_, rate, t, p, count, scratch_, symbols_.data());
     kernels::Magnitudes(symbols_.data(), count, magnitudes_.data());
-    const bool is_last = search + 1 == searches;
-    kernels::WithRealLanes(
-        dtype, [&](auto lanes) { FitPoints<decltype(lanes)>(target, parent, is_last); });
+    kernels::WithRealLanes(dtype, [&](auto lanes) { FitPoints<decltype(lanes)>(target, parent); });
   }
-  kernels::Reconstruct(dtype, reconstruction_, symbols_.data(), magnitudes_.data(), p, count,
-                       reinterpret_cast<uint8_t*>(reconstructed_.data()));
-  GatherEscapes(lane_bytes, target);
+  Reconstruct(dtype, target, parent);
 }
 
 }  // namespace wdelta

@@ -32,9 +32,9 @@ class LossyQuantiser {
 
  private:
   template <class Lanes>
-  void FitPoints(absl::string_view target, absl::string_view parent, bool with_gain);
-  // What a magnitude stands for, in steps.
-  double PointOf(int magnitude) const;
+  void FitPoints(absl::string_view target, absl::string_view parent);
+  // Fills reconstructed_ and escapes_; fits the gain.
+  void Reconstruct(DType dtype, absl::string_view target, absl::string_view parent);
   void GatherEscapes(size_t lane_bytes, absl::string_view target);
 
   kernels::Reconstruction reconstruction_;
