@@ -3,6 +3,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "client/cli/fidelity_text.h"
 
 namespace wdelta {
 namespace {
@@ -41,27 +42,32 @@ Json ParentJson(const v1::Parent& parent) {
 }  // namespace
 
 Json ModelJson(const v1::Model& model) {
-  Json json = {{"id", absl::StrCat("id:", model.id())},
-               {"name", model.name()},
-               {"digest", model.digest()},
-               {"state", StateWord(model.state())},
-               {"parents", Json::array()},
-               {"labels", MapJson(model.labels())},
-               {"metadata", MapJson(model.metadata())},
-               {"raw_bytes", model.raw_bytes()},
-               {"stored_bytes", model.stored_bytes()},
-               {"file_count", model.file_count()},
-               {"tensor_count", model.tensor_count()},
-               {"parameter_count", model.parameter_count()},
-               {"create_time", TimeJson(model.has_create_time(), model.create_time())},
-               {"ready_time", TimeJson(model.has_ready_time(), model.ready_time())},
-               {"storage",
-                {{"parent", model.storage().parent()},
-                 {"depth", model.storage().depth()},
-                 {"delta_digest", model.storage().delta_digest()}}},
-               {"job", model.job()},
-               {"error", model.error()},
-               {"etag", model.etag()}};
+  Json json = {
+      {"id", absl::StrCat("id:", model.id())},
+      {"name", model.name()},
+      {"digest", model.digest()},
+      {"state", StateWord(model.state())},
+      {"parents", Json::array()},
+      {"labels", MapJson(model.labels())},
+      {"metadata", MapJson(model.metadata())},
+      {"fidelity", PolicyJson(model.fidelity())},
+      {"fidelity_outcome",
+       model.has_fidelity_outcome() ? OutcomeJson(model.fidelity_outcome()) : Json(nullptr)},
+      {"raw_bytes", model.raw_bytes()},
+      {"stored_bytes", model.stored_bytes()},
+      {"file_count", model.file_count()},
+      {"tensor_count", model.tensor_count()},
+      {"parameter_count", model.parameter_count()},
+      {"create_time", TimeJson(model.has_create_time(), model.create_time())},
+      {"ready_time", TimeJson(model.has_ready_time(), model.ready_time())},
+      {"storage",
+       {{"parent", model.storage().parent()},
+        {"depth", model.storage().depth()},
+        {"delta_digest", model.storage().delta_digest()}}},
+      {"job", model.job()},
+      {"repack_job", model.repack_job()},
+      {"error", model.error()},
+      {"etag", model.etag()}};
   for (const v1::Parent& parent : model.parents()) json["parents"].push_back(ParentJson(parent));
   if (model.files().empty()) return json;
   json["tags"] = ListJson(model.tags());
@@ -80,7 +86,9 @@ Json TensorJson(const v1::Tensor& tensor) {
           {"shape", ListJson(tensor.shape())},
           {"file", tensor.file()},
           {"file_offset_bytes", tensor.file_offset_bytes()},
-          {"size_bytes", tensor.size_bytes()}};
+          {"size_bytes", tensor.size_bytes()},
+          {"stored_bytes", tensor.storage().stored_bytes()},
+          {"fidelity", TensorFidelityJson(tensor.storage())}};
 }
 
 Json TagJson(const v1::Tag& tag) {

@@ -2,6 +2,7 @@
 #include "absl/strings/str_join.h"
 #include "client/cli/arguments.h"
 #include "client/cli/commands.h"
+#include "client/cli/fidelity_text.h"
 #include "client/cli/table.h"
 #include "client/cli/text.h"
 #include "storage/base/status_macros.h"
@@ -32,7 +33,7 @@ void AddRow(const v1::Model& model, Table& table) {
   table.AddRow({model.name(), ShortId(model.id()), StateWord(model.state()),
                 parents.empty() ? "-" : parents, HumanBytes(model.raw_bytes()),
                 model.stored_bytes() == 0 ? "-" : HumanBytes(model.stored_bytes()),
-                HumanRatio(model.raw_bytes(), model.stored_bytes()),
+                HumanRatio(model.raw_bytes(), model.stored_bytes()), FidelityWord(model),
                 HumanTime(model.create_time(), absl::LocalTimeZone())});
 }
 
@@ -55,6 +56,7 @@ absl::Status Run(Session& session, const Arguments& arguments) {
                {"RAW", Align::kRight},
                {"STORED", Align::kRight},
                {"RATIO", Align::kRight},
+               {"FIDELITY"},
                {"CREATED"}});
   for (const v1::Model& model : models) AddRow(model, table);
   session.Print(table.Render());

@@ -1,5 +1,6 @@
 #include "client/cli/arguments.h"
 #include "client/cli/commands.h"
+#include "client/cli/fidelity_arguments.h"
 #include "client/cli/push_report.h"
 #include "storage/base/status_macros.h"
 
@@ -9,21 +10,31 @@ namespace {
 constexpr char kExamples[] =
     "  wdelta push ./qwen-base --name qwen\n"
     "  wdelta push ./qwen-wiki --name qwen-wiki --parent qwen --wait\n"
-    "  wdelta push ./soup --name soup --parent a --parent b --relation merge --label team=nlp\n";
+    "  wdelta push ./soup --name soup --parent a --parent b --relation merge --label team=nlp\n"
+    "  wdelta push ./wiki --name wiki --parent qwen --fidelity near-lossless --relative-error "
+    "0.05\n"
+    "  wdelta push ./wiki --name wiki --parent qwen --fidelity near-lossless --bits-per-weight 3\n"
+    "  wdelta push ./wiki --name wiki --parent qwen --fidelity auto --relative-error 0.1 \\\n"
+    "      --tensor 'lm_head.*=lossless' --tensor '*.mlp.*=sparse:0.9' --effort max\n"
+    "Lossy strategies change float tensors of two dimensions and more that the storage parent\n"
+    "has, too; `wdelta show` tells the error that was measured.\n";
 
 struct Arguments {
   std::string folder;
   UploadArguments upload;
+  FidelityArguments fidelity;
 };
 
 void Add(CLI::App& command, Arguments& arguments) {
   command.add_option("DIR", arguments.folder, "Folder with safetensors shards and side files")
       ->required();
   arguments.upload.AddTo(command);
+  arguments.fidelity.AddTo(command);
 }
 
 absl::Status Run(Session& session, const Arguments& arguments) {
   WDELTA_ASSIGN_OR_RETURN(PushOptions options, arguments.upload.ToOptions());
+  WDELTA_ASSIGN_OR_RETURN(options.fidelity, arguments.fidelity.ToPolicy());
   return PushAndReport(session, std::move(options),
                        [&](Client& client, const PushOptions& final_options) {
                          return PushCheckpoint(client, arguments.folder, final_options);

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "absl/strings/str_cat.h"
+#include "client/cli/fidelity_text.h"
 #include "client/cli/progress_bar.h"
 #include "client/cli/text.h"
 #include "storage/base/status_macros.h"
@@ -45,6 +46,10 @@ absl::Status PushAndReport(
   if (model.stored_bytes() > 0) {
     absl::StrAppend(&line, " stored as ", HumanBytes(model.stored_bytes()), " (",
                     HumanRatio(model.raw_bytes(), model.stored_bytes()), ")");
+  }
+  if (AllowsLoss(model.fidelity())) {
+    const std::string outcome = OutcomeText(model);
+    absl::StrAppend(&line, "  ", outcome.empty() ? "may become lossy" : outcome);
   }
   if (!options.wait) absl::StrAppend(&line, "  job ", result->job);
   session.Say(line);

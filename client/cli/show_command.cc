@@ -4,6 +4,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "client/cli/commands.h"
+#include "client/cli/fidelity_text.h"
 #include "client/cli/table.h"
 #include "client/cli/text.h"
 #include "storage/base/status_macros.h"
@@ -13,16 +14,22 @@ namespace {
 
 constexpr char kExamples[] =
     "  wdelta show qwen-wiki\n"
-    "  wdelta show qwen-wiki@prod --tensors\n";
+    "  wdelta show qwen-wiki@prod --tensors\n"
+    "  wdelta show qwen-lossy --all\n";
+
+constexpr size_t kShownErrors = 20;
 
 struct Arguments {
   std::string model;
   bool tensors = false;
+  bool all = false;
 };
 
 void Add(CLI::App& command, Arguments& arguments) {
   command.add_option("MODEL", arguments.model, "NAME, NAME@TAG, sha256:HEX or id:ID")->required();
   command.add_flag("--tensors", arguments.tensors, "List the tensors too");
+  command.add_flag("--all", arguments.all,
+                   "Of a lossy model, the error of every tensor, not of the worst alone");
 }
 
 // Lines of `key: value`, those without a value left out.
@@ -59,6 +66,8 @@ std::string DescribeModel(const v1::Model& model) {
   }
   fields.AddMap("label", model.labels());
   fields.AddMap("metadata", model.metadata());
+  if (AllowsLoss(model.fidelity())) fields.Add("asked", PolicyText(model.fidelity()));
+  fields.Add("fidelity", OutcomeText(model));
   fields.Add("parameters", absl::StrCat(HumanCount(model.parameter_count()), " in ",
                                         model.tensor_count(), " tensors"));
   fields.Add("raw",
@@ -80,12 +89,14 @@ absl::Status Run(Session& session, const Arguments& arguments) {
   WDELTA_ASSIGN_OR_RETURN(Client * client, session.Connect());
   WDELTA_ASSIGN_OR_RETURN(const v1::Model model, client->GetModel(arguments.model));
   std::vector<v1::Tensor> tensors;
-  if (arguments.tensors) {
+  // Errors are part of what a lossy model is.
+  const bool is_lossy = model.fidelity_outcome().lossy();
+  if (arguments.tensors || is_lossy) {
     WDELTA_ASSIGN_OR_RETURN(tensors, client->ListTensors(absl::StrCat("id:", model.id())).All());
   }
   if (session.is_json()) {
     Json json = ModelJson(model);
-    if (arguments.tensors) json["tensors"] = Json::array();
+    if (arguments.tensors || is_lossy) json["tensors"] = Json::array();
     for (const v1::Tensor& tensor : tensors) json["tensors"].push_back(TensorJson(tensor));
     session.PrintJson(json);
     return absl::OkStatus();
@@ -95,6 +106,9 @@ absl::Status Run(Session& session, const Arguments& arguments) {
     files.AddRow({file.path(), HumanBytes(file.size_bytes()), file.sha256()});
   }
   session.Print(absl::StrCat(DescribeModel(model), "\n", files.Render()));
+  if (is_lossy) {
+    session.Print(absl::StrCat("\n", TensorErrorTable(tensors, arguments.all ? 0 : kShownErrors)));
+  }
   if (!arguments.tensors) return absl::OkStatus();
   Table table({{"TENSOR"}, {"DTYPE"}, {"SHAPE"}, {"SIZE", Align::kRight}, {"FILE"}});
   for (const v1::Tensor& tensor : tensors) {

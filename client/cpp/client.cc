@@ -126,6 +126,16 @@ absl::Status Client::DeleteModel(const std::string& model) {
   return Call(options_, *models_, &v1::Models::Stub::DeleteModel, request).status();
 }
 
+absl::StatusOr<std::string> Client::RepackModel(const std::string& model,
+                                                v1::FidelityPolicy::Effort effort) {
+  v1::RepackModelRequest request;
+  request.set_model(model);
+  request.set_effort(effort);
+  WDELTA_ASSIGN_OR_RETURN(const v1::RepackModelResponse response,
+                          Call(options_, *models_, &v1::Models::Stub::RepackModel, request));
+  return response.job();
+}
+
 absl::StatusOr<v1::Tag> Client::SetTag(const std::string& name, const std::string& tag,
                                        const std::string& model) {
   v1::SetTagRequest request;

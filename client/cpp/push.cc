@@ -149,6 +149,7 @@ absl::Status Push::Start() {
   request.mutable_parents()->Add(options_.parents.begin(), options_.parents.end());
   request.mutable_labels()->insert(options_.labels.begin(), options_.labels.end());
   request.mutable_metadata()->insert(options_.metadata.begin(), options_.metadata.end());
+  if (options_.fidelity.ByteSizeLong() > 0) *request.mutable_fidelity() = options_.fidelity;
   request.set_kind(kind_);
   request.set_new_version(options_.new_version);
   WDELTA_ASSIGN_OR_RETURN(

@@ -20,6 +20,7 @@ struct PushOptions {
   std::map<std::string, std::string> labels;
   std::map<std::string, std::string> metadata;
   bool new_version = false;
+  v1::FidelityPolicy fidelity;  // lossless unless it says otherwise
   // Empty: a random one. The same id again goes on with the upload it opened.
   std::string request_id;
   // Breaks the push off; may be null. Not owned.

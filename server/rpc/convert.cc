@@ -3,7 +3,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "google/protobuf/timestamp.pb.h"
-#include "google/protobuf/unknown_field_set.h"
+#include "server/rpc/fidelity_convert.h"
 #include "server/rpc/page_token.h"
 #include "storage/base/error.h"
 #include "storage/base/status_macros.h"
@@ -30,7 +30,8 @@ static_assert(static_cast<int>(v1::Parent::FINE_TUNE) == ParentEdge::FINE_TUNE &
               static_cast<int>(v1::Parent::OTHER) == ParentEdge::OTHER);
 static_assert(static_cast<int>(v1::Job::INGEST) == JobRecord::INGEST &&
               static_cast<int>(v1::Job::IMPORT) == JobRecord::IMPORT &&
-              static_cast<int>(v1::Job::RECLAIM) == JobRecord::RECLAIM);
+              static_cast<int>(v1::Job::RECLAIM) == JobRecord::RECLAIM &&
+              static_cast<int>(v1::Job::REPACK) == JobRecord::REPACK);
 static_assert(static_cast<int>(v1::Job::PENDING) == JobRecord::PENDING &&
               static_cast<int>(v1::Job::RUNNING) == JobRecord::RUNNING &&
               static_cast<int>(v1::Job::SUCCEEDED) == JobRecord::SUCCEEDED &&
@@ -89,7 +90,7 @@ v1::Model ToProto(const Model& model, FileList file_list) {
   AddParents(record.parents(), out.mutable_parents());
   *out.mutable_labels() = record.labels();
   *out.mutable_metadata() = record.metadata();
-  out.mutable_fidelity()->mutable_lossless();
+  *out.mutable_fidelity() = ToProto(record.fidelity());
   out.set_raw_bytes(record.raw_bytes());
   out.set_stored_bytes(record.stored_bytes());
   out.set_file_count(record.files_size());
@@ -101,9 +102,11 @@ v1::Model ToProto(const Model& model, FileList file_list) {
     out.mutable_storage()->set_parent(IdReference(record.storage_parent_id()));
     out.mutable_storage()->set_depth(record.storage_depth());
     out.mutable_storage()->set_delta_digest(PrefixedDigest(record.delta_digest()));
+    *out.mutable_fidelity_outcome() = ToProto(record.outcome());
   }
   if (file_list == FileList::kInclude) AddFiles(record, out);
   out.set_job(record.job_id());
+  out.set_repack_job(record.repack_job_id());
   out.set_error(record.error());
   out.set_etag(absl::StrCat(model.version));
   return out;
@@ -167,15 +170,17 @@ v1::Tag ToProto(const Tag& tag) {
   return out;
 }
 
-v1::Tensor ToProto(const StreamInfo& stream, const Checkpoint& checkpoint) {
-  const TensorInfo& tensor = stream.tensor;
+v1::Tensor ToProto(const Checkpoint& checkpoint, uint32_t stream, const WdeltaFile* stored) {
+  const StreamInfo& info = checkpoint.streams[stream];
+  const TensorInfo& tensor = info.tensor;
   v1::Tensor out;
   out.set_name(tensor.name);
   out.set_dtype(std::string(DTypeName(tensor.dtype)));
   out.mutable_shape()->Add(tensor.shape.begin(), tensor.shape.end());
-  out.set_file(checkpoint.files[stream.file_index].path);
+  out.set_file(checkpoint.files[info.file_index].path);
   out.set_file_offset_bytes(tensor.offset_bytes);
   out.set_size_bytes(tensor.size_bytes);
+  if (stored != nullptr) *out.mutable_storage() = ToProto(*stored, stream);
   return out;
 }
 
@@ -184,22 +189,13 @@ StringMap ToStringMap(const google::protobuf::Map<std::string, std::string>& map
 }
 
 absl::StatusOr<StartUploadParams> FromProto(const v1::StartUploadRequest& request) {
-  const v1::FidelityPolicy& fidelity = request.fidelity();
-  // A policy that this server does not know arrives as an unknown field.
-  const bool is_unknown =
-      !fidelity.GetReflection()->GetUnknownFields(fidelity).empty() ||
-      !fidelity.lossless().GetReflection()->GetUnknownFields(fidelity.lossless()).empty();
-  if (is_unknown) {
-    return MakeError(absl::StatusCode::kUnimplemented, "FIDELITY_UNSUPPORTED",
-                     "fidelity: expected lossless or nothing, found a policy that this server "
-                     "does not have");
-  }
   StartUploadParams params;
   params.request_id = request.request_id();
   params.name = request.name();
   params.labels = ToStringMap(request.labels());
   params.metadata = ToStringMap(request.metadata());
   params.new_version = request.new_version();
+  WDELTA_ASSIGN_OR_RETURN(params.fidelity, FromProto(request.fidelity()));
   if (request.kind() != v1::UPLOAD_KIND_UNSPECIFIED) {
     if (!v1::UploadKind_IsValid(request.kind())) {
       return MakeError(absl::StatusCode::kInvalidArgument, "BAD_KIND",

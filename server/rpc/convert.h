@@ -11,6 +11,7 @@
 #include "storage/engine/models.h"
 #include "storage/engine/uploads.h"
 #include "storage/tensor/checkpoint.h"
+#include "storage/wdelta/wdelta_file.h"
 #include "wdelta/v1/jobs.pb.h"
 #include "wdelta/v1/models.pb.h"
 #include "wdelta/v1/uploads.pb.h"
@@ -30,12 +31,13 @@ v1::Upload ToProto(const UploadView& upload, EntryList entry_list);
 
 v1::Job ToProto(const store::v1::JobRecord& job);
 v1::Tag ToProto(const Tag& tag);
-v1::Tensor ToProto(const StreamInfo& tensor, const Checkpoint& checkpoint);
+// `stored`: where the model is decoded from; null while it is not READY.
+v1::Tensor ToProto(const Checkpoint& checkpoint, uint32_t stream, const WdeltaFile* stored);
 
 StringMap ToStringMap(const google::protobuf::Map<std::string, std::string>& map);
 
-// INVALID_ARGUMENT (`BAD_KIND`, `BAD_RELATION`), UNIMPLEMENTED
-// (`FIDELITY_UNSUPPORTED`). The engine checks the rest.
+// INVALID_ARGUMENT (`BAD_KIND`, `BAD_RELATION`, and those of fidelity_convert.h). The
+// engine checks the rest.
 absl::StatusOr<StartUploadParams> FromProto(const v1::StartUploadRequest& request);
 
 // INVALID_ARGUMENT (`BAD_STATE`).

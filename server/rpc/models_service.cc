@@ -6,6 +6,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "server/rpc/convert.h"
+#include "server/rpc/fidelity_convert.h"
 #include "server/rpc/page_token.h"
 #include "server/rpc/unary.h"
 #include "storage/base/error.h"
@@ -63,6 +64,8 @@ absl::Status ListTensorsBody(ModelStore& store, const v1::ListTensorsRequest& re
   WDELTA_ASSIGN_OR_RETURN(const Model model, store.models().Resolve(reference));
   WDELTA_ASSIGN_OR_RETURN(const ContentSourcePtr source, store.reader().Open(model.record));
   const Checkpoint& checkpoint = source->checkpoint();
+  const std::shared_ptr<const WdeltaReader> stored = source->stored();
+  const WdeltaFile* const file = stored == nullptr ? nullptr : &stored->file();
   const int page_size = static_cast<int>(EffectivePageSize(request.page_size()));
   for (; next < checkpoint.streams.size(); ++next) {
     const StreamInfo& stream = checkpoint.streams[next];
@@ -72,7 +75,7 @@ absl::Status ListTensorsBody(ModelStore& store, const v1::ListTensorsRequest& re
           EncodePageToken(filters, absl::StrCat(model.record.id(), "/", next)));
       break;
     }
-    *response->add_tensors() = ToProto(stream, checkpoint);
+    *response->add_tensors() = ToProto(checkpoint, static_cast<uint32_t>(next), file);
   }
   return absl::OkStatus();
 }
@@ -113,6 +116,15 @@ absl::Status UpdateModelBody(ModelStore& store, const v1::UpdateModelRequest& re
   WDELTA_ASSIGN_OR_RETURN(const Model model,
                           store.models().Update(reference, labels, metadata, expected_version));
   *response = ToProto(model, FileList::kOmit);
+  return absl::OkStatus();
+}
+
+absl::Status RepackModelBody(ModelStore& store, const v1::RepackModelRequest& request,
+                             v1::RepackModelResponse* response) {
+  WDELTA_ASSIGN_OR_RETURN(const store::v1::Effort effort,
+                          EffortFromProto("effort", request.effort()));
+  WDELTA_ASSIGN_OR_RETURN(const std::string job, store.models().Repack(request.model(), effort));
+  response->set_job(job);
   return absl::OkStatus();
 }
 
@@ -168,6 +180,14 @@ grpc::ServerUnaryReactor* ModelsService::DeleteModel(grpc::CallbackServerContext
   return ServeUnary(
       environment_, "Models.DeleteModel", context, request, response,
       [this](const auto& in, auto*) { return environment_.store().models().Delete(in.model()); });
+}
+
+grpc::ServerUnaryReactor* ModelsService::RepackModel(grpc::CallbackServerContext* context,
+                                                     const v1::RepackModelRequest* request,
+                                                     v1::RepackModelResponse* response) {
+  return ServeUnary(
+      environment_, "Models.RepackModel", context, request, response,
+      [this](const auto& in, auto* out) { return RepackModelBody(environment_.store(), in, out); });
 }
 
 grpc::ServerUnaryReactor* ModelsService::SetTag(grpc::CallbackServerContext* context,

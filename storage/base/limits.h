@@ -31,6 +31,7 @@ inline constexpr uint64_t kMaxLabelBytes = 256;           // key and value, each
 inline constexpr uint64_t kMaxMetadataBytes = 64 * kKiB;  // all keys and values
 inline constexpr uint64_t kMaxParents = 64;
 inline constexpr uint64_t kMaxRequestIdBytes = 128;
+inline constexpr double kMaxBitsPerWeight = 32;  // that may be asked for
 inline constexpr uint64_t kMinDigestPrefixDigits = 8;
 
 // Codec and `.wdelta`.
@@ -42,6 +43,7 @@ inline constexpr uint64_t kDeltaPieceBytes = 4 * kMiB;  // of a `.wdelta` in the
 inline constexpr uint64_t kMaxBlobBytes = 16 * kMiB;
 inline constexpr uint32_t kMaxStorageDepth = 4;
 inline constexpr uint32_t kMaxImportDepth = 16;
+inline constexpr size_t kMaxRepackCandidates = 8;  // storage parents that are tried
 
 // Serving.
 inline constexpr uint64_t kMaxPieceBytes = 2 * kMiB;

@@ -61,10 +61,14 @@ inline std::string EncodedOn(absl::string_view parent, absl::string_view id) {
 // blob/<hex> -> BlobRecord
 inline std::string Blob(absl::string_view hex) { return absl::StrCat("blob/", hex); }
 
-// blob_of/<model id>/<hex> -> empty: blobs that a model claimed
-inline std::string BlobOfPrefix(absl::string_view id) { return absl::StrCat("blob_of/", id, "/"); }
-inline std::string BlobOf(absl::string_view id, absl::string_view hex) {
-  return absl::StrCat(BlobOfPrefix(id), hex);
+// blob_of/<owner>/<hex> -> empty: blobs that an owner, `<model id>` or
+// `<model id>+<job id>`, claimed
+inline std::string BlobsOfModelPrefix(absl::string_view id) { return absl::StrCat("blob_of/", id); }
+inline std::string BlobOfPrefix(absl::string_view owner) {
+  return absl::StrCat("blob_of/", owner, "/");
+}
+inline std::string BlobOf(absl::string_view owner, absl::string_view hex) {
+  return absl::StrCat(BlobOfPrefix(owner), hex);
 }
 
 // upload/<id> -> UploadRecord

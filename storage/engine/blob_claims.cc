@@ -15,7 +15,11 @@ namespace wdelta {
 
 using store::v1::BlobRecord;
 
-absl::Status BlobClaims::Claim(absl::string_view model_id, const std::string& hex) {
+std::string RepackOwner(absl::string_view model_id, absl::string_view job_id) {
+  return absl::StrCat(model_id, "+", job_id);
+}
+
+absl::Status BlobClaims::Claim(absl::string_view owner, const std::string& hex) {
   return RetryOnConflict([&]() -> absl::Status {
     WDELTA_ASSIGN_OR_RETURN(auto record, ReadRecord<BlobRecord>(*catalog_, keys::Blob(hex)));
     BlobRecord blob;
@@ -25,23 +29,23 @@ absl::Status BlobClaims::Claim(absl::string_view model_id, const std::string& he
                        absl::StrCat("blob ", hex, " is being deleted"));
     }
     const auto& users = blob.model_ids();
-    if (std::find(users.begin(), users.end(), model_id) != users.end()) return absl::OkStatus();
-    blob.add_model_ids(std::string(model_id));
+    if (std::find(users.begin(), users.end(), owner) != users.end()) return absl::OkStatus();
+    blob.add_model_ids(std::string(owner));
     Commit commit;
     commit.Require(keys::Blob(hex), record.has_value() ? record->version : 0);
     commit.Write(keys::Blob(hex), blob.SerializeAsString());
-    commit.Write(keys::BlobOf(model_id, hex), "");
+    commit.Write(keys::BlobOf(owner, hex), "");
     return catalog_->Apply(commit).status();
   });
 }
 
-absl::Status BlobClaims::ClaimAndPut(absl::string_view model_id, const Digest& digest,
+absl::Status BlobClaims::ClaimAndPut(absl::string_view owner, const Digest& digest,
                                      absl::string_view data) {
-  WDELTA_RETURN_IF_ERROR(Claim(model_id, digest.ToHex()));
+  WDELTA_RETURN_IF_ERROR(Claim(owner, digest.ToHex()));
   return blobs_->Put(digest, data).status();
 }
 
-absl::Status BlobClaims::Release(absl::string_view model_id, const std::string& hex) {
+absl::Status BlobClaims::Release(absl::string_view owner, const std::string& hex) {
   // Whether this call is the one that has to delete the blob.
   bool last_user = false;
   uint64_t marked_version = 0;
@@ -52,7 +56,7 @@ absl::Status BlobClaims::Release(absl::string_view model_id, const std::string& 
     if (record.has_value()) {
       BlobRecord blob = std::move(record->message);
       auto* users = blob.mutable_model_ids();
-      users->erase(std::remove(users->begin(), users->end(), model_id), users->end());
+      users->erase(std::remove(users->begin(), users->end(), owner), users->end());
       last_user = users->empty();
       blob.set_reclaiming(last_user);
       commit.Require(keys::Blob(hex), record->version);
@@ -60,7 +64,7 @@ absl::Status BlobClaims::Release(absl::string_view model_id, const std::string& 
     }
     // The model's own entry stays until the blob is gone, so that a crash in between
     // is repaired by the next call.
-    if (!last_user) commit.Erase(keys::BlobOf(model_id, hex));
+    if (!last_user) commit.Erase(keys::BlobOf(owner, hex));
     WDELTA_ASSIGN_OR_RETURN(marked_version, catalog_->Apply(commit));
     return absl::OkStatus();
   }));
@@ -69,14 +73,29 @@ absl::Status BlobClaims::Release(absl::string_view model_id, const std::string& 
   WDELTA_RETURN_IF_ERROR(blobs_->Delete(digest));
   Commit done;
   done.Require(keys::Blob(hex), marked_version);
-  done.Erase(keys::Blob(hex)).Erase(keys::BlobOf(model_id, hex));
+  done.Erase(keys::Blob(hex)).Erase(keys::BlobOf(owner, hex));
   return catalog_->Apply(done).status();
 }
 
-absl::Status BlobClaims::ReleaseAll(absl::string_view model_id) {
+absl::Status BlobClaims::ReleaseAll(absl::string_view owner) {
   WDELTA_ASSIGN_OR_RETURN(const std::vector<std::string> hexes,
-                          ScanKeySuffixes(*catalog_, keys::BlobOfPrefix(model_id)));
-  for (const std::string& hex : hexes) WDELTA_RETURN_IF_ERROR(Release(model_id, hex));
+                          ScanKeySuffixes(*catalog_, keys::BlobOfPrefix(owner)));
+  for (const std::string& hex : hexes) WDELTA_RETURN_IF_ERROR(Release(owner, hex));
+  return absl::OkStatus();
+}
+
+absl::Status BlobClaims::ReleaseModel(absl::string_view model_id) {
+  // All ids have the same length, so that no other model's owner begins alike.
+  const std::string prefix = keys::BlobsOfModelPrefix(model_id);
+  WDELTA_ASSIGN_OR_RETURN(const std::vector<std::string> suffixes,
+                          ScanKeySuffixes(*catalog_, prefix));
+  for (const std::string& suffix : suffixes) {
+    // `/<hex>` or `+<job id>/<hex>`.
+    const size_t slash = suffix.find('/');
+    if (slash == std::string::npos) return absl::DataLossError("catalog: bad key of a claim");
+    WDELTA_RETURN_IF_ERROR(
+        Release(absl::StrCat(model_id, suffix.substr(0, slash)), suffix.substr(slash + 1)));
+  }
   return absl::OkStatus();
 }
 

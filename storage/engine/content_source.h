@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "storage/base/digest.h"
 #include "storage/tensor/checkpoint.h"
+#include "storage/wdelta/wdelta_reader.h"
 
 namespace wdelta {
 
@@ -27,6 +28,10 @@ class ContentSource {
 
   // SHA-256 of a stream's bytes when it is known.
   virtual std::optional<Digest> StreamDigest(uint32_t stream) const = 0;
+
+  // The `.wdelta` that the bytes are decoded from, whose streams are those of
+  // `checkpoint()`; null when they lie somewhere as they are.
+  virtual std::shared_ptr<const WdeltaReader> stored() const { return nullptr; }
 };
 
 using ContentSourcePtr = std::shared_ptr<const ContentSource>;

@@ -1,128 +1,125 @@
 #include "storage/engine/delta_encoder.h"
 
 #include <algorithm>
-#include <deque>
-#include <memory>
 #include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/synchronization/notification.h"
 #include "storage/base/checksum.h"
 #include "storage/base/error.h"
 #include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
+#include "storage/engine/chunk_input.h"
+#include "storage/engine/codec_pool.h"
+#include "storage/engine/ordered_tasks.h"
 
 namespace wdelta {
 namespace {
 
-// One chunk on its way through the pool.
-struct ChunkTask {
-  uint32_t stream = 0;
-  uint64_t offset = 0;
-  uint64_t size = 0;
-  // Set by the pool before `done`.
+// One chunk, read and encoded in a pool thread.
+struct ChunkResult {
+  ChunkRef at;
   std::string bytes;
   EncodedChunk encoded;
   uint64_t content_xxh3 = 0;
-  absl::Status status;
-  absl::Notification done;
+};
+
+// Reads and encodes chunks; any thread.
+class ChunkEncoder {
+ public:
+  explicit ChunkEncoder(const DeltaEncoderInput& input) : input_(input) {
+    if (input.parent != nullptr) parent_digest_ = ModelDigest(input.parent->checkpoint().files);
+  }
+
+  const std::optional<Digest>& parent_digest() const { return parent_digest_; }
+
+  absl::Status Encode(const ChunkRef& at, ChunkResult& result) {
+    result.at = at;
+    if (at.size == 0) return absl::OkStatus();
+    result.bytes.resize(at.size);
+    WDELTA_RETURN_IF_ERROR(input_.target->Read(at.stream, at.offset, at.size, result.bytes.data()));
+    result.content_xxh3 = Xxh3(result.bytes);
+    CodecPool::Lease worker = codecs_.Borrow();
+    WDELTA_ASSIGN_OR_RETURN(
+        const std::optional<absl::string_view> parent,
+        ReadParentChunk(input_.parent.get(), input_.parent_streams[at.stream], at, worker->parent));
+    const TensorInfo& tensor = input_.target->checkpoint().streams[at.stream].tensor;
+    WDELTA_ASSIGN_OR_RETURN(
+        result.encoded,
+        worker->codec.Encode(LaneFormatOf(tensor.dtype), result.bytes, parent, input_.effort));
+    return TakeStoredIfSmaller(result);
+  }
+
+ private:
+  absl::Status TakeStoredIfSmaller(ChunkResult& result) const {
+    const std::shared_ptr<const WdeltaReader> stored = input_.target->stored();
+    if (stored == nullptr) return absl::OkStatus();
+    const WdeltaFile& file = stored->file();
+    if (file.chunk_bytes != limits::kChunkBytes) return absl::OkStatus();
+    const WdeltaStream& stream = file.streams[result.at.stream];
+    const uint64_t chunk_index = result.at.offset / limits::kChunkBytes;
+    const WdeltaChunk& chunk = file.chunks[stream.first_chunk + chunk_index];
+    const bool same_parent = file.parent_digest == parent_digest_ &&
+                             stream.parent_stream == input_.parent_streams[result.at.stream];
+    if (NeedsParent(chunk.mode) && !same_parent) return absl::OkStatus();
+    if (chunk.payload_bytes > result.encoded.payload.size()) return absl::OkStatus();
+    WDELTA_ASSIGN_OR_RETURN(result.encoded.payload,
+                            stored->ReadPayload(result.at.stream, chunk_index));
+    result.encoded.mode = chunk.mode;
+    return absl::OkStatus();
+  }
+
+  const DeltaEncoderInput& input_;
+  std::optional<Digest> parent_digest_;
+  CodecPool codecs_;
 };
 
 class DeltaEncoder {
  public:
   DeltaEncoder(const DeltaEncoderInput& input, ThreadPool* pool, WdeltaWriter::Sink sink)
       : input_(input),
-        pool_(pool),
+        chunks_(input),
         writer_(std::move(sink), limits::kChunkBytes),
-        window_(2 * static_cast<size_t>(pool->thread_count())) {}
-
-  // Tasks refer to this object.
-  ~DeltaEncoder() {
-    for (const auto& task : tasks_) task->done.WaitForNotification();
-  }
+        tasks_(pool, [this](ChunkResult& result) { return Write(result); }) {}
 
   absl::StatusOr<WdeltaFile> Run() {
     WDELTA_RETURN_IF_ERROR(writer_.Begin());
     const std::vector<StreamInfo>& streams = Target().streams;
     for (uint32_t i = 0; i < streams.size(); ++i) {
-      const uint64_t size = streams[i].tensor.size_bytes;
       // An empty stream still has its place in the order of results.
-      uint64_t offset = 0;
-      do {
-        const uint64_t chunk = std::min(size - offset, limits::kChunkBytes);
-        WDELTA_RETURN_IF_ERROR(Start(i, offset, chunk));
-        offset += chunk;
-      } while (offset < size);
+      for (const ChunkRef& chunk : ChunksOfStream(i, streams[i].tensor.size_bytes)) {
+        WDELTA_RETURN_IF_ERROR(tasks_.Start(
+            [this, chunk](ChunkResult& result) { return chunks_.Encode(chunk, result); }));
+      }
     }
-    while (!tasks_.empty()) WDELTA_RETURN_IF_ERROR(WriteFront());
+    WDELTA_RETURN_IF_ERROR(tasks_.Finish());
     WDELTA_RETURN_IF_ERROR(CheckFileDigest(streams.empty() ? 0 : streams.back().file_index));
-    std::optional<Digest> parent_digest;
-    if (input_.parent != nullptr) parent_digest = ModelDigest(input_.parent->checkpoint().files);
-    return writer_.Finish(Target().files, parent_digest);
+    std::optional<WdeltaFidelity> fidelity;
+    if (const auto stored = input_.target->stored()) fidelity = stored->file().fidelity;
+    return writer_.Finish(Target().files, chunks_.parent_digest(), std::move(fidelity));
   }
 
  private:
   const Checkpoint& Target() const { return input_.target->checkpoint(); }
 
-  absl::Status Start(uint32_t stream, uint64_t offset, uint64_t size) {
-    if (tasks_.size() >= window_) WDELTA_RETURN_IF_ERROR(WriteFront());
-    auto task = std::make_shared<ChunkTask>();
-    task->stream = stream;
-    task->offset = offset;
-    task->size = size;
-    tasks_.push_back(task);
-    pool_->Schedule([this, task] {
-      task->status = Encode(*task);
-      task->done.Notify();
-    });
-    return absl::OkStatus();
-  }
-
-  // In a pool thread.
-  absl::Status Encode(ChunkTask& task) {
-    if (task.size == 0) return absl::OkStatus();
-    task.bytes.resize(task.size);
-    WDELTA_RETURN_IF_ERROR(
-        input_.target->Read(task.stream, task.offset, task.size, task.bytes.data()));
-    task.content_xxh3 = Xxh3(task.bytes);
-    CodecPool::Lease worker = codecs_.Borrow();
-    std::optional<absl::string_view> parent;
-    if (const std::optional<uint32_t> match = input_.parent_streams[task.stream]) {
-      const uint64_t parent_bytes = input_.parent->checkpoint().streams[*match].tensor.size_bytes;
-      const uint64_t begin = std::min(task.offset, parent_bytes);
-      worker->parent.resize(std::min(task.size, parent_bytes - begin));
-      WDELTA_RETURN_IF_ERROR(
-          input_.parent->Read(*match, begin, worker->parent.size(), worker->parent.data()));
-      // A chunk wholly beyond the parent's end is coded alone.
-      if (!worker->parent.empty()) parent = worker->parent;
-    }
-    const LaneFormat format = LaneFormatOf(Target().streams[task.stream].tensor.dtype);
-    WDELTA_ASSIGN_OR_RETURN(task.encoded, worker->codec.Encode(format, task.bytes, parent));
-    return absl::OkStatus();
-  }
-
-  // Takes the oldest chunk out of the window and appends it to the file.
-  absl::Status WriteFront() {
-    const std::shared_ptr<ChunkTask> task = tasks_.front();
-    task->done.WaitForNotification();
-    tasks_.pop_front();
-    WDELTA_RETURN_IF_ERROR(task->status);
-    const StreamInfo& stream = Target().streams[task->stream];
-    if (task->offset == 0) {
+  // In the caller's thread, in order.
+  absl::Status Write(const ChunkResult& result) {
+    const ChunkRef& at = result.at;
+    const StreamInfo& stream = Target().streams[at.stream];
+    if (at.offset == 0) {
       WDELTA_RETURN_IF_ERROR(EnterFile(stream.file_index));
-      WDELTA_RETURN_IF_ERROR(writer_.BeginStream(stream, input_.parent_streams[task->stream]));
+      WDELTA_RETURN_IF_ERROR(writer_.BeginStream(stream, input_.parent_streams[at.stream]));
       stream_hasher_ = Sha256Hasher();
     }
-    if (task->size > 0) {
-      stream_hasher_.Update(task->bytes);
-      file_hasher_.Update(task->bytes);
-      WDELTA_RETURN_IF_ERROR(writer_.AddChunk(task->encoded, task->content_xxh3));
+    if (at.size > 0) {
+      stream_hasher_.Update(result.bytes);
+      file_hasher_.Update(result.bytes);
+      WDELTA_RETURN_IF_ERROR(writer_.AddChunk(result.encoded, result.content_xxh3));
     }
-    if (task->offset + task->size == stream.tensor.size_bytes) {
+    if (at.offset + at.size == stream.tensor.size_bytes) {
       WDELTA_RETURN_IF_ERROR(writer_.EndStream(stream_hasher_.Current()));
     }
-    return input_.advance(task->size);
+    return input_.advance(at.size);
   }
 
   absl::Status EnterFile(uint32_t file_index) {
@@ -145,16 +142,15 @@ class DeltaEncoder {
   }
 
   const DeltaEncoderInput& input_;
-  ThreadPool* const pool_;
+  ChunkEncoder chunks_;
   WdeltaWriter writer_;
-  const size_t window_;
-  CodecPool codecs_;
-  std::deque<std::shared_ptr<ChunkTask>> tasks_;
   uint32_t current_file_ = 0;
   // Two hashes of the same bytes: of the stream, which a fetch of tensors reports,
   // and of the file, which was promised.
   Sha256Hasher stream_hasher_;
   Sha256Hasher file_hasher_;
+  // Last: its tasks refer to this object.
+  OrderedTasks<ChunkResult> tasks_;
 };
 
 }  // namespace
@@ -162,6 +158,27 @@ class DeltaEncoder {
 absl::StatusOr<WdeltaFile> EncodeDelta(const DeltaEncoderInput& input, ThreadPool* pool,
                                        WdeltaWriter::Sink sink) {
   return DeltaEncoder(input, pool, std::move(sink)).Run();
+}
+
+absl::StatusOr<uint64_t> EstimateDeltaBytes(const DeltaEncoderInput& input, ThreadPool* pool) {
+  const std::vector<StreamInfo>& streams = input.target->checkpoint().streams;
+  double estimate = 0;
+  std::vector<double> weights(streams.size());
+  ChunkEncoder encoder(input);
+  OrderedTasks<ChunkResult> tasks(pool, [&](ChunkResult& result) {
+    estimate += weights[result.at.stream] * static_cast<double>(result.encoded.payload.size());
+    return input.advance(0);
+  });
+  for (uint32_t i = 0; i < streams.size(); ++i) {
+    const ChunkSample sample = SampleOfStream(i, streams[i].tensor.size_bytes);
+    weights[i] = sample.weight;
+    for (const ChunkRef& chunk : sample.chunks) {
+      WDELTA_RETURN_IF_ERROR(tasks.Start(
+          [&encoder, chunk](ChunkResult& result) { return encoder.Encode(chunk, result); }));
+    }
+  }
+  WDELTA_RETURN_IF_ERROR(tasks.Finish());
+  return static_cast<uint64_t>(estimate);
 }
 
 }  // namespace wdelta

@@ -10,7 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "storage/base/thread_pool.h"
-#include "storage/engine/codec_pool.h"
+#include "storage/codec/lossy.h"
 #include "storage/engine/content_source.h"
 #include "storage/wdelta/wdelta_writer.h"
 
@@ -21,14 +21,22 @@ struct DeltaEncoderInput {
   ContentSourcePtr parent;  // null: none
   // By stream of `target`; all empty without a parent.
   std::vector<std::optional<uint32_t>> parent_streams;
+  Effort effort = Effort::kFast;
   // Called with the bytes encoded since the last call; an error ends the work.
   std::function<absl::Status(uint64_t)> advance;
 };
 
-// Writes the whole file to `sink`. At most two chunks a thread are in memory. DATA_LOSS
-// (`DIGEST_MISMATCH`) names the file whose bytes differ from the digest promised in
-// `target->checkpoint()`. Blocks until all of its tasks in `pool` have ended.
+// Writes the whole file to `sink`; its digests are those of the bytes that it decodes to.
+// Where the target is stored already, chunks that are no larger than the new ones are
+// taken as they are, and so is what its file says of its fidelity.
+// At most two chunks a thread are in memory. DATA_LOSS (`DIGEST_MISMATCH`) names the
+// file whose bytes differ from the digest promised in `target->checkpoint()`. Blocks
+// until all of its tasks in `pool` have ended.
 absl::StatusOr<WdeltaFile> EncodeDelta(const DeltaEncoderInput& input, ThreadPool* pool,
                                        WdeltaWriter::Sink sink);
+
+// Bytes of payloads that EncodeDelta would write, extrapolated from a few chunks of every
+// tensor.
+absl::StatusOr<uint64_t> EstimateDeltaBytes(const DeltaEncoderInput& input, ThreadPool* pool);
 
 }  // namespace wdelta

@@ -91,7 +91,7 @@ absl::Status DeltaPieceWriter::Finish() { return piece_.empty() ? absl::OkStatus
 
 absl::Status DeltaPieceWriter::StorePiece() {
   const Digest digest = Digest::Of(piece_);
-  WDELTA_RETURN_IF_ERROR(claims_->ClaimAndPut(model_id_, digest, piece_));
+  WDELTA_RETURN_IF_ERROR(claims_->ClaimAndPut(owner_, digest, piece_));
   store::v1::DeltaPiece record;
   record.set_blob_digest(digest.ToBytes());
   record.set_size_bytes(piece_.size());

@@ -20,13 +20,15 @@ namespace wdelta {
 // thread at a time. Owns nothing.
 class DeltaPieceWriter {
  public:
-  DeltaPieceWriter(std::string model_id, BlobClaims* claims)
-      : model_id_(std::move(model_id)), claims_(claims) {}
+  // `owner`: of the claims, see blob_claims.h.
+  DeltaPieceWriter(std::string owner, BlobClaims* claims)
+      : owner_(std::move(owner)), claims_(claims) {}
 
   absl::Status Append(absl::string_view bytes);
   // Stores the last piece; nothing may be appended afterwards.
   absl::Status Finish();
 
+  const std::string& owner() const { return owner_; }
   const std::vector<store::v1::DeltaPiece>& pieces() const { return pieces_; }
   Digest digest() const { return hasher_.Current(); }
   uint64_t size_bytes() const { return size_bytes_; }
@@ -34,7 +36,7 @@ class DeltaPieceWriter {
  private:
   absl::Status StorePiece();
 
-  const std::string model_id_;
+  const std::string owner_;
   BlobClaims* const claims_;
   std::string piece_;
   uint64_t size_bytes_ = 0;

@@ -14,6 +14,7 @@
 #include "storage/engine/model_files.h"
 #include "storage/engine/records.h"
 #include "storage/engine/storage_plan.h"
+#include "storage/engine/stored_delta.h"
 #include "storage/engine/v1_import.h"
 #include "storage/wdelta/v1/v1_reader.h"
 
@@ -45,7 +46,7 @@ class Ingest {
     DeltaPieceWriter pieces(model_.record.id(), deps_.claims);
     WDELTA_RETURN_IF_ERROR(Encode(target, parent, pieces));
     FillRecord(target->checkpoint(), pieces);
-    WDELTA_RETURN_IF_ERROR(Verify());
+    WDELTA_RETURN_IF_ERROR(VerifyDelta(deps_, context_, ready_));
     return CommitReady();
   }
 
@@ -105,38 +106,9 @@ class Ingest {
     SetFiles(checkpoint.files, ready_);
     ready_.set_digest(ModelDigest(checkpoint.files).ToBytes());
     ready_.set_state(ModelRecord::READY);
-    ready_.set_stored_bytes(pieces.size_bytes());
-    ready_.set_delta_digest(pieces.digest().ToBytes());
-    ready_.set_storage_parent_id(plan_.model_id);
-    ready_.set_storage_depth(plan_.depth);
+    SetDelta(pieces, plan_, ready_);
     ready_.clear_staging_id();
     ready_.clear_error();
-    for (const store::v1::DeltaPiece& piece : pieces.pieces()) *ready_.add_delta_pieces() = piece;
-  }
-
-  // Reads back through the blob store what a fetch would read.
-  absl::Status Verify() {
-    WDELTA_ASSIGN_OR_RETURN(
-        const ContentSourcePtr stored,
-        deps_.reader->OpenWdelta(deps_.reader->OpenDelta(ready_), plan_.model_id));
-    const std::vector<CheckpointFile>& files = stored->checkpoint().files;
-    for (uint32_t i = 0; i < files.size(); ++i) {
-      const auto cursor = deps_.reader->NewCursor(
-          stored, RangesOfFile(stored->checkpoint(), i, 0, files[i].size_bytes));
-      Sha256Hasher hasher;
-      while (true) {
-        WDELTA_ASSIGN_OR_RETURN(const std::optional<CursorPiece> piece, cursor->Next());
-        if (!piece.has_value()) break;
-        hasher.Update(piece->data);
-        WDELTA_RETURN_IF_ERROR(context_.Advance(0));
-      }
-      if (hasher.Current() != files[i].sha256) {
-        return MakeError(absl::StatusCode::kDataLoss, "VERIFICATION_FAILED",
-                         absl::StrCat(files[i].path, ": expected SHA-256 ", files[i].sha256.ToHex(),
-                                      " after decoding, found ", hasher.Current().ToHex()));
-      }
-    }
-    return absl::OkStatus();
   }
 
   absl::Status CommitReady() {
@@ -161,26 +133,9 @@ class Ingest {
     Commit commit;
     commit.Require(key, model_.version).Write(key, ready_.SerializeAsString());
     commit.Write(keys::DigestOf(hex, ready_.id()), "");
-    if (!plan_.model_id.empty()) {
-      WDELTA_RETURN_IF_ERROR(HoldParent(commit));
-    }
+    WDELTA_RETURN_IF_ERROR(HoldStorageParent(*deps_.models, ready_, commit));
     deps_.queue->AddEnd(commit, job, JobRecord::SUCCEEDED, "");
     return deps_.catalog->Apply(commit).status();
-  }
-
-  // Notes the dependency. The parent is written again, unchanged, so that a
-  // concurrent reclaim of it fails on its version and looks again.
-  absl::Status HoldParent(Commit& commit) {
-    WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> parent,
-                            deps_.models->GetById(plan_.model_id));
-    if (!parent.has_value() || parent->record.delta_pieces_size() == 0) {
-      return MakeError(absl::StatusCode::kUnavailable, "PARENT_GONE",
-                       "the storage parent was deleted meanwhile");
-    }
-    const std::string key = keys::Model(plan_.model_id);
-    commit.Require(key, parent->version).Write(key, parent->record.SerializeAsString());
-    commit.Write(keys::EncodedOn(plan_.model_id, ready_.id()), "");
-    return absl::OkStatus();
   }
 
   const JobRunner::Dependencies& deps_;

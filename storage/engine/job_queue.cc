@@ -27,7 +27,7 @@ bool HasEnded(const JobRecord& job) {
 }
 
 std::string JobQueue::AddTo(Commit& commit, JobRecord::Kind kind,
-                            const store::v1::ModelRecord& model) {
+                            const store::v1::ModelRecord& model, store::v1::Effort effort) {
   JobRecord job;
   job.set_id(ids_->Next());
   job.set_kind(kind);
@@ -35,6 +35,7 @@ std::string JobQueue::AddTo(Commit& commit, JobRecord::Kind kind,
   job.set_model_id(model.id());
   job.set_model_name(model.name());
   job.set_total_bytes(kind == JobRecord::RECLAIM ? 0 : model.raw_bytes());
+  job.set_effort(effort);
   job.set_create_time_us(ToMicros(clock_->Now()));
   job.set_update_time_us(job.create_time_us());
   commit.Require(keys::Job(job.id()), 0);

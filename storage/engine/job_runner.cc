@@ -10,6 +10,7 @@
 #include "storage/engine/ingest.h"
 #include "storage/engine/reclaim.h"
 #include "storage/engine/records.h"
+#include "storage/engine/repack.h"
 
 namespace wdelta {
 namespace {
@@ -54,6 +55,9 @@ absl::Status JobRunner::Run(Job job, std::function<bool()> stopping) {
     case JobRecord::IMPORT:
       outcome = RunIngest(deps_, context);
       break;
+    case JobRecord::REPACK:
+      outcome = RunRepack(deps_, context);
+      break;
     case JobRecord::RECLAIM:
       outcome = RunReclaim(deps_, context);
       break;
@@ -89,8 +93,11 @@ absl::Status JobRunner::Settle(const Job& held, const absl::Status& outcome) {
 }
 
 absl::Status JobRunner::Fail(const Job& job, JobRecord::State state, const absl::Status& why) {
-  // What the attempt stored is of no use; the staged bytes are kept and served.
-  if (job.record.kind() != JobRecord::RECLAIM) {
+  // What the attempt stored is of no use; the staged or former bytes are kept and served.
+  if (job.record.kind() == JobRecord::REPACK) {
+    WDELTA_RETURN_IF_ERROR(
+        deps_.claims->ReleaseAll(RepackOwner(job.record.model_id(), job.record.id())));
+  } else if (job.record.kind() != JobRecord::RECLAIM) {
     WDELTA_RETURN_IF_ERROR(deps_.claims->ReleaseAll(job.record.model_id()));
   }
   return RetryOnConflict([&]() -> absl::Status {

@@ -1,4 +1,4 @@
-// Deletion and tags: the parts of Models that change several records at once.
+// Deletion, repacking and tags: the parts of Models that change several records at once.
 #include <algorithm>
 #include <utility>
 
@@ -62,6 +62,28 @@ absl::Status Models::Delete(absl::string_view reference) {
     Commit commit;
     WDELTA_RETURN_IF_ERROR(AddDeletion(model, commit));
     return catalog_->Apply(commit).status();
+  });
+}
+
+absl::StatusOr<std::string> Models::Repack(absl::string_view reference, store::v1::Effort effort) {
+  return RetryOnConflict([&]() -> absl::StatusOr<std::string> {
+    WDELTA_ASSIGN_OR_RETURN(const Model model, Resolve(reference));
+    ModelRecord record = model.record;
+    if (record.state() != ModelRecord::READY) {
+      return MakeError(absl::StatusCode::kFailedPrecondition, "MODEL_NOT_READY",
+                       absl::StrCat("model '", reference, "': expected state READY, found ",
+                                    ModelRecord::State_Name(record.state())));
+    }
+    if (!record.repack_job_id().empty()) {
+      const absl::StatusOr<Job> job = jobs_->Get(record.repack_job_id());
+      if (job.ok() && !HasEnded(job->record)) return record.repack_job_id();
+    }
+    Commit commit;
+    record.set_repack_job_id(jobs_->AddTo(commit, store::v1::JobRecord::REPACK, record, effort));
+    const std::string key = keys::Model(record.id());
+    commit.Require(key, model.version).Write(key, record.SerializeAsString());
+    WDELTA_RETURN_IF_ERROR(catalog_->Apply(commit).status());
+    return record.repack_job_id();
   });
 }
 

@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
 #include "storage/base/error.h"
 #include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
 #include "storage/engine/delta_pieces.h"
+#include "storage/engine/fidelity.h"
 #include "storage/engine/wdelta_source.h"
 
 namespace wdelta {
@@ -35,21 +37,81 @@ class FileSource final : public ContentSource {
   Checkpoint checkpoint_;
 };
 
+// A model has one place while staged, and another for each form in which it is stored;
+// several may be open.
+std::string PlaceOf(const ModelRecord& model) {
+  return absl::StrCat(model.id(), model.delta_pieces_size() > 0 ? "/delta/" : "/staged",
+                      absl::BytesToHexString(model.delta_digest()));
+}
+
 }  // namespace
+
+// Keeps a place in use while it is being opened.
+class Reader::Opening {
+ public:
+  Opening(Reader* reader, std::string key) : reader_(reader), key_(std::move(key)) {
+    absl::MutexLock lock(&reader_->mutex_);
+    ++reader_->opening_[key_];
+  }
+  ~Opening() {
+    absl::MutexLock lock(&reader_->mutex_);
+    const auto count = reader_->opening_.find(key_);
+    if (--count->second == 0) reader_->opening_.erase(count);
+  }
+  Opening(const Opening&) = delete;
+  Opening& operator=(const Opening&) = delete;
+
+ private:
+  Reader* const reader_;
+  const std::string key_;
+};
 
 absl::StatusOr<ContentSourcePtr> Reader::Open(const ModelRecord& model) {
   return OpenAtDepth(model, 0);
 }
 
 absl::StatusOr<ContentSourcePtr> Reader::OpenAtDepth(const ModelRecord& model, uint32_t depth) {
+  constexpr int kAttempts = 8;
+  ModelRecord current = model;
+  for (int attempt = 1;; ++attempt) {
+    const std::string key = PlaceOf(current);
+    const Opening opening(this, key);
+    // A model may move to another place at any time. From here on the place is in use;
+    // if it is the model's still, what lies there stays.
+    WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> found, models_->GetById(model.id()));
+    const bool moved = found.has_value() && PlaceOf(found->record) != key &&
+                       found->record.state() != ModelRecord::DELETED;
+    if (!moved || attempt == kAttempts) {
+      absl::StatusOr<ContentSourcePtr> source = OpenPlace(current, key, depth);
+      if (source.ok() || attempt == kAttempts) return source;
+      // Its storage parent may have changed, and the former one be gone.
+      WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> now, models_->GetById(model.id()));
+      const bool same = !now.has_value() || PlaceOf(now->record) == key ||
+                        now->record.state() == ModelRecord::DELETED;
+      if (same) return source;
+      current = now->record;
+    } else {
+      current = found->record;
+    }
+  }
+}
+
+absl::StatusOr<ContentSourcePtr> Reader::OpenPlace(const ModelRecord& model, const std::string& key,
+                                                   uint32_t depth) {
+  // What is served must never change.
+  if (AwaitsLoss(model)) {
+    return MakeError(
+        absl::StatusCode::kFailedPrecondition, "MODEL_NOT_READY",
+        absl::StrCat("model '", model.name(), "' may be stored with loss and is not served before ",
+                     "that is done: expected state READY, found ",
+                     ModelRecord::State_Name(model.state()), model.error().empty() ? "" : ": ",
+                     model.error()));
+  }
   // An import has no digest until all of it was decoded and compared.
   if (model.digest().empty()) {
     return MakeError(absl::StatusCode::kFailedPrecondition, "MODEL_IMPORTING",
                      absl::StrCat("model '", model.name(), "' was imported and is not verified"));
   }
-  // A model has one place while staged and another when compressed; both may be open.
-  const bool compressed = model.delta_pieces_size() > 0;
-  const std::string key = absl::StrCat(model.id(), compressed ? "/delta" : "/staged");
   {
     absl::MutexLock lock(&mutex_);
     const auto found = open_.find(key);
@@ -58,7 +120,7 @@ absl::StatusOr<ContentSourcePtr> Reader::OpenAtDepth(const ModelRecord& model, u
     }
   }
   absl::StatusOr<ContentSourcePtr> source =
-      compressed ? OpenReady(model, depth) : staging_->OpenCheckpoint(model);
+      model.delta_pieces_size() > 0 ? OpenReady(model, depth) : staging_->OpenCheckpoint(model);
   if (!source.ok()) return Annotate(source.status(), absl::StrCat("model '", model.name(), "'"));
   absl::MutexLock lock(&mutex_);
   absl::erase_if(open_, [](const auto& entry) { return entry.second.expired(); });
@@ -114,13 +176,27 @@ std::shared_ptr<Cursor> Reader::NewFileCursor(std::shared_ptr<const RandomAccess
                    {{0, 0, size_bytes}});
 }
 
-bool Reader::InUse(const std::string& model_id) {
-  absl::MutexLock lock(&mutex_);
+bool Reader::AnyInUse(const std::string& prefix, const std::string& except_key) {
+  const auto counts = [&](const std::string& key) {
+    return absl::StartsWith(key, prefix) && key != except_key;
+  };
   for (const auto& [key, source] : open_) {
-    absl::string_view rest = key;
-    if (absl::ConsumePrefix(&rest, model_id) && !source.expired()) return true;
+    if (counts(key) && !source.expired()) return true;
+  }
+  for (const auto& [key, count] : opening_) {
+    if (counts(key)) return true;
   }
   return false;
+}
+
+bool Reader::InUse(const std::string& model_id) {
+  absl::MutexLock lock(&mutex_);
+  return AnyInUse(model_id, "");
+}
+
+bool Reader::FormerInUse(const ModelRecord& model) {
+  absl::MutexLock lock(&mutex_);
+  return AnyInUse(absl::StrCat(model.id(), "/delta/"), PlaceOf(model));
 }
 
 std::vector<StreamRange> RangesOfFile(const Checkpoint& checkpoint, uint32_t file_index,

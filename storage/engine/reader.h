@@ -28,7 +28,8 @@ class Reader {
   Reader(BlobStore* blobs, Models* models, Staging* staging, ThreadPool* pool)
       : blobs_(blobs), models_(models), staging_(staging), pool_(pool) {}
 
-  // FAILED_PRECONDITION (`MODEL_IMPORTING`), DATA_LOSS, NOT_FOUND (a model of the
+  // FAILED_PRECONDITION (`MODEL_IMPORTING`; `MODEL_NOT_READY` while it may still become
+  // lossy), DATA_LOSS, NOT_FOUND (a model of the
   // storage chain, named).
   absl::StatusOr<ContentSourcePtr> Open(const store::v1::ModelRecord& model);
 
@@ -44,14 +45,22 @@ class Reader {
   std::shared_ptr<Cursor> NewFileCursor(std::shared_ptr<const RandomAccessFile> file,
                                         uint64_t size_bytes);
 
-  // True while someone outside this class holds a source of the model or of one
+  // True while someone outside this class holds or opens a source of the model or of one
   // that is encoded against it.
   bool InUse(const std::string& model_id) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Likewise, but only of stored forms of the model other than its current one.
+  bool FormerInUse(const store::v1::ModelRecord& model) ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
+  class Opening;
+
   absl::StatusOr<ContentSourcePtr> OpenReady(const store::v1::ModelRecord& model, uint32_t depth);
   absl::StatusOr<ContentSourcePtr> OpenParent(const std::string& parent_id, uint32_t depth);
   absl::StatusOr<ContentSourcePtr> OpenAtDepth(const store::v1::ModelRecord& model, uint32_t depth);
+  absl::StatusOr<ContentSourcePtr> OpenPlace(const store::v1::ModelRecord& model,
+                                             const std::string& key, uint32_t depth);
+  bool AnyInUse(const std::string& prefix, const std::string& except_key)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   BlobStore* const blobs_;
   Models* const models_;
@@ -63,6 +72,8 @@ class Reader {
   // dropped as they are met.
   absl::flat_hash_map<std::string, std::weak_ptr<const ContentSource>> open_
       ABSL_GUARDED_BY(mutex_);
+  // Places that are being opened, by how many.
+  absl::flat_hash_map<std::string, int> opening_ ABSL_GUARDED_BY(mutex_);
 };
 
 // Ranges that make up bytes [offset, offset + size) of a file of the checkpoint.

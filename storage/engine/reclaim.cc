@@ -80,18 +80,44 @@ absl::Status FreeBytes(const JobRunner::Dependencies& deps, const std::string& i
   return absl::OkStatus();
 }
 
+// Frees the former stored forms of a model that lives.
+absl::Status FreeFormer(const JobRunner::Dependencies& deps, const std::string& id) {
+  return RetryOnConflict([&]() -> absl::Status {
+    WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> model, deps.models->GetById(id));
+    if (!model.has_value() || model->record.state() == ModelRecord::DELETED ||
+        model->record.retired_owners().empty()) {
+      return absl::OkStatus();
+    }
+    if (deps.reader->FormerInUse(model->record)) {
+      return MakeError(absl::StatusCode::kUnavailable, "MODEL_IN_USE",
+                       absl::StrCat("a former stored form of model '", model->record.name(),
+                                    "' is being fetched"));
+    }
+    for (const std::string& owner : model->record.retired_owners()) {
+      WDELTA_RETURN_IF_ERROR(deps.claims->ReleaseAll(owner));
+    }
+    ModelRecord record = model->record;
+    record.clear_retired_owners();
+    Commit commit;
+    commit.Require(keys::Model(id), model->version);
+    commit.Write(keys::Model(id), record.SerializeAsString());
+    return deps.catalog->Apply(commit).status();
+  });
+}
+
 }  // namespace
 
 absl::Status RunReclaim(const JobRunner::Dependencies& deps, JobContext& context) {
   std::string id = context.job().record.model_id();
   while (!id.empty()) {
     std::string storage_parent;
+    WDELTA_RETURN_IF_ERROR(FreeFormer(deps, id));
     WDELTA_RETURN_IF_ERROR(FreeBytes(deps, id, storage_parent));
     WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> model, deps.models->GetById(id));
     const bool freed = !model.has_value() || (model->record.state() == ModelRecord::DELETED &&
                                               model->record.delta_pieces_size() == 0);
     if (freed) {
-      WDELTA_RETURN_IF_ERROR(deps.claims->ReleaseAll(id));
+      WDELTA_RETURN_IF_ERROR(deps.claims->ReleaseModel(id));
       WDELTA_RETURN_IF_ERROR(EraseTombstones(deps, id));
     }
     WDELTA_RETURN_IF_ERROR(context.Advance(0));

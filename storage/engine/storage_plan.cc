@@ -35,6 +35,17 @@ std::vector<uint32_t> HeadersOf(const Checkpoint& checkpoint) {
   return headers;
 }
 
+// Whether decoding a model needs another one.
+absl::StatusOr<bool> DependsOn(Models& models, std::string id, const std::string& other) {
+  for (uint32_t i = 0; i <= limits::kMaxStorageDepth && !id.empty(); ++i) {
+    if (id == other) return true;
+    WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> model, models.GetById(id));
+    if (!model.has_value()) return false;
+    id = model->record.storage_parent_id();
+  }
+  return !id.empty();  // deeper than any chain: not to be built upon
+}
+
 }  // namespace
 
 absl::StatusOr<StorageParent> ChooseStorageParent(Models& models, JobQueue& jobs,
@@ -60,6 +71,31 @@ absl::StatusOr<StorageParent> ChooseStorageParent(Models& models, JobQueue& jobs
     }
   }
   return StorageParent{};
+}
+
+absl::StatusOr<std::vector<StorageParent>> RepackCandidates(Models& models,
+                                                            const ModelRecord& model) {
+  std::vector<StorageParent> candidates = {{model.storage_parent_id(), model.storage_depth()}};
+  const auto is_known = [&](const std::string& id) {
+    return std::any_of(candidates.begin(), candidates.end(),
+                       [&](const StorageParent& known) { return known.model_id == id; });
+  };
+  if (!is_known("")) candidates.push_back({"", 0});
+  for (const store::v1::ParentEdge& edge : model.parents()) {
+    std::string id = edge.model_id();
+    for (uint32_t i = 0; i <= limits::kMaxStorageDepth && !id.empty(); ++i) {
+      WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> parent, models.GetById(id));
+      if (!parent.has_value()) break;
+      const ModelRecord& record = parent->record;
+      const uint32_t depth = record.storage_depth() + 1;
+      const bool fits = record.delta_pieces_size() > 0 && depth <= model.storage_depth();
+      WDELTA_ASSIGN_OR_RETURN(const bool is_cycle, DependsOn(models, id, model.id()));
+      if (fits && !is_cycle && !is_known(id)) candidates.push_back({id, depth});
+      if (candidates.size() == limits::kMaxRepackCandidates) return candidates;
+      id = record.storage_parent_id();
+    }
+  }
+  return candidates;
 }
 
 std::vector<std::optional<uint32_t>> MatchStreams(const Checkpoint& target,

@@ -23,6 +23,13 @@ struct StorageParent {
 absl::StatusOr<StorageParent> ChooseStorageParent(Models& models, JobQueue& jobs,
                                                   const store::v1::ModelRecord& model);
 
+// What a READY model may be encoded against instead of its storage parent, which comes
+// first: nothing, or compressed models of its declared lineage and their storage
+// ancestors. None makes the model deeper in its chain than it is, since others may be
+// encoded against it. At most kMaxRepackCandidates.
+absl::StatusOr<std::vector<StorageParent>> RepackCandidates(Models& models,
+                                                            const store::v1::ModelRecord& model);
+
 // For every stream of `target` the stream of `parent` to encode against, if any.
 // Tensors match by name when dtype is equal and the shapes are equal or differ in
 // the first dimension only, so that common rows lie at equal offsets. Headers and

@@ -8,6 +8,7 @@
 #include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
 #include "storage/catalog/keys.h"
+#include "storage/engine/fidelity.h"
 #include "storage/engine/model_files.h"
 #include "storage/engine/records.h"
 #include "storage/engine/staged_source.h"
@@ -168,6 +169,7 @@ absl::StatusOr<ModelRecord> Uploads::BuildModel(const UploadRecord& upload,
   *model.mutable_parents() = upload.parents();
   *model.mutable_labels() = upload.labels();
   *model.mutable_metadata() = upload.metadata();
+  if (upload.has_fidelity()) *model.mutable_fidelity() = upload.fidelity();
   model.set_create_time_us(ToMicros(deps_.clock->Now()));
   if (upload.kind() == UploadRecord::WDELTA) {
     if (files.size() != 1) {
@@ -191,7 +193,8 @@ absl::StatusOr<ModelRecord> Uploads::BuildModel(const UploadRecord& upload,
     }
   }
   model.set_raw_bytes(raw_bytes);
-  model.set_digest(ModelDigest(sorted).ToBytes());
+  // The digest is that of what is served.
+  if (!AwaitsLoss(model)) model.set_digest(ModelDigest(sorted).ToBytes());
   WDELTA_ASSIGN_OR_RETURN(const ContentSourcePtr source, deps_.staging->OpenCheckpoint(model));
   CountTensors(source->checkpoint().streams, model);
   WDELTA_RETURN_IF_ERROR(CheckIndexes(*source));

@@ -9,6 +9,7 @@
 #include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
 #include "storage/catalog/keys.h"
+#include "storage/engine/fidelity.h"
 #include "storage/engine/records.h"
 #include "storage/tensor/checkpoint.h"
 
@@ -190,6 +191,16 @@ absl::StatusOr<UploadView> Uploads::Start(const StartUploadParams& params) {
   WDELTA_RETURN_IF_ERROR(ValidateName(params.name));
   WDELTA_RETURN_IF_ERROR(ValidateLabels(params.labels));
   WDELTA_RETURN_IF_ERROR(ValidateMetadata(params.metadata));
+  WDELTA_RETURN_IF_ERROR(ValidateFidelity(params.fidelity));
+  if (params.kind == UploadRecord::WDELTA && AllowsLoss(params.fidelity)) {
+    return MakeError(absl::StatusCode::kInvalidArgument, "BAD_FIDELITY",
+                     "fidelity: expected lossless for an import, found a lossy policy",
+                     {{"field", "fidelity"}});
+  }
+  if (AllowsLoss(params.fidelity)) {
+    return MakeError(absl::StatusCode::kUnimplemented, "FIDELITY_UNSUPPORTED",
+                     "fidelity: expected lossless, found a policy that this server does not have");
+  }
   WDELTA_RETURN_IF_ERROR(CheckNameFree(params.name, params.new_version));
   WDELTA_ASSIGN_OR_RETURN(const std::vector<ParentEdge> parents, ResolveParents(params.parents));
   WDELTA_ASSIGN_OR_RETURN(const std::vector<std::string> open,
@@ -209,6 +220,7 @@ absl::StatusOr<UploadView> Uploads::Start(const StartUploadParams& params) {
   record.mutable_labels()->insert(params.labels.begin(), params.labels.end());
   record.mutable_metadata()->insert(params.metadata.begin(), params.metadata.end());
   record.set_new_version(params.new_version);
+  if (AllowsLoss(params.fidelity)) *record.mutable_fidelity() = params.fidelity;
   record.set_create_time_us(ToMicros(deps_.clock->Now()));
   record.set_request_id(params.request_id);
   WDELTA_RETURN_IF_ERROR(deps_.staging->CreateFolder(record.id()));

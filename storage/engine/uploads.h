@@ -44,6 +44,7 @@ struct StartUploadParams {
   StringMap labels;
   StringMap metadata;
   bool new_version = false;
+  store::v1::FidelityPolicy fidelity;
 };
 
 struct EntryParams {

@@ -21,6 +21,7 @@ class WdeltaSource final : public ContentSource {
   absl::Status Read(uint32_t stream, uint64_t offset, size_t size,
                     char* destination) const override;
   std::optional<Digest> StreamDigest(uint32_t stream) const override;
+  std::shared_ptr<const WdeltaReader> stored() const override { return reader_; }
 
  private:
   WdeltaSource(std::shared_ptr<const WdeltaReader> reader, ContentSourcePtr parent,

@@ -109,6 +109,27 @@ nlohmann::json SumsJson(const Sums& sums) {
           {"chunks_by_mode", modes}};
 }
 
+// By stream index; null for streams that were never to be coded with loss.
+std::vector<const WdeltaStreamFidelity*> FidelityByStream(const WdeltaFile& file) {
+  std::vector<const WdeltaStreamFidelity*> by_stream(file.streams.size(), nullptr);
+  if (!file.fidelity.has_value()) return by_stream;
+  for (const WdeltaStreamFidelity& record : file.fidelity->streams) {
+    by_stream[record.stream] = &record;
+  }
+  return by_stream;
+}
+
+std::string FidelityText(const WdeltaStreamFidelity* fidelity) {
+  if (fidelity == nullptr || fidelity->strategy == Strategy::kLossless) return "lossless";
+  return absl::StrFormat("%s:%.3g", StrategyName(fidelity->strategy), fidelity->RelativeError());
+}
+
+nlohmann::json FidelityJson(const WdeltaStreamFidelity& fidelity) {
+  return {{"strategy", std::string(StrategyName(fidelity.strategy))},
+          {"relative_error", fidelity.RelativeError()},
+          {"max_absolute_error", fidelity.max_absolute_error}};
+}
+
 nlohmann::json StreamJson(const WdeltaFile& file, const WdeltaStream& stream, const Sums& sums) {
   nlohmann::json out = SumsJson(sums);
   out["kind"] = std::string(KindName(stream.info.kind));
@@ -133,10 +154,12 @@ nlohmann::json FileJson(const WdeltaFile& file) {
   }
   nlohmann::json streams = nlohmann::json::array();
   Sums total;
-  for (const WdeltaStream& stream : file.streams) {
-    const Sums sums = SumStream(file, stream);
+  const std::vector<const WdeltaStreamFidelity*> fidelity = FidelityByStream(file);
+  for (size_t i = 0; i < file.streams.size(); ++i) {
+    const Sums sums = SumStream(file, file.streams[i]);
     total.Add(sums);
-    streams.push_back(StreamJson(file, stream, sums));
+    streams.push_back(StreamJson(file, file.streams[i], sums));
+    if (fidelity[i] != nullptr) streams.back()["fidelity"] = FidelityJson(*fidelity[i]);
   }
   nlohmann::json totals = SumsJson(total);
   totals["overhead_bytes"] = file.file_bytes - total.stored_bytes;
@@ -145,6 +168,9 @@ nlohmann::json FileJson(const WdeltaFile& file) {
       {"model_digest", file.model_digest.ToHex()},
       {"parent_digest", file.parent_digest.has_value() ? nlohmann::json(file.parent_digest->ToHex())
                                                        : nlohmann::json()},
+      {"uploaded_digest", file.fidelity.has_value()
+                              ? nlohmann::json(file.fidelity->uploaded_digest.ToHex())
+                              : nlohmann::json()},
       {"chunk_bytes", file.chunk_bytes},
       {"file_bytes", file.file_bytes},
       {"files", files},
@@ -160,8 +186,9 @@ absl::StatusOr<std::string> DumpText(const WdeltaReader& reader) {
   for (const CheckpointFile& entry : file.files) {
     files.Add({absl::StrCat(entry.size_bytes), entry.sha256.ToHex().substr(0, 12), entry.path});
   }
-  Table streams(
-      {"#", "KIND", "DTYPE", "SHAPE", "PARENT", "RAW", "STORED", "RATIO", "NAME", "CHUNKS"});
+  Table streams({"#", "KIND", "DTYPE", "SHAPE", "PARENT", "RAW", "STORED", "RATIO", "FIDELITY",
+                 "NAME", "CHUNKS"});
+  const std::vector<const WdeltaStreamFidelity*> fidelity = FidelityByStream(file);
   Sums total;
   for (size_t i = 0; i < file.streams.size(); ++i) {
     const WdeltaStream& stream = file.streams[i];
@@ -171,12 +198,14 @@ absl::StatusOr<std::string> DumpText(const WdeltaReader& reader) {
                  std::string(DTypeName(stream.info.tensor.dtype)),
                  absl::StrCat("[", absl::StrJoin(stream.info.tensor.shape, ","), "]"),
                  stream.parent_stream.has_value() ? "yes" : "no", absl::StrCat(sums.raw_bytes),
-                 absl::StrCat(sums.stored_bytes), RatioText(sums),
+                 absl::StrCat(sums.stored_bytes), RatioText(sums), FidelityText(fidelity[i]),
                  absl::Utf8SafeCEscape(StreamName(file, stream.info)), ModesText(sums)});
   }
   return absl::StrCat(
       "wdelta version ", kWdeltaVersion, "\nmodel        ", file.model_digest.ToHex(),
       "\nparent       ", file.parent_digest.has_value() ? file.parent_digest->ToHex() : "none",
+      "\nuploaded     ",
+      file.fidelity.has_value() ? file.fidelity->uploaded_digest.ToHex() : "the same",
       "\nchunk_bytes  ", file.chunk_bytes, "\nfile_bytes   ", file.file_bytes, "\n\n",
       files.ToText(), "\n", streams.ToText(), "\ntotal: ", file.files.size(), " files, ",
       file.streams.size(), " streams, ", file.chunks.size(), " chunks (", ModesText(total),

@@ -22,6 +22,7 @@ inline constexpr uint8_t kFilesTag = 2;
 inline constexpr uint8_t kStreamsTag = 3;
 inline constexpr uint8_t kChunksTag = 4;
 inline constexpr uint8_t kFirstOptionalTag = 128;
+inline constexpr uint8_t kFidelityTag = 128;
 
 inline constexpr uint8_t kHasParentFlag = 1;        // header
 inline constexpr uint8_t kIsSafetensorsFlag = 1;    // file
@@ -32,5 +33,6 @@ inline constexpr uint64_t kChunkBytesMultiple = 8;
 inline constexpr uint64_t kMinFileRecordBytes = 1 + 1 + 1 + 32 + 1;
 inline constexpr uint64_t kMinStreamRecordBytes = 1 + 1 + 1 + 1 + 1 + 1 + 32;
 inline constexpr uint64_t kChunkRecordMinBytes = 1 + 1 + 4 + 8;
+inline constexpr uint64_t kMinFidelityRecordBytes = 1 + 1 + 3 * 8;
 
 }  // namespace wdelta::format

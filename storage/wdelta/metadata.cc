@@ -9,6 +9,7 @@
 #include "storage/base/error.h"
 #include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
+#include "storage/wdelta/fidelity_section.h"
 #include "storage/wdelta/format.h"
 
 namespace wdelta {
@@ -258,14 +259,28 @@ absl::StatusOr<absl::string_view> ReadSection(ByteReader& reader, const Section&
   return reader.ReadSizedBytes(reader.remaining(), "section");
 }
 
-absl::Status SkipOptionalSections(ByteReader& reader) {
+// All of `body` must be read by `parse`.
+absl::Status ParseBody(absl::string_view name, absl::string_view body,
+                       absl::Status (*parse)(ByteReader&, WdeltaFile&), WdeltaFile& file) {
+  ByteReader reader(body);
+  const absl::Status status = parse(reader, file);
+  if (!status.ok()) return Annotate(status, absl::StrCat("section ", name));
+  if (reader.remaining() == 0) return absl::OkStatus();
+  return BadWdelta(absl::StrCat("section ", name, ": expected ", reader.offset(), " bytes, found ",
+                                body.size()));
+}
+
+absl::Status ParseOptionalSections(ByteReader& reader, WdeltaFile& file) {
   while (reader.remaining() > 0) {
     WDELTA_ASSIGN_OR_RETURN(const uint8_t tag, reader.ReadU8("section tag"));
     if (tag < kFirstOptionalTag) {
       return UnsupportedWdelta(
           absl::StrCat("section tag: expected ", kFirstOptionalTag, " or more, found ", tag));
     }
-    WDELTA_RETURN_IF_ERROR(reader.ReadSizedBytes(reader.remaining(), "section").status());
+    WDELTA_ASSIGN_OR_RETURN(const absl::string_view body,
+                            reader.ReadSizedBytes(reader.remaining(), "section"));
+    if (tag != format::kFidelityTag) continue;
+    WDELTA_RETURN_IF_ERROR(ParseBody("fidelity", body, ParseFidelity, file));
   }
   return absl::OkStatus();
 }
@@ -274,15 +289,9 @@ absl::Status ParseSections(absl::string_view bytes, WdeltaFile& file) {
   ByteReader reader(bytes);
   for (const Section& section : kSections) {
     WDELTA_ASSIGN_OR_RETURN(const absl::string_view body, ReadSection(reader, section));
-    ByteReader body_reader(body);
-    const absl::Status status = section.parse(body_reader, file);
-    if (!status.ok()) return Annotate(status, absl::StrCat("section ", section.name));
-    if (body_reader.remaining() != 0) {
-      return BadWdelta(absl::StrCat("section ", section.name, ": expected ", body_reader.offset(),
-                                    " bytes, found ", body.size()));
-    }
+    WDELTA_RETURN_IF_ERROR(ParseBody(section.name, body, section.parse, file));
   }
-  return SkipOptionalSections(reader);
+  return ParseOptionalSections(reader, file);
 }
 
 }  // namespace
@@ -317,6 +326,9 @@ std::string SerializeMetadata(const WdeltaFile& file) {
   AppendSection(out, format::kFilesTag, SerializeFiles(file));
   AppendSection(out, format::kStreamsTag, SerializeStreams(file));
   AppendSection(out, format::kChunksTag, SerializeChunks(file));
+  if (file.fidelity.has_value()) {
+    AppendSection(out, format::kFidelityTag, SerializeFidelity(*file.fidelity));
+  }
   return out;
 }
 

@@ -7,8 +7,10 @@
 #include <optional>
 #include <vector>
 
+#include "absl/strings/string_view.h"
 #include "storage/base/digest.h"
 #include "storage/codec/codec.h"
+#include "storage/codec/lossy.h"
 #include "storage/tensor/checkpoint.h"
 
 namespace wdelta {
@@ -33,14 +35,35 @@ struct WdeltaStream {
   uint64_t chunk_count = 0;
 };
 
+// What coding with loss did to a stream, measured on its decoded bytes.
+struct WdeltaStreamFidelity {
+  uint32_t stream = 0;
+  Strategy strategy = Strategy::kLossless;  // never kAuto
+  double squared_error = 0;                 // sum over the weights: decoded less uploaded
+  double squared_delta = 0;                 // likewise: uploaded less the parent's
+  double max_absolute_error = 0;
+
+  double RelativeError() const;  // sqrt(squared_error / squared_delta); 0 without delta
+};
+
+struct WdeltaFidelity {
+  Digest uploaded_digest;  // model digest of the files before coding
+  // Streams that might be coded with loss, in order; all others are as uploaded.
+  std::vector<WdeltaStreamFidelity> streams;
+};
+
+// As the command line spells it: `near-lossless`, `onebit`…
+absl::string_view StrategyName(Strategy strategy);
+
 struct WdeltaFile {
   Digest model_digest;                  // ModelDigest of `files`
   std::optional<Digest> parent_digest;  // model digest of the parent
   uint64_t chunk_bytes = 0;             // decoded size of all but a stream's last chunk
   std::vector<CheckpointFile> files;
   std::vector<WdeltaStream> streams;
-  std::vector<WdeltaChunk> chunks;  // in order of stream, then position
-  uint64_t file_bytes = 0;          // of the `.wdelta` itself
+  std::vector<WdeltaChunk> chunks;         // in order of stream, then position
+  std::optional<WdeltaFidelity> fidelity;  // only where loss was allowed
+  uint64_t file_bytes = 0;                 // of the `.wdelta` itself
 };
 
 // Position and size of chunk `index_in_stream` within its decoded stream.

@@ -152,7 +152,8 @@ absl::Status WdeltaWriter::EndStream(const Digest& sha256) {
 }
 
 absl::StatusOr<WdeltaFile> WdeltaWriter::Finish(std::vector<CheckpointFile> files,
-                                                std::optional<Digest> parent_digest) {
+                                                std::optional<Digest> parent_digest,
+                                                std::optional<WdeltaFidelity> fidelity) {
   WDELTA_RETURN_IF_ERROR(Expect(State::kBetweenStreams, "Finish"));
   if (files.size() > limits::kMaxEntriesPerUpload ||
       file_.streams.size() > limits::kMaxStreamsPerModel) {
@@ -164,6 +165,7 @@ absl::StatusOr<WdeltaFile> WdeltaWriter::Finish(std::vector<CheckpointFile> file
   file_.model_digest = ModelDigest(files);
   file_.parent_digest = parent_digest;
   file_.files = std::move(files);
+  file_.fidelity = std::move(fidelity);
   const uint64_t metadata_offset = file_.file_bytes;
   const absl::Status consistent = CheckConsistency(file_, metadata_offset);
   if (!consistent.ok()) {

@@ -29,9 +29,11 @@ class WdeltaWriter {
   absl::Status BeginStream(const StreamInfo& info, std::optional<uint32_t> parent_stream);
   absl::Status AddChunk(const EncodedChunk& chunk, uint64_t content_xxh3);
   absl::Status EndStream(const Digest& sha256);
-  // Writes the metadata and the footer; returns what a reader would read.
+  // Writes the metadata and the footer; returns what a reader would read. `fidelity`:
+  // where loss was allowed.
   absl::StatusOr<WdeltaFile> Finish(std::vector<CheckpointFile> files,
-                                    std::optional<Digest> parent_digest);
+                                    std::optional<Digest> parent_digest,
+                                    std::optional<WdeltaFidelity> fidelity = std::nullopt);
 
  private:
   enum class State { kNew, kBetweenStreams, kInStream, kFinished };

@@ -1,0 +1,60 @@
+#include "storage/engine/chunk_input.h"
+
+#include <algorithm>
+
+#include "storage/base/limits.h"
+#include "storage/base/status_macros.h"
+
+namespace wdelta {
+namespace {
+
+constexpr size_t kSampleEvery = 16;
+
+}  // namespace
+
+std::vector<ChunkRef> ChunksOfStream(uint32_t stream, uint64_t size_bytes) {
+  std::vector<ChunkRef> chunks;
+  uint64_t offset = 0;
+  do {
+    const uint64_t size = std::min(size_bytes - offset, limits::kChunkBytes);
+    chunks.push_back({stream, offset, size});
+    offset += size;
+  } while (offset < size_bytes);
+  return chunks;
+}
+
+ChunkSample SampleOfStream(uint32_t stream, uint64_t size_bytes) {
+  const std::vector<ChunkRef> all = ChunksOfStream(stream, size_bytes);
+  ChunkSample sample;
+  uint64_t sampled_bytes = 0;
+  for (size_t i = all.size() < kSampleEvery ? all.size() / 2 : kSampleEvery / 2; i < all.size();
+       i += kSampleEvery) {
+    sample.chunks.push_back(all[i]);
+    sampled_bytes += all[i].size;
+  }
+  if (sampled_bytes > 0) {
+    sample.weight = static_cast<double>(size_bytes) / static_cast<double>(sampled_bytes);
+  }
+  return sample;
+}
+
+ChunkGeometry GeometryOf(const TensorInfo& tensor, uint64_t offset_bytes) {
+  ChunkGeometry geometry;
+  if (tensor.shape.size() >= 2) geometry.row_weights = tensor.shape.back();
+  geometry.first_weight = offset_bytes * 8 / BitsPerElement(tensor.dtype);
+  return geometry;
+}
+
+absl::StatusOr<std::optional<absl::string_view>> ReadParentChunk(
+    const ContentSource* parent, std::optional<uint32_t> parent_stream, const ChunkRef& chunk,
+    std::string& buffer) {
+  if (parent == nullptr || !parent_stream.has_value()) return std::optional<absl::string_view>();
+  const uint64_t parent_bytes = parent->checkpoint().streams[*parent_stream].tensor.size_bytes;
+  const uint64_t begin = std::min(chunk.offset, parent_bytes);
+  buffer.resize(std::min(chunk.size, parent_bytes - begin));
+  if (buffer.empty()) return std::optional<absl::string_view>();
+  WDELTA_RETURN_IF_ERROR(parent->Read(*parent_stream, begin, buffer.size(), buffer.data()));
+  return std::optional<absl::string_view>(buffer);
+}
+
+}  // namespace wdelta

@@ -1,0 +1,41 @@
+// A chunk of a model beside the same part of its storage parent.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "storage/codec/codec.h"
+#include "storage/engine/content_source.h"
+
+namespace wdelta {
+
+// Bytes [offset, offset + size) of a stream; of one chunk.
+struct ChunkRef {
+  uint32_t stream = 0;
+  uint64_t offset = 0;
+  uint64_t size = 0;
+};
+
+// Every chunk of a stream in order; one of no bytes for an empty stream.
+std::vector<ChunkRef> ChunksOfStream(uint32_t stream, uint64_t size_bytes);
+
+// A few of the chunks of a stream, evenly spread: what they take tells what all take.
+struct ChunkSample {
+  std::vector<ChunkRef> chunks;
+  double weight = 1;  // bytes of the stream for each byte of the sample
+};
+ChunkSample SampleOfStream(uint32_t stream, uint64_t size_bytes);
+
+ChunkGeometry GeometryOf(const TensorInfo& tensor, uint64_t offset_bytes);
+
+// The parent's bytes at the place of a chunk, read into `buffer`; nullopt when the
+// stream has no match, or the chunk lies wholly beyond its end.
+absl::StatusOr<std::optional<absl::string_view>> ReadParentChunk(
+    const ContentSource* parent, std::optional<uint32_t> parent_stream, const ChunkRef& chunk,
+    std::string& buffer);
+
+}  // namespace wdelta

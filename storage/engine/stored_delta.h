@@ -1,0 +1,29 @@
+// What a job does with a `.wdelta` that it has just stored: checks it, and makes it the
+// model's own.
+#pragma once
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "storage/catalog/catalog.h"
+#include "storage/engine/delta_pieces.h"
+#include "storage/engine/job_runner.h"
+#include "storage/engine/storage_plan.h"
+
+namespace wdelta {
+
+// Sets pieces, digest, size, owner and storage parent in a record.
+void SetDelta(const DeltaPieceWriter& pieces, const StorageParent& parent,
+              store::v1::ModelRecord& model);
+
+// Reads back through the blob store what a fetch would read. DATA_LOSS
+// (`VERIFICATION_FAILED`) names the file whose SHA-256 is not that of the record.
+absl::Status VerifyDelta(const JobRunner::Dependencies& deps, JobContext& context,
+                         const store::v1::ModelRecord& model);
+
+// Notes in a commit that a model is encoded against its storage parent, if any. The
+// parent is written again, unchanged, so that a concurrent reclaim of it fails on its
+// version and looks again. UNAVAILABLE (`PARENT_GONE`) when it was deleted meanwhile.
+absl::Status HoldStorageParent(Models& models, const store::v1::ModelRecord& model, Commit& commit);
+
+}  // namespace wdelta

@@ -1,0 +1,114 @@
+// An engine over in-memory storage that can be restarted and can crash, for tests.
+#pragma once
+
+#include <cstdlib>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "storage/base/file_system.h"
+#include "storage/blobs/memory_blob_store.h"
+#include "storage/catalog/memory_catalog.h"
+#include "storage/engine/model_store.h"
+#include "tests/support/manual_clock.h"
+
+namespace wdelta::testing {
+
+// Path to bytes.
+using Files = std::map<std::string, std::string>;
+
+// After `steps_left` changes every further one fails, as if the process had died.
+struct CrashPoint {
+  int steps_left = 1'000'000;
+  absl::Status Step() {
+    if (steps_left-- > 0) return absl::OkStatus();
+    return absl::UnavailableError("crashed");
+  }
+  bool crashed() const { return steps_left < 0; }
+};
+
+class CrashingBlobStore final : public BlobStore {
+ public:
+  explicit CrashingBlobStore(CrashPoint* crash) : crash_(crash) {}
+  absl::StatusOr<PutResult> Put(const Digest& digest, absl::string_view data) override {
+    if (absl::Status step = crash_->Step(); !step.ok()) return step;
+    return inner_.Put(digest, data);
+  }
+  absl::StatusOr<std::string> Get(const Digest& digest, uint64_t offset, uint64_t size) override {
+    return inner_.Get(digest, offset, size);
+  }
+  absl::StatusOr<BlobInfo> Stat(const Digest& digest) override { return inner_.Stat(digest); }
+  absl::StatusOr<BlobPage> List(const std::string& after_hex, uint32_t limit) override {
+    return inner_.List(after_hex, limit);
+  }
+  absl::Status Delete(const Digest& digest) override {
+    if (absl::Status step = crash_->Step(); !step.ok()) return step;
+    return inner_.Delete(digest);
+  }
+
+ private:
+  MemoryBlobStore inner_;
+  CrashPoint* const crash_;
+};
+
+class CrashingCatalog final : public Catalog {
+ public:
+  explicit CrashingCatalog(CrashPoint* crash) : crash_(crash) {}
+  absl::StatusOr<std::optional<Record>> Get(absl::string_view key) override {
+    return inner_.Get(key);
+  }
+  absl::StatusOr<ScanPage> Scan(const ScanRequest& request) override {
+    return inner_.Scan(request);
+  }
+  absl::StatusOr<uint64_t> Apply(const Commit& commit) override {
+    if (absl::Status step = crash_->Step(); !step.ok()) return step;
+    return inner_.Apply(commit);
+  }
+  absl::StatusOr<uint64_t> CurrentRevision() override { return inner_.CurrentRevision(); }
+  absl::StatusOr<std::unique_ptr<Watcher>> Watch(std::string prefix, uint64_t after) override {
+    return inner_.Watch(std::move(prefix), after);
+  }
+
+ private:
+  MemoryCatalog inner_;
+  CrashPoint* const crash_;
+};
+
+class EngineTest : public ::testing::Test {
+ protected:
+  EngineTest();
+  ~EngineTest() override;
+
+  // A new engine over the same storage, as after a restart of the daemon.
+  void Restart();
+
+  absl::StatusOr<FinishedUpload> Upload(StartUploadParams params, const Files& files);
+  absl::StatusOr<FinishedUpload> Upload(const std::string& name, const Files& files,
+                                        const std::vector<std::string>& parents = {});
+
+  // Runs jobs until none is due; none may fail.
+  void RunJobs();
+  // Likewise, or until a crash; they may fail. Returns the last error.
+  absl::Status TryJobs();
+
+  absl::StatusOr<ContentSourcePtr> Open(const std::string& reference);
+  Files ReadAll(const ContentSourcePtr& source);
+  Files ReadBack(const std::string& reference);
+  store::v1::ModelRecord RecordOf(const std::string& reference);
+  std::vector<std::string> BlobHexes();
+  // Blobs that a model's record names.
+  static std::vector<std::string> PiecesOf(const store::v1::ModelRecord& record);
+
+  CrashPoint crash_;
+  CrashingBlobStore blobs_{&crash_};
+  CrashingCatalog catalog_{&crash_};
+  const std::unique_ptr<FileSystem> files_ = NewPosixFileSystem();
+  ManualClock clock_;
+  std::string folder_;
+  std::unique_ptr<ModelStore> store_;
+};
+
+}  // namespace wdelta::testing

@@ -1,0 +1,206 @@
+// A repack changes how a model is stored and nothing else, whatever happens meanwhile.
+#include <algorithm>
+
+#include "gmock/gmock.h"
+#include "storage/base/error.h"
+#include "tests/engine/engine_fixture.h"
+#include "tests/support/checkpoint_builder.h"
+
+namespace wdelta {
+namespace {
+
+using store::v1::JobRecord;
+using store::v1::ModelRecord;
+using testing::Files;
+using ::testing::IsEmpty;
+using ::testing::UnorderedElementsAreArray;
+
+class RepackTest : public testing::EngineTest {
+ protected:
+  // `tuned` is encoded against the first of its parents, which is of no use; the second
+  // is what it was made from.
+  void UploadBadlyPlaced() {
+    ASSERT_TRUE(Upload("stranger", testing::SmallCheckpoint(900)).ok());
+    ASSERT_TRUE(Upload("base", testing::SmallCheckpoint(1)).ok());
+    RunJobs();
+    ASSERT_TRUE(Upload("tuned", tuned_, {"stranger", "base"}).ok());
+    RunJobs();
+    before_ = RecordOf("tuned");
+    ASSERT_EQ(before_.storage_parent_id(), RecordOf("stranger").id());
+  }
+
+  std::string Repack(const std::string& model) {
+    const absl::StatusOr<std::string> job = store_->models().Repack(model, store::v1::MAX);
+    EXPECT_TRUE(job.ok()) << job.status();
+    return job.value_or("");
+  }
+
+  JobRecord::State StateOfJob(const std::string& job) {
+    return store_->jobs().Get(job)->record.state();
+  }
+
+  // Every blob is named by a model, and every claim belongs to a blob.
+  void ExpectNothingLeftBehind(const std::vector<std::string>& models) {
+    std::vector<std::string> named;
+    for (const std::string& model : models) {
+      const ModelRecord record = RecordOf(model);
+      EXPECT_THAT(record.retired_owners(), IsEmpty());
+      for (const std::string& hex : PiecesOf(record)) named.push_back(hex);
+    }
+    std::sort(named.begin(), named.end());
+    named.erase(std::unique(named.begin(), named.end()), named.end());
+    EXPECT_THAT(BlobHexes(), UnorderedElementsAreArray(named));
+    const ScanPage claims = *catalog_.Scan({"blob_of/", PrefixEnd("blob_of/"), 100, false});
+    EXPECT_EQ(claims.records.size(), named.size());
+    const ScanPage queue = *catalog_.Scan({"queue/", PrefixEnd("queue/"), 100, false});
+    EXPECT_TRUE(queue.records.empty());
+  }
+
+  const Files tuned_ = testing::SmallCheckpoint(1, 7);
+  ModelRecord before_;
+};
+
+TEST_F(RepackTest, TakesTheBetterStorageParentOfTheLineage) {
+  UploadBadlyPlaced();
+  const std::string job = Repack("tuned");
+  RunJobs();
+  EXPECT_EQ(StateOfJob(job), JobRecord::SUCCEEDED);
+  const ModelRecord after = RecordOf("tuned");
+  EXPECT_EQ(after.storage_parent_id(), RecordOf("base").id());
+  EXPECT_LT(after.stored_bytes(), before_.stored_bytes() / 2);
+  EXPECT_LE(after.storage_depth(), before_.storage_depth());
+  EXPECT_EQ(after.digest(), before_.digest());
+  EXPECT_EQ(ReadBack("tuned"), tuned_);
+  ExpectNothingLeftBehind({"stranger", "base", "tuned"});
+
+  // The stranger is not needed any more, the base is.
+  ASSERT_TRUE(store_->models().Delete("stranger").ok());
+  ASSERT_TRUE(store_->models().Delete("base").ok());
+  RunJobs();
+  EXPECT_EQ(ReadBack("tuned"), tuned_);
+  ASSERT_TRUE(store_->models().Delete("tuned").ok());
+  RunJobs();
+  EXPECT_THAT(BlobHexes(), IsEmpty());
+}
+
+TEST_F(RepackTest, KeepsTheOldFormWhenTheNewOneIsNoSmaller) {
+  ASSERT_TRUE(Upload("base", testing::SmallCheckpoint(1)).ok());
+  ASSERT_TRUE(Upload("tuned", tuned_, {"base"}).ok());
+  RunJobs();
+  Repack("tuned");
+  RunJobs();
+  const ModelRecord once = RecordOf("tuned");
+  EXPECT_EQ(ReadBack("tuned"), tuned_);
+  const std::string job = Repack("tuned");
+  RunJobs();
+  EXPECT_EQ(StateOfJob(job), JobRecord::SUCCEEDED);
+  EXPECT_EQ(RecordOf("tuned").delta_digest(), once.delta_digest());
+  EXPECT_EQ(ReadBack("tuned"), tuned_);
+  ExpectNothingLeftBehind({"base", "tuned"});
+}
+
+TEST_F(RepackTest, AskingAgainGivesTheJobThatWaits) {
+  UploadBadlyPlaced();
+  const std::string job = Repack("tuned");
+  EXPECT_EQ(Repack("tuned"), job);
+  RunJobs();
+  EXPECT_NE(Repack("tuned"), job);
+}
+
+TEST_F(RepackTest, ModelsEncodedAgainstItStayReadable) {
+  UploadBadlyPlaced();
+  const Files child = testing::SmallCheckpoint(1, 8);
+  ASSERT_TRUE(Upload("child", child, {"tuned"}).ok());
+  RunJobs();
+  const ContentSourcePtr open_child = *Open("child");
+  Repack("tuned");
+  TryJobs().IgnoreError();
+  EXPECT_NE(RecordOf("tuned").delta_digest(), before_.delta_digest());
+  EXPECT_EQ(ReadBack("child"), child);
+  EXPECT_EQ(ReadAll(open_child), child);
+}
+
+TEST_F(RepackTest, ARunningFetchOfTheOldFormGoesOnToItsEnd) {
+  UploadBadlyPlaced();
+  ContentSourcePtr old_form = *Open("tuned");
+  Repack("tuned");
+  // The job that frees the old form finds it in use and waits.
+  EXPECT_EQ(ErrorReason(TryJobs()), "MODEL_IN_USE");
+  EXPECT_NE(RecordOf("tuned").delta_digest(), before_.delta_digest());
+  EXPECT_EQ(ReadAll(old_form), tuned_);
+  EXPECT_EQ(ReadBack("tuned"), tuned_);
+  EXPECT_NE(*Open("tuned"), old_form);
+  // Asked for by whoever still has the old record, it is the new form that opens.
+  EXPECT_NE(*store_->reader().Open(before_), old_form);
+
+  // Even its storage parent stays for as long as it is read.
+  ASSERT_TRUE(store_->models().Delete("stranger").ok());
+  TryJobs().IgnoreError();
+  EXPECT_EQ(ReadAll(old_form), tuned_);
+  old_form.reset();
+  clock_.Advance(absl::Minutes(1));
+  RunJobs();
+  EXPECT_EQ(ReadBack("tuned"), tuned_);
+  ExpectNothingLeftBehind({"base", "tuned"});
+}
+
+TEST_F(RepackTest, OldRecordsOpenTheNewFormOnceTheOldOneIsGone) {
+  UploadBadlyPlaced();
+  Repack("tuned");
+  RunJobs();
+  ASSERT_TRUE(store_->models().Delete("stranger").ok());
+  RunJobs();
+  const absl::StatusOr<ContentSourcePtr> source = store_->reader().Open(before_);
+  ASSERT_TRUE(source.ok()) << source.status();
+  EXPECT_EQ(ReadAll(*source), tuned_);
+}
+
+TEST_F(RepackTest, ACrashAtAnyStepIsHarmless) {
+  UploadBadlyPlaced();
+  const std::vector<std::string> all = {"stranger", "base", "tuned"};
+  int crashes = 0;
+  for (int steps = 0;; ++steps) {
+    SCOPED_TRACE(steps);
+    // Back to the bad place: a new version under another name.
+    const std::string name = "tuned" + std::to_string(steps);
+    ASSERT_TRUE(Upload(name, tuned_, {"stranger", "base"}).ok());
+    RunJobs();
+    const ModelRecord before = RecordOf(name);
+    Repack(name);
+    crash_.steps_left = steps;
+    TryJobs().IgnoreError();
+    const bool crashed = crash_.crashed();
+    Restart();
+    EXPECT_EQ(ReadBack(name), tuned_);
+    clock_.Advance(absl::Minutes(1));
+    RunJobs();
+    EXPECT_EQ(ReadBack(name), tuned_);
+    EXPECT_LT(RecordOf(name).stored_bytes(), before.stored_bytes());
+    ASSERT_TRUE(store_->models().Delete(name).ok());
+    RunJobs();
+    ExpectNothingLeftBehind(all);
+    if (!crashed) break;
+    ++crashes;
+  }
+  EXPECT_GT(crashes, 8);
+}
+
+TEST_F(RepackTest, DeletionMeanwhileEndsTheJobAndLeavesNothing) {
+  UploadBadlyPlaced();
+  const std::string job = Repack("tuned");
+  ASSERT_TRUE(store_->models().Delete("tuned").ok());
+  TryJobs().IgnoreError();
+  EXPECT_EQ(StateOfJob(job), JobRecord::CANCELLED);
+  ExpectNothingLeftBehind({"stranger", "base"});
+}
+
+TEST_F(RepackTest, RefusesAModelThatIsNotReady) {
+  ASSERT_TRUE(Upload("base", testing::SmallCheckpoint(1)).ok());
+  EXPECT_EQ(ErrorReason(store_->models().Repack("base", store::v1::FAST).status()),
+            "MODEL_NOT_READY");
+  EXPECT_EQ(ErrorReason(store_->models().Repack("nobody", store::v1::FAST).status()),
+            "MODEL_NOT_FOUND");
+}
+
+}  // namespace
+}  // namespace wdelta
