@@ -21,7 +21,12 @@ struct ChunkResult {
   ChunkRef at;
   std::string bytes;
   EncodedChunk encoded;
-  uint64_t content_xxh3 = 0;
+  uint64_t content_xxh3 = 0;  // of what it decodes to
+  // Only of chunks coded with loss: what they decode to, and how far that is from `bytes`.
+  std::optional<std::string> reconstructed;
+  DeltaMoments error;
+
+  absl::string_view decoded() const { return reconstructed.has_value() ? *reconstructed : bytes; }
 };
 
 // Reads and encodes chunks; any thread.
@@ -38,12 +43,16 @@ class ChunkEncoder {
     if (at.size == 0) return absl::OkStatus();
     result.bytes.resize(at.size);
     WDELTA_RETURN_IF_ERROR(input_.target->Read(at.stream, at.offset, at.size, result.bytes.data()));
-    result.content_xxh3 = Xxh3(result.bytes);
     CodecPool::Lease worker = codecs_.Borrow();
     WDELTA_ASSIGN_OR_RETURN(
         const std::optional<absl::string_view> parent,
         ReadParentChunk(input_.parent.get(), input_.parent_streams[at.stream], at, worker->parent));
     const TensorInfo& tensor = input_.target->checkpoint().streams[at.stream].tensor;
+    const LossyStream* lossy = input_.lossy == nullptr ? nullptr : input_.lossy->Find(at.stream);
+    if (lossy != nullptr && lossy->params.strategy != Strategy::kLossless) {
+      return EncodeLossy(worker->codec, tensor, parent, lossy->params, result);
+    }
+    result.content_xxh3 = Xxh3(result.bytes);
     WDELTA_ASSIGN_OR_RETURN(
         result.encoded,
         worker->codec.Encode(LaneFormatOf(tensor.dtype), result.bytes, parent, input_.effort));
@@ -51,6 +60,21 @@ class ChunkEncoder {
   }
 
  private:
+  static absl::Status EncodeLossy(ChunkCodec& codec, const TensorInfo& tensor,
+                                  std::optional<absl::string_view> parent,
+                                  const LossyParams& params, ChunkResult& result) {
+    if (!parent.has_value()) return absl::InternalError("a lossy tensor without parent bytes");
+    WDELTA_ASSIGN_OR_RETURN(LossyChunk chunk,
+                            codec.EncodeLossy(tensor.dtype, GeometryOf(tensor, result.at.offset),
+                                              result.bytes, *parent, params));
+    WDELTA_ASSIGN_OR_RETURN(result.error,
+                            MeasureDelta(tensor.dtype, chunk.reconstructed, result.bytes));
+    result.encoded = std::move(chunk.chunk);
+    result.content_xxh3 = Xxh3(chunk.reconstructed);
+    result.reconstructed = std::move(chunk.reconstructed);
+    return absl::OkStatus();
+  }
+
   absl::Status TakeStoredIfSmaller(ChunkResult& result) const {
     const std::shared_ptr<const WdeltaReader> stored = input_.target->stored();
     if (stored == nullptr) return absl::OkStatus();
@@ -80,7 +104,11 @@ class DeltaEncoder {
       : input_(input),
         chunks_(input),
         writer_(std::move(sink), limits::kChunkBytes),
-        tasks_(pool, [this](ChunkResult& result) { return Write(result); }) {}
+        files_(input.target->checkpoint().files),
+        is_lossy_file_(files_.size(), false),
+        tasks_(pool, [this](ChunkResult& result) { return Write(result); }) {
+    NoteLossyStreams();
+  }
 
   absl::StatusOr<WdeltaFile> Run() {
     WDELTA_RETURN_IF_ERROR(writer_.Begin());
@@ -93,14 +121,27 @@ class DeltaEncoder {
       }
     }
     WDELTA_RETURN_IF_ERROR(tasks_.Finish());
-    WDELTA_RETURN_IF_ERROR(CheckFileDigest(streams.empty() ? 0 : streams.back().file_index));
-    std::optional<WdeltaFidelity> fidelity;
-    if (const auto stored = input_.target->stored()) fidelity = stored->file().fidelity;
-    return writer_.Finish(Target().files, chunks_.parent_digest(), std::move(fidelity));
+    WDELTA_RETURN_IF_ERROR(EndFile(streams.empty() ? 0 : streams.back().file_index));
+    return writer_.Finish(std::move(files_), chunks_.parent_digest(), std::move(fidelity_));
   }
 
  private:
   const Checkpoint& Target() const { return input_.target->checkpoint(); }
+
+  void NoteLossyStreams() {
+    if (const auto stored = input_.target->stored()) fidelity_ = stored->file().fidelity;
+    if (input_.lossy == nullptr || !input_.lossy->IsLossy()) return;
+    fidelity_.emplace();
+    fidelity_->uploaded_digest = ModelDigest(files_);
+    for (const LossyStream& stream : input_.lossy->streams) {
+      WdeltaStreamFidelity& noted = fidelity_->streams.emplace_back();
+      noted.stream = stream.stream;
+      noted.strategy = stream.params.strategy;
+      noted.squared_delta = stream.tensor.moments.squared_delta;
+      if (noted.strategy == Strategy::kLossless) continue;
+      is_lossy_file_[Target().streams[stream.stream].file_index] = true;
+    }
+  }
 
   // In the caller's thread, in order.
   absl::Status Write(const ChunkResult& result) {
@@ -112,8 +153,10 @@ class DeltaEncoder {
       stream_hasher_ = Sha256Hasher();
     }
     if (at.size > 0) {
-      stream_hasher_.Update(result.bytes);
-      file_hasher_.Update(result.bytes);
+      stream_hasher_.Update(result.decoded());
+      file_hasher_.Update(result.decoded());
+      if (is_lossy_file_[stream.file_index]) uploaded_hasher_.Update(result.bytes);
+      if (result.reconstructed.has_value()) NoteError(result);
       WDELTA_RETURN_IF_ERROR(writer_.AddChunk(result.encoded, result.content_xxh3));
     }
     if (at.offset + at.size == stream.tensor.size_bytes) {
@@ -122,18 +165,31 @@ class DeltaEncoder {
     return input_.advance(at.size);
   }
 
+  void NoteError(const ChunkResult& result) {
+    std::vector<WdeltaStreamFidelity>& noted = fidelity_->streams;
+    while (noted[next_noted_].stream != result.at.stream) ++next_noted_;
+    WdeltaStreamFidelity& stream = noted[next_noted_];
+    stream.squared_error += result.error.squared_delta;
+    stream.max_absolute_error =
+        std::max(stream.max_absolute_error, result.error.max_absolute_delta);
+  }
+
   absl::Status EnterFile(uint32_t file_index) {
     if (file_index == current_file_) return absl::OkStatus();
-    WDELTA_RETURN_IF_ERROR(CheckFileDigest(current_file_));
+    WDELTA_RETURN_IF_ERROR(EndFile(current_file_));
     current_file_ = file_index;
     file_hasher_ = Sha256Hasher();
+    uploaded_hasher_ = Sha256Hasher();
     return absl::OkStatus();
   }
 
-  absl::Status CheckFileDigest(uint32_t file_index) {
-    if (Target().files.empty()) return absl::OkStatus();
+  // Checks what was read, and takes the digest of what will be decoded.
+  absl::Status EndFile(uint32_t file_index) {
+    if (files_.empty()) return absl::OkStatus();
     const CheckpointFile& file = Target().files[file_index];
-    const Digest found = file_hasher_.Current();
+    const Digest found =
+        is_lossy_file_[file_index] ? uploaded_hasher_.Current() : file_hasher_.Current();
+    files_[file_index].sha256 = file_hasher_.Current();
     if (found == file.sha256) return absl::OkStatus();
     return MakeError(absl::StatusCode::kDataLoss, "DIGEST_MISMATCH",
                      absl::StrCat(file.path, ": expected SHA-256 ", file.sha256.ToHex(), ", found ",
@@ -145,10 +201,15 @@ class DeltaEncoder {
   ChunkEncoder chunks_;
   WdeltaWriter writer_;
   uint32_t current_file_ = 0;
-  // Two hashes of the same bytes: of the stream, which a fetch of tensors reports,
-  // and of the file, which was promised.
+  std::vector<CheckpointFile> files_;  // with the digests of what they decode to
+  std::vector<bool> is_lossy_file_;
+  std::optional<WdeltaFidelity> fidelity_;
+  size_t next_noted_ = 0;  // in fidelity_->streams
+  // Hashes of decoded bytes: of the stream, which a fetch of tensors reports, and of the
+  // file. Where they are not what was read, what was read has its own.
   Sha256Hasher stream_hasher_;
   Sha256Hasher file_hasher_;
+  Sha256Hasher uploaded_hasher_;
   // Last: its tasks refer to this object.
   OrderedTasks<ChunkResult> tasks_;
 };

@@ -12,6 +12,7 @@
 #include "storage/base/thread_pool.h"
 #include "storage/codec/lossy.h"
 #include "storage/engine/content_source.h"
+#include "storage/engine/lossy_plan.h"
 #include "storage/wdelta/wdelta_writer.h"
 
 namespace wdelta {
@@ -22,6 +23,8 @@ struct DeltaEncoderInput {
   // By stream of `target`; all empty without a parent.
   std::vector<std::optional<uint32_t>> parent_streams;
   Effort effort = Effort::kFast;
+  // Streams to be coded with loss. Null: none.
+  const LossyPlan* lossy = nullptr;
   // Called with the bytes encoded since the last call; an error ends the work.
   std::function<absl::Status(uint64_t)> advance;
 };

@@ -11,6 +11,9 @@
 #include "storage/catalog/keys.h"
 #include "storage/engine/delta_encoder.h"
 #include "storage/engine/delta_pieces.h"
+#include "storage/engine/fidelity.h"
+#include "storage/engine/lossy_plan.h"
+#include "storage/engine/lossy_verify.h"
 #include "storage/engine/model_files.h"
 #include "storage/engine/records.h"
 #include "storage/engine/storage_plan.h"
@@ -44,9 +47,9 @@ class Ingest {
       WDELTA_ASSIGN_OR_RETURN(parent, deps_.reader->Open(record->record));
     }
     DeltaPieceWriter pieces(model_.record.id(), deps_.claims);
-    WDELTA_RETURN_IF_ERROR(Encode(target, parent, pieces));
-    FillRecord(target->checkpoint(), pieces);
-    WDELTA_RETURN_IF_ERROR(VerifyDelta(deps_, context_, ready_));
+    WDELTA_ASSIGN_OR_RETURN(const WdeltaFile file, Encode(target, parent, pieces));
+    FillRecord(file, pieces);
+    WDELTA_RETURN_IF_ERROR(Verify(*target, file));
     return CommitReady();
   }
 
@@ -85,8 +88,8 @@ class Ingest {
                         [this] { return context_.Advance(0); });
   }
 
-  absl::Status Encode(const ContentSourcePtr& target, const ContentSourcePtr& parent,
-                      DeltaPieceWriter& pieces) {
+  absl::StatusOr<WdeltaFile> Encode(const ContentSourcePtr& target, const ContentSourcePtr& parent,
+                                    DeltaPieceWriter& pieces) {
     DeltaEncoderInput input;
     input.target = target;
     input.parent = parent;
@@ -94,17 +97,44 @@ class Ingest {
     if (parent != nullptr) {
       input.parent_streams = MatchStreams(target->checkpoint(), parent->checkpoint());
     }
+    input.effort = static_cast<Effort>(model_.record.fidelity().effort());
+    LossyPlan plan;
+    if (parent != nullptr && AllowsLoss(model_.record.fidelity())) {
+      WDELTA_ASSIGN_OR_RETURN(
+          plan, PlanLossy({target, parent, input.parent_streams, model_.record.fidelity(),
+                           [this] { return context_.Advance(0); }},
+                          deps_.pool));
+      input.lossy = &plan;
+    }
     input.advance = [this](uint64_t bytes) { return context_.Advance(bytes); };
-    WDELTA_RETURN_IF_ERROR(EncodeDelta(input, deps_.pool, [&](absl::string_view bytes) {
-                             return pieces.Append(bytes);
-                           }).status());
-    return pieces.Finish();
+    WDELTA_ASSIGN_OR_RETURN(WdeltaFile file,
+                            EncodeDelta(input, deps_.pool, [&](absl::string_view bytes) {
+                              return pieces.Append(bytes);
+                            }));
+    WDELTA_RETURN_IF_ERROR(pieces.Finish());
+    return file;
   }
 
-  void FillRecord(const Checkpoint& checkpoint, const DeltaPieceWriter& pieces) {
+  absl::Status Verify(const ContentSource& target, const WdeltaFile& file) {
+    const bool may_be_lossy = AllowsLoss(model_.record.fidelity());
+    if (may_be_lossy && file.fidelity.has_value()) {
+      WDELTA_ASSIGN_OR_RETURN(*ready_.mutable_outcome(),
+                              VerifyLossyDelta(deps_, context_, ready_, target));
+      return absl::OkStatus();
+    }
+    if (file.fidelity.has_value()) *ready_.mutable_outcome() = OutcomeOf(file);  // an import
+    if (may_be_lossy) {
+      ready_.mutable_outcome()->set_note(plan_.model_id.empty()
+                                             ? "there is no stored parent to take deltas to"
+                                             : "no tensor gains by loss");
+    }
+    return VerifyDelta(deps_, context_, ready_);
+  }
+
+  void FillRecord(const WdeltaFile& file, const DeltaPieceWriter& pieces) {
     ready_ = model_.record;
-    SetFiles(checkpoint.files, ready_);
-    ready_.set_digest(ModelDigest(checkpoint.files).ToBytes());
+    SetFiles(file.files, ready_);
+    ready_.set_digest(file.model_digest.ToBytes());
     ready_.set_state(ModelRecord::READY);
     SetDelta(pieces, plan_, ready_);
     ready_.clear_staging_id();

@@ -197,10 +197,6 @@ absl::StatusOr<UploadView> Uploads::Start(const StartUploadParams& params) {
                      "fidelity: expected lossless for an import, found a lossy policy",
                      {{"field", "fidelity"}});
   }
-  if (AllowsLoss(params.fidelity)) {
-    return MakeError(absl::StatusCode::kUnimplemented, "FIDELITY_UNSUPPORTED",
-                     "fidelity: expected lossless, found a policy that this server does not have");
-  }
   WDELTA_RETURN_IF_ERROR(CheckNameFree(params.name, params.new_version));
   WDELTA_ASSIGN_OR_RETURN(const std::vector<ParentEdge> parents, ResolveParents(params.parents));
   WDELTA_ASSIGN_OR_RETURN(const std::vector<std::string> open,

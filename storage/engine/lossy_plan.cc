@@ -1,0 +1,201 @@
+#include "storage/engine/lossy_plan.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+#include "absl/container/flat_hash_set.h"
+#include "storage/base/error.h"
+#include "storage/base/status_macros.h"
+#include "storage/engine/chunk_input.h"
+#include "storage/engine/codec_pool.h"
+#include "storage/engine/fidelity.h"
+#include "storage/engine/ordered_tasks.h"
+
+namespace wdelta {
+namespace {
+
+// What one chunk adds to the figures of its tensor.
+struct ChunkFigures {
+  size_t index = 0;  // in LossyPlan::streams
+  DeltaMoments moments;
+  double lossless_bits = 0;
+  LossyOutcome outcome;
+};
+
+class Planning {
+ public:
+  Planning(const LossyPlanInput& input, ThreadPool* pool) : input_(input), pool_(pool) {}
+
+  absl::StatusOr<LossyPlan> Run() {
+    FindStreams();
+    if (plan_.streams.empty()) return std::move(plan_);
+    WDELTA_RETURN_IF_ERROR(GatherMoments());
+    std::vector<LossyTensor> tensors;
+    for (const LossyStream& stream : plan_.streams) tensors.push_back(stream.tensor);
+    const Effort effort = static_cast<Effort>(input_.policy.effort());
+    LossyPlanner planner(std::move(tensors), effort);
+    bool again = true;
+    while (again) {
+      TakeParams(planner);
+      WDELTA_ASSIGN_OR_RETURN(const std::vector<LossyOutcome> outcomes, Measure());
+      WDELTA_ASSIGN_OR_RETURN(again, planner.Refine(outcomes));
+    }
+    TakeParams(planner);  // the last look may have made tensors lossless
+    return std::move(plan_);
+  }
+
+ private:
+  void TakeParams(const LossyPlanner& planner) {
+    for (size_t i = 0; i < plan_.streams.size(); ++i) {
+      plan_.streams[i].params = planner.params()[i];
+    }
+  }
+
+  const StreamInfo& InfoOf(const LossyStream& stream) const {
+    return input_.target->checkpoint().streams[stream.stream];
+  }
+
+  void FindStreams() {
+    const std::vector<StreamInfo>& streams = input_.target->checkpoint().streams;
+    for (uint32_t i = 0; i < streams.size(); ++i) {
+      const TensorInfo& tensor = streams[i].tensor;
+      if (streams[i].kind != StreamKind::kTensor || !CanBeLossy(tensor.dtype)) continue;
+      if (tensor.shape.size() < 2 || tensor.size_bytes == 0) continue;
+      if (!input_.parent_streams[i].has_value()) continue;
+      const TensorInfo& parent =
+          input_.parent->checkpoint().streams[*input_.parent_streams[i]].tensor;
+      if (parent.dtype != tensor.dtype || parent.shape != tensor.shape) continue;
+      const TensorPolicy policy = PolicyOf(input_.policy, tensor.name);
+      if (policy.strategy == Strategy::kLossless) continue;
+      LossyStream stream;
+      stream.stream = i;
+      stream.tensor.dtype = tensor.dtype;
+      stream.tensor.policy = policy;
+      plan_.streams.push_back(std::move(stream));
+    }
+  }
+
+  // Calls `body` for every chunk of the streams for which `wanted`, in pool threads, and
+  // `take` with what it found, in order.
+  template <typename Wanted, typename Body, typename Take>
+  absl::Status ForEachChunk(Wanted wanted, Body body, Take take) {
+    OrderedTasks<ChunkFigures> tasks(pool_, [&](ChunkFigures& figures) {
+      take(figures);
+      return input_.advance();
+    });
+    for (size_t i = 0; i < plan_.streams.size(); ++i) {
+      const LossyStream& stream = plan_.streams[i];
+      if (!wanted(stream)) continue;
+      const uint64_t size_bytes = InfoOf(stream).tensor.size_bytes;
+      for (const ChunkRef& chunk : ChunksOfStream(stream.stream, size_bytes)) {
+        WDELTA_RETURN_IF_ERROR(tasks.Start([this, &body, &stream, i, chunk](ChunkFigures& figures) {
+          figures.index = i;
+          return Read(
+              stream, chunk,
+              [&](CodecPool::Worker& worker, absl::string_view target, absl::string_view parent) {
+                return body(worker, stream, chunk, target, parent, figures);
+              });
+        }));
+      }
+    }
+    return tasks.Finish();
+  }
+
+  // In a pool thread.
+  template <typename Body>
+  absl::Status Read(const LossyStream& stream, const ChunkRef& chunk, Body body) {
+    CodecPool::Lease worker = codecs_.Borrow();
+    worker->chunk.resize(chunk.size);
+    WDELTA_RETURN_IF_ERROR(
+        input_.target->Read(chunk.stream, chunk.offset, chunk.size, worker->chunk.data()));
+    WDELTA_ASSIGN_OR_RETURN(
+        const std::optional<absl::string_view> parent,
+        ReadParentChunk(input_.parent.get(), input_.parent_streams[stream.stream], chunk,
+                        worker->parent));
+    if (!parent.has_value()) return absl::InternalError("a lossy tensor without parent bytes");
+    return body(*worker.get(), worker->chunk, *parent);
+  }
+
+  absl::Status GatherMoments() {
+    std::vector<double> weights(plan_.streams.size());
+    absl::flat_hash_set<std::pair<uint32_t, uint64_t>> sampled;
+    for (size_t i = 0; i < plan_.streams.size(); ++i) {
+      const LossyStream& stream = plan_.streams[i];
+      const ChunkSample sample = SampleOfStream(stream.stream, InfoOf(stream).tensor.size_bytes);
+      weights[i] = sample.weight;
+      for (const ChunkRef& chunk : sample.chunks) sampled.emplace(chunk.stream, chunk.offset);
+    }
+    const auto measure = [&](CodecPool::Worker& worker, const LossyStream& stream,
+                             const ChunkRef& chunk, absl::string_view target,
+                             absl::string_view parent, ChunkFigures& figures) -> absl::Status {
+      WDELTA_ASSIGN_OR_RETURN(figures.moments, MeasureDelta(stream.tensor.dtype, target, parent));
+      if (!sampled.contains({chunk.stream, chunk.offset})) return absl::OkStatus();
+      WDELTA_ASSIGN_OR_RETURN(
+          const EncodedChunk encoded,
+          worker.codec.Encode(LaneFormatOf(stream.tensor.dtype), target, parent));
+      figures.lossless_bits = 8.0 * static_cast<double>(encoded.payload.size());
+      return absl::OkStatus();
+    };
+    return ForEachChunk([](const LossyStream&) { return true; }, measure,
+                        [&](const ChunkFigures& figures) {
+                          LossyTensor& tensor = plan_.streams[figures.index].tensor;
+                          tensor.moments.Add(figures.moments);
+                          tensor.lossless_bits += weights[figures.index] * figures.lossless_bits;
+                        });
+  }
+
+  // What the present parameters do, by stream.
+  absl::StatusOr<std::vector<LossyOutcome>> Measure() {
+    std::vector<LossyOutcome> outcomes(plan_.streams.size());
+    for (size_t i = 0; i < plan_.streams.size(); ++i) {
+      const LossyStream& stream = plan_.streams[i];
+      if (stream.params.strategy != Strategy::kLossless) continue;
+      outcomes[i].weights = stream.tensor.moments.weights;
+      outcomes[i].squared_delta = stream.tensor.moments.squared_delta;
+      outcomes[i].bits = stream.tensor.lossless_bits;
+    }
+    const auto measure = [&](CodecPool::Worker& worker, const LossyStream& stream,
+                             const ChunkRef& chunk, absl::string_view target,
+                             absl::string_view parent, ChunkFigures& figures) -> absl::Status {
+      WDELTA_ASSIGN_OR_RETURN(
+          LossyChunk encoded,
+          worker.codec.EncodeLossy(stream.tensor.dtype,
+                                   GeometryOf(InfoOf(stream).tensor, chunk.offset), target, parent,
+                                   stream.params));
+      figures.outcome = encoded.outcome;
+      return absl::OkStatus();
+    };
+    WDELTA_RETURN_IF_ERROR(ForEachChunk(
+        [](const LossyStream& stream) { return stream.params.strategy != Strategy::kLossless; },
+        measure,
+        [&](const ChunkFigures& figures) { outcomes[figures.index].Add(figures.outcome); }));
+    return outcomes;
+  }
+
+  const LossyPlanInput& input_;
+  ThreadPool* const pool_;
+  CodecPool codecs_;
+  LossyPlan plan_;
+};
+
+}  // namespace
+
+const LossyStream* LossyPlan::Find(uint32_t stream) const {
+  const auto found = std::lower_bound(
+      streams.begin(), streams.end(), stream,
+      [](const LossyStream& candidate, uint32_t index) { return candidate.stream < index; });
+  return found == streams.end() || found->stream != stream ? nullptr : &*found;
+}
+
+bool LossyPlan::IsLossy() const {
+  return std::any_of(streams.begin(), streams.end(), [](const LossyStream& stream) {
+    return stream.params.strategy != Strategy::kLossless;
+  });
+}
+
+absl::StatusOr<LossyPlan> PlanLossy(const LossyPlanInput& input, ThreadPool* pool) {
+  return Planning(input, pool).Run();
+}
+
+}  // namespace wdelta

@@ -1,0 +1,49 @@
+// Which tensors of a model are stored with loss, and how.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "storage/base/thread_pool.h"
+#include "storage/codec/lossy.h"
+#include "storage/engine/content_source.h"
+#include "store/v1/records.pb.h"
+
+namespace wdelta {
+
+struct LossyPlanInput {
+  ContentSourcePtr target;
+  ContentSourcePtr parent;
+  // By stream of `target`.
+  std::vector<std::optional<uint32_t>> parent_streams;
+  store::v1::FidelityPolicy policy;
+  // Called often; an error ends the work.
+  std::function<absl::Status()> advance;
+};
+
+// One stream that the policy lets be lossy.
+struct LossyStream {
+  uint32_t stream = 0;
+  LossyTensor tensor;
+  LossyParams params;  // kLossless where that turned out best, or the only way
+};
+
+struct LossyPlan {
+  std::vector<LossyStream> streams;  // in order of stream
+
+  // Null for a stream that is to stay as it is.
+  const LossyStream* Find(uint32_t stream) const;
+  bool IsLossy() const;  // any params other than kLossless
+};
+
+// Considers tensors of at least two dimensions whose dtype CanBeLossy, that the parent
+// has with equal dtype and shape, and whose policy is not lossless. Reads them once for
+// their moments and again in every round of the LossyPlanner, in parallel, a few chunks a
+// thread at a time. Nothing that it decides depends on the number of threads.
+absl::StatusOr<LossyPlan> PlanLossy(const LossyPlanInput& input, ThreadPool* pool);
+
+}  // namespace wdelta
