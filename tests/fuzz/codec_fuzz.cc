@@ -2,6 +2,7 @@
 // encoder makes of the decoded bytes must come back.
 #include <cstdint>
 #include <cstdlib>
+#include <iterator>
 #include <string>
 
 #include "storage/codec/codec.h"
@@ -22,7 +23,11 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size < kControlBytes) return 0;
   const int lane_bytes = 1 << (data[0] & 3);
   const LaneFormat format{lane_bytes, (data[0] & 4) != 0, (data[0] >> 3) % (8 * lane_bytes)};
-  const ChunkMode mode = static_cast<ChunkMode>(1 + data[1] % 8);
+  constexpr ChunkMode kModes[] = {
+      ChunkMode::kRaw,          ChunkMode::kSame,   ChunkMode::kConst,  ChunkMode::kPlanes,
+      ChunkMode::kDeltaPlanes,  ChunkMode::kDirect, ChunkMode::kSparse, ChunkMode::kQuantised,
+      ChunkMode::kContextDelta, ChunkMode::kOneBit};
+  const ChunkMode mode = kModes[data[1] % std::size(kModes)];
   const size_t decoded_bytes = data[2] | (data[3] & 3) << 8;
   const size_t parent_bytes = decoded_bytes * data[4] / 255;
   const absl::string_view payload(reinterpret_cast<const char*>(data) + kControlBytes,

@@ -246,7 +246,8 @@ bool SearchVectors(const Reconstruction& reconstruction, const RateModel& rate,
   const DF d;
   if (hn::Lanes(d) < kPoints + 1 || hn::Lanes(d) > kTrellisLanes) return false;
   const TrellisModel<float> plain(reconstruction, rate);
-  HWY_ALIGN float offsets[HWY_MAX_BYTES / 4] = {};
+  // Room for all of them on targets of small vectors too.
+  HWY_ALIGN float offsets[HWY_MAX_BYTES / 4 + sizeof(plain.offset) / sizeof(float)] = {};
   std::memcpy(offsets, plain.offset, sizeof(plain.offset));
   const Model model{d,
                     hn::Set(d, plain.step),
