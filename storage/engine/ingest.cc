@@ -98,13 +98,9 @@ class Ingest {
       input.parent_streams = MatchStreams(target->checkpoint(), parent->checkpoint());
     }
     input.effort = static_cast<Effort>(model_.record.fidelity().effort());
-    LossyPlan plan;
     if (parent != nullptr && AllowsLoss(model_.record.fidelity())) {
-      WDELTA_ASSIGN_OR_RETURN(
-          plan, PlanLossy({target, parent, input.parent_streams, model_.record.fidelity(),
-                           [this] { return context_.Advance(0); }},
-                          deps_.pool));
-      input.lossy = &plan;
+      WDELTA_RETURN_IF_ERROR(PlanLoss(input));
+      input.lossy = &lossy_plan_;
     }
     input.advance = [this](uint64_t bytes) { return context_.Advance(bytes); };
     WDELTA_ASSIGN_OR_RETURN(WdeltaFile file,
@@ -115,11 +111,30 @@ class Ingest {
     return file;
   }
 
+  absl::Status PlanLoss(const DeltaEncoderInput& encoder_input) {
+    LossyPlanInput input;
+    input.target = encoder_input.target;
+    input.parent = encoder_input.parent;
+    input.parent_streams = encoder_input.parent_streams;
+    input.policy = model_.record.fidelity();
+    input.advance = [this] { return context_.Advance(0); };
+    if (plan_.declared_id != plan_.model_id) {
+      WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> declared,
+                              deps_.models->GetById(plan_.declared_id));
+      if (!declared.has_value()) return absl::AbortedError("the declared parent is gone");
+      WDELTA_ASSIGN_OR_RETURN(input.declared, deps_.reader->Open(declared->record));
+      input.declared_streams =
+          MatchStreams(input.target->checkpoint(), input.declared->checkpoint());
+    }
+    WDELTA_ASSIGN_OR_RETURN(lossy_plan_, PlanLossy(input, deps_.pool));
+    return absl::OkStatus();
+  }
+
   absl::Status Verify(const ContentSource& target, const WdeltaFile& file) {
     const bool may_be_lossy = AllowsLoss(model_.record.fidelity());
     if (may_be_lossy && file.fidelity.has_value()) {
       WDELTA_ASSIGN_OR_RETURN(*ready_.mutable_outcome(),
-                              VerifyLossyDelta(deps_, context_, ready_, target));
+                              VerifyLossyDelta(deps_, context_, ready_, target, lossy_plan_));
       return absl::OkStatus();
     }
     if (file.fidelity.has_value()) *ready_.mutable_outcome() = OutcomeOf(file);  // an import
@@ -173,6 +188,7 @@ class Ingest {
   Model model_;
   ModelRecord ready_;
   StorageParent plan_;
+  LossyPlan lossy_plan_;
 };
 
 }  // namespace

@@ -1,6 +1,8 @@
 #include "storage/engine/lossy_plan.h"
 
 #include <algorithm>
+#include <cmath>
+#include <map>
 #include <string>
 #include <utility>
 
@@ -31,6 +33,7 @@ class Planning {
     FindStreams();
     if (plan_.streams.empty()) return std::move(plan_);
     WDELTA_RETURN_IF_ERROR(GatherMoments());
+    if (input_.declared != nullptr) WDELTA_RETURN_IF_ERROR(RelateToDeclared());
     std::vector<LossyTensor> tensors;
     for (const LossyStream& stream : plan_.streams) tensors.push_back(stream.tensor);
     const Effort effort = static_cast<Effort>(input_.policy.effort());
@@ -143,6 +146,49 @@ class Planning {
                           tensor.moments.Add(figures.moments);
                           tensor.lossless_bits += weights[figures.index] * figures.lossless_bits;
                         });
+  }
+
+  // A delta to an older model is longer than the one that was meant, so that the same
+  // error is a smaller part of it.
+  absl::Status RelateToDeclared() {
+    std::vector<DeltaMoments> declared(plan_.streams.size());
+    const auto measure = [&](CodecPool::Worker& worker, const LossyStream& stream,
+                             const ChunkRef& chunk, absl::string_view target, absl::string_view,
+                             ChunkFigures& figures) -> absl::Status {
+      WDELTA_ASSIGN_OR_RETURN(
+          const std::optional<absl::string_view> other,
+          ReadParentChunk(input_.declared.get(), input_.declared_streams[stream.stream], chunk,
+                          worker.parent));
+      WDELTA_ASSIGN_OR_RETURN(figures.moments, MeasureDelta(stream.tensor.dtype, target, *other));
+      return absl::OkStatus();
+    };
+    WDELTA_RETURN_IF_ERROR(ForEachChunk(
+        [&](const LossyStream& stream) { return DeclaredHas(stream); }, measure,
+        [&](const ChunkFigures& figures) { declared[figures.index].Add(figures.moments); }));
+    // Tensors that share a target meet it together: by target, the squares of both deltas.
+    std::map<double, std::pair<double, double>> squares;
+    for (size_t i = 0; i < plan_.streams.size(); ++i) {
+      const LossyTensor& tensor = plan_.streams[i].tensor;
+      const double own = tensor.moments.squared_delta;
+      const bool is_related = DeclaredHas(plan_.streams[i]) && declared[i].finite;
+      auto& [meant, coded] = squares[tensor.policy.relative_error];
+      meant += is_related ? declared[i].squared_delta : own;
+      coded += own;
+    }
+    for (LossyStream& stream : plan_.streams) {
+      double& target = stream.tensor.policy.relative_error;
+      const auto& [meant, coded] = squares[target];
+      if (meant < coded) target *= std::sqrt(meant / coded);
+    }
+    return absl::OkStatus();
+  }
+
+  bool DeclaredHas(const LossyStream& stream) const {
+    const std::optional<uint32_t> match = input_.declared_streams[stream.stream];
+    if (!match.has_value()) return false;
+    const TensorInfo& tensor = InfoOf(stream).tensor;
+    const TensorInfo& other = input_.declared->checkpoint().streams[*match].tensor;
+    return other.dtype == tensor.dtype && other.shape == tensor.shape;
   }
 
   // What the present parameters do, by stream.

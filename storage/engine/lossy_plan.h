@@ -20,6 +20,10 @@ struct LossyPlanInput {
   ContentSourcePtr parent;
   // By stream of `target`.
   std::vector<std::optional<uint32_t>> parent_streams;
+  // The declared parent, where the storage parent is an older model: relative errors are
+  // asked for of the delta to it. Null: the same model.
+  ContentSourcePtr declared;
+  std::vector<std::optional<uint32_t>> declared_streams;
   store::v1::FidelityPolicy policy;
   // Called often; an error ends the work.
   std::function<absl::Status()> advance;
@@ -28,7 +32,7 @@ struct LossyPlanInput {
 // One stream that the policy lets be lossy.
 struct LossyStream {
   uint32_t stream = 0;
-  LossyTensor tensor;
+  LossyTensor tensor;  // its policy's relative error is that of the delta to the storage parent
   LossyParams params;  // kLossless where that turned out best, or the only way
 };
 

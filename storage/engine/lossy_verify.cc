@@ -11,7 +11,6 @@
 #include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
 #include "storage/engine/chunk_input.h"
-#include "storage/engine/fidelity.h"
 
 namespace wdelta {
 namespace {
@@ -30,8 +29,8 @@ absl::Status Failed(absl::string_view what, absl::string_view expected, absl::st
 class LossyVerification {
  public:
   LossyVerification(const JobRunner::Dependencies& deps, JobContext& context,
-                    const ModelRecord& model, const ContentSource& uploaded)
-      : deps_(deps), context_(context), model_(model), uploaded_(uploaded) {}
+                    const ModelRecord& model, const ContentSource& uploaded, const LossyPlan& plan)
+      : deps_(deps), context_(context), model_(model), uploaded_(uploaded), plan_(plan) {}
 
   absl::StatusOr<FidelityOutcome> Run() {
     WDELTA_ASSIGN_OR_RETURN(stored_, deps_.reader->OpenWdelta(deps_.reader->OpenDelta(model_),
@@ -119,7 +118,9 @@ class LossyVerification {
                     absl::StrCat(error.squared_delta, " and ", error.max_absolute_delta,
                                  error.finite ? "" : ", not finite"));
     }
-    const double target = PolicyOf(model_.fidelity(), name).relative_error;
+    const LossyStream* planned = plan_.Find(noted.stream);
+    if (planned == nullptr) return Failed(name, "no record", "one");
+    const double target = planned->tensor.policy.relative_error;
     if (target > 0) {
       by_target_[target].squared_error += error.squared_delta;
       by_target_[target].squared_delta += noted.squared_delta;
@@ -146,6 +147,7 @@ class LossyVerification {
   JobContext& context_;
   const ModelRecord& model_;
   const ContentSource& uploaded_;
+  const LossyPlan& plan_;
   ContentSourcePtr stored_;
   Sha256Hasher file_hasher_;
   std::string original_;
@@ -157,8 +159,9 @@ class LossyVerification {
 
 absl::StatusOr<FidelityOutcome> VerifyLossyDelta(const JobRunner::Dependencies& deps,
                                                  JobContext& context, const ModelRecord& model,
-                                                 const ContentSource& uploaded) {
-  return LossyVerification(deps, context, model, uploaded).Run();
+                                                 const ContentSource& uploaded,
+                                                 const LossyPlan& plan) {
+  return LossyVerification(deps, context, model, uploaded, plan).Run();
 }
 
 FidelityOutcome OutcomeOf(const WdeltaFile& file) {

@@ -65,7 +65,7 @@ absl::StatusOr<StorageParent> ChooseStorageParent(Models& models, JobQueue& jobs
       }
       if (record.delta_pieces_size() == 0) break;  // never compressed, or freed
       if (record.storage_depth() < limits::kMaxStorageDepth) {
-        return StorageParent{id, record.storage_depth() + 1};
+        return StorageParent{id, record.storage_depth() + 1, edge.model_id()};
       }
       id = record.storage_parent_id();
     }
@@ -75,12 +75,12 @@ absl::StatusOr<StorageParent> ChooseStorageParent(Models& models, JobQueue& jobs
 
 absl::StatusOr<std::vector<StorageParent>> RepackCandidates(Models& models,
                                                             const ModelRecord& model) {
-  std::vector<StorageParent> candidates = {{model.storage_parent_id(), model.storage_depth()}};
+  std::vector<StorageParent> candidates = {{model.storage_parent_id(), model.storage_depth(), ""}};
   const auto is_known = [&](const std::string& id) {
     return std::any_of(candidates.begin(), candidates.end(),
                        [&](const StorageParent& known) { return known.model_id == id; });
   };
-  if (!is_known("")) candidates.push_back({"", 0});
+  if (!is_known("")) candidates.push_back({"", 0, ""});
   for (const store::v1::ParentEdge& edge : model.parents()) {
     std::string id = edge.model_id();
     for (uint32_t i = 0; i <= limits::kMaxStorageDepth && !id.empty(); ++i) {
@@ -90,7 +90,7 @@ absl::StatusOr<std::vector<StorageParent>> RepackCandidates(Models& models,
       const uint32_t depth = record.storage_depth() + 1;
       const bool fits = record.delta_pieces_size() > 0 && depth <= model.storage_depth();
       WDELTA_ASSIGN_OR_RETURN(const bool is_cycle, DependsOn(models, id, model.id()));
-      if (fits && !is_cycle && !is_known(id)) candidates.push_back({id, depth});
+      if (fits && !is_cycle && !is_known(id)) candidates.push_back({id, depth, edge.model_id()});
       if (candidates.size() == limits::kMaxRepackCandidates) return candidates;
       id = record.storage_parent_id();
     }

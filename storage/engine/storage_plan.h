@@ -13,8 +13,9 @@
 namespace wdelta {
 
 struct StorageParent {
-  std::string model_id;  // empty: none
-  uint32_t depth = 0;    // of the model encoded against it: 0 without a parent
+  std::string model_id;     // empty: none
+  uint32_t depth = 0;       // of the model encoded against it: 0 without a parent
+  std::string declared_id;  // the declared parent that led to it
 };
 
 // The first declared parent that is compressed, or the nearest storage ancestor of
