@@ -47,6 +47,7 @@ absl::Status Serve(const Config& config, spdlog::logger& log) {
   ModelStoreOptions store_options;
   store_options.staging_dir = data_dir.staging_path();
   store_options.codec_threads = config.codec_threads;
+  store_options.parent_cache_bytes = ParentCacheBytesFor(config);
   store_options.max_open_uploads = config.max_open_uploads;
   ModelStore store({blobs.get(), catalog.get(), files.get(), &clock}, store_options);
   WDELTA_RETURN_IF_ERROR(store.Recover());

@@ -7,7 +7,8 @@
 namespace wdelta {
 
 // Shares, of 64 parts: blob store 9 (write buffers 4, whole blobs 4, index 1),
-// catalog 3 (write buffers 1, cache 2), fetch windows at most 32. The rest is for
+// catalog 3 (write buffers 1, cache 2), decoded chunks of storage parents 14, fetch
+// windows at most 32. The rest is for
 // uploads, whose streams hold a piece each, jobs, and the process itself.
 namespace {
 
@@ -39,6 +40,8 @@ RocksdbCatalogOptions CatalogOptionsFor(const Config& config) {
   options.block_cache_bytes = Part(config, 2);
   return options;
 }
+
+uint64_t ParentCacheBytesFor(const Config& config) { return Part(config, 14); }
 
 int MaxFetchesFor(const Config& config) {
   const uint64_t fit = std::max<uint64_t>(1, Part(config, 32) / FetchBytes(config));

@@ -32,6 +32,8 @@ struct ModelStoreOptions {
   std::string node_id = "local";
   // Threads that encode and decode chunks, shared by all jobs and fetches.
   int codec_threads = 2;
+  // Decoded chunks of models that others are encoded against.
+  uint64_t parent_cache_bytes = 64 * limits::kMiB;
   uint64_t max_open_uploads = limits::kDefaultMaxOpenUploads;
 };
 

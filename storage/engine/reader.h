@@ -14,6 +14,7 @@
 #include "storage/base/file_system.h"
 #include "storage/base/thread_pool.h"
 #include "storage/blobs/blob_store.h"
+#include "storage/engine/chunk_cache.h"
 #include "storage/engine/codec_pool.h"
 #include "storage/engine/content_source.h"
 #include "storage/engine/cursor.h"
@@ -25,8 +26,14 @@ namespace wdelta {
 class Reader {
  public:
   // Owns none of them; all must outlive it and every source and cursor it made.
-  Reader(BlobStore* blobs, Models* models, Staging* staging, ThreadPool* pool)
-      : blobs_(blobs), models_(models), staging_(staging), pool_(pool) {}
+  // Up to `parent_cache_bytes` of decoded chunks of storage parents are kept.
+  Reader(BlobStore* blobs, Models* models, Staging* staging, ThreadPool* pool,
+         uint64_t parent_cache_bytes)
+      : blobs_(blobs),
+        models_(models),
+        staging_(staging),
+        pool_(pool),
+        parent_chunks_(parent_cache_bytes) {}
 
   // FAILED_PRECONDITION (`MODEL_IMPORTING`; `MODEL_NOT_READY` while it may still become
   // lossy), DATA_LOSS, NOT_FOUND (a model of the
@@ -67,6 +74,7 @@ class Reader {
   Staging* const staging_;
   ThreadPool* const pool_;
   CodecPool codecs_;
+  ChunkCache parent_chunks_;
   absl::Mutex mutex_;
   // Sources that are open somewhere, by model id and place; expired ones are
   // dropped as they are met.

@@ -11,8 +11,11 @@
 namespace wdelta {
 
 WdeltaSource::WdeltaSource(std::shared_ptr<const WdeltaReader> reader, ContentSourcePtr parent,
-                           CodecPool* codecs)
-    : reader_(std::move(reader)), parent_(std::move(parent)), codecs_(codecs) {
+                           CodecPool* codecs, ChunkCache* parent_chunks)
+    : reader_(std::move(reader)),
+      parent_(std::move(parent)),
+      codecs_(codecs),
+      parent_chunks_(parent_chunks) {
   checkpoint_.files = reader_->file().files;
   checkpoint_.streams.reserve(reader_->file().streams.size());
   for (const WdeltaStream& stream : reader_->file().streams) {
@@ -21,7 +24,8 @@ WdeltaSource::WdeltaSource(std::shared_ptr<const WdeltaReader> reader, ContentSo
 }
 
 absl::StatusOr<ContentSourcePtr> WdeltaSource::Open(std::shared_ptr<const WdeltaReader> reader,
-                                                    ContentSourcePtr parent, CodecPool* codecs) {
+                                                    ContentSourcePtr parent, CodecPool* codecs,
+                                                    ChunkCache* parent_chunks) {
   const WdeltaFile& file = reader->file();
   std::optional<Digest> found;
   if (parent != nullptr) found = ModelDigest(parent->checkpoint().files);
@@ -41,11 +45,22 @@ absl::StatusOr<ContentSourcePtr> WdeltaSource::Open(std::shared_ptr<const Wdelta
                                     "': the parent has no stream ", *stream.parent_stream));
     }
   }
-  return ContentSourcePtr(new WdeltaSource(std::move(reader), std::move(parent), codecs));
+  return ContentSourcePtr(
+      new WdeltaSource(std::move(reader), std::move(parent), codecs, parent_chunks));
 }
 
 std::optional<Digest> WdeltaSource::StreamDigest(uint32_t stream) const {
   return reader_->file().streams[stream].sha256;
+}
+
+absl::StatusOr<ChunkCache::Bytes> WdeltaSource::ReadParent(uint32_t parent_stream, uint64_t offset,
+                                                           uint64_t size) const {
+  const ChunkKey key{*reader_->file().parent_digest, parent_stream, offset, size};
+  if (ChunkCache::Bytes cached = parent_chunks_->Find(key)) return cached;
+  auto decoded = std::make_shared<std::string>(size, '\0');
+  WDELTA_RETURN_IF_ERROR(parent_->Read(parent_stream, offset, size, decoded->data()));
+  parent_chunks_->Insert(key, decoded);
+  return ChunkCache::Bytes(std::move(decoded));
 }
 
 absl::Status WdeltaSource::ReadChunk(CodecPool::Worker& worker, uint32_t stream, uint64_t chunk,
@@ -59,9 +74,8 @@ absl::Status WdeltaSource::ReadChunk(CodecPool::Worker& worker, uint32_t stream,
   const uint64_t parent_bytes = parent_->checkpoint().streams[parent_stream].tensor.size_bytes;
   const uint64_t begin = std::min(span.offset_bytes, parent_bytes);
   const uint64_t size = std::min(span.size_bytes, parent_bytes - begin);
-  worker.parent.resize(size);
-  WDELTA_RETURN_IF_ERROR(parent_->Read(parent_stream, begin, size, worker.parent.data()));
-  return reader_->DecodeChunk(worker.codec, stream, chunk, worker.parent, destination);
+  WDELTA_ASSIGN_OR_RETURN(const ChunkCache::Bytes parent, ReadParent(parent_stream, begin, size));
+  return reader_->DecodeChunk(worker.codec, stream, chunk, *parent, destination);
 }
 
 absl::Status WdeltaSource::Read(uint32_t stream, uint64_t offset, size_t size,

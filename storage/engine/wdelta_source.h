@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "storage/engine/chunk_cache.h"
 #include "storage/engine/codec_pool.h"
 #include "storage/engine/content_source.h"
 #include "storage/wdelta/wdelta_reader.h"
@@ -13,9 +14,11 @@ class WdeltaSource final : public ContentSource {
  public:
   // FAILED_PRECONDITION (`WRONG_PARENT`) unless `parent` is the model that the file
   // was encoded against, null for a file without parent; DATA_LOSS when a stream
-  // refers to a stream that the parent does not have. `codecs` must outlive it.
+  // refers to a stream that the parent does not have. `codecs` and
+  // `parent_chunks`, where decoded chunks of parents are kept, must outlive it.
   static absl::StatusOr<ContentSourcePtr> Open(std::shared_ptr<const WdeltaReader> reader,
-                                               ContentSourcePtr parent, CodecPool* codecs);
+                                               ContentSourcePtr parent, CodecPool* codecs,
+                                               ChunkCache* parent_chunks);
 
   const Checkpoint& checkpoint() const override { return checkpoint_; }
   absl::Status Read(uint32_t stream, uint64_t offset, size_t size,
@@ -25,14 +28,18 @@ class WdeltaSource final : public ContentSource {
 
  private:
   WdeltaSource(std::shared_ptr<const WdeltaReader> reader, ContentSourcePtr parent,
-               CodecPool* codecs);
+               CodecPool* codecs, ChunkCache* parent_chunks);
 
+  // Bytes of the parent's stream, from the cache or decoded into it.
+  absl::StatusOr<ChunkCache::Bytes> ReadParent(uint32_t parent_stream, uint64_t offset,
+                                               uint64_t size) const;
   absl::Status ReadChunk(CodecPool::Worker& worker, uint32_t stream, uint64_t chunk,
                          char* destination) const;
 
   const std::shared_ptr<const WdeltaReader> reader_;
   const ContentSourcePtr parent_;
   CodecPool* const codecs_;
+  ChunkCache* const parent_chunks_;
   Checkpoint checkpoint_;
 };
 

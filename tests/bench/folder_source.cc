@@ -101,8 +101,10 @@ absl::StatusOr<TensorsByName> LoadDelta(const std::string& path, const std::stri
   WDELTA_ASSIGN_OR_RETURN(auto file, NewPosixFileSystem()->OpenForRead(path));
   WDELTA_ASSIGN_OR_RETURN(auto reader, WdeltaReader::Open(std::move(file)));
   CodecPool codecs;
-  WDELTA_ASSIGN_OR_RETURN(const ContentSourcePtr source,
-                          WdeltaSource::Open(std::move(reader), std::move(parent), &codecs));
+  ChunkCache no_cache(0);
+  WDELTA_ASSIGN_OR_RETURN(
+      const ContentSourcePtr source,
+      WdeltaSource::Open(std::move(reader), std::move(parent), &codecs, &no_cache));
   const std::vector<StreamInfo>& streams = source->checkpoint().streams;
   std::vector<LoadedTensor> loaded(streams.size());
   std::vector<absl::Status> statuses(streams.size());
