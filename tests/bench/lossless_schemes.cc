@@ -1,6 +1,5 @@
 #include "tests/bench/lossless_schemes.h"
 
-#include <time.h>
 #include <zstd.h>
 
 #include <algorithm>
@@ -12,6 +11,7 @@
 #include "absl/strings/string_view.h"
 #include "storage/base/limits.h"
 #include "tests/bench/fail.h"
+#include "tests/bench/timers.h"
 
 namespace wdelta::bench {
 namespace {
@@ -86,13 +86,6 @@ struct ZstdState {
   std::string planes;
   std::string frame;
 };
-
-// CPU time of this thread: other work on the machine delays us, but is not counted.
-double ThreadSeconds() {
-  timespec now{};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
-}
 
 double SecondsOf(const std::function<void()>& work) {
   const double start = ThreadSeconds();

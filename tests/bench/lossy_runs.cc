@@ -1,9 +1,6 @@
 #include "tests/bench/lossy_runs.h"
 
-#include <time.h>
-
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
@@ -21,19 +18,10 @@
 #include "tests/bench/folder_source.h"
 #include "tests/bench/lossy_file.h"
 #include "tests/bench/python_peer.h"
+#include "tests/bench/timers.h"
 
 namespace wdelta::bench {
 namespace {
-
-double WallSeconds() {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
-}
-
-double ThreadSeconds() {
-  timespec now{};
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
-}
 
 // Verses for models of verses, a manual page for models of manuals.
 std::string TextFor(const std::string& folder) {
@@ -145,7 +133,8 @@ LossyRun LossyRunner::RunOurs(const std::string& name, const TensorPolicy& polic
   run.file_bytes = static_cast<double>(file.file_bytes);
   run.save_seconds = save_seconds;
   run.load_seconds = load_seconds;
-  run.encode_gb_per_s = file.coder_gb_per_s;
+  run.encode_gb_per_s =
+      ValueOrDie(LossyEncodeSpeed(pair_.parent_folder, pair_.target_folder, file.plan));
   run.decode_gb_per_s = DecodeSpeed(path, pair_);
   return run;
 }
