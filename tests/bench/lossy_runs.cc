@@ -113,10 +113,13 @@ LossyRun LossyRunner::RunOurs(const std::string& name, const TensorPolicy& polic
   const std::string path = options_.output_folder + "/lossy.wdelta";
   double save_seconds = std::numeric_limits<double>::infinity();
   double load_seconds = save_seconds;
+  double save_cpu_seconds = 0;
+  double load_cpu_seconds = 0;
   LossyFile file;
   TensorsByName loaded;
   for (int round = 0; round < rounds; ++round) {
     const double start = WallSeconds();
+    const double start_cpu = ProcessSeconds();
     if (policy.strategy == Strategy::kLossless) {
       file.file_bytes =
           ValueOrDie(SaveDelta(pair_.parent_folder, pair_.target_folder, path, &pool));
@@ -125,14 +128,19 @@ LossyRun LossyRunner::RunOurs(const std::string& name, const TensorPolicy& polic
           SaveLossyDelta(pair_.parent_folder, pair_.target_folder, policy, effort, path, &pool));
     }
     const double saved = WallSeconds();
+    const double saved_cpu = ProcessSeconds();
     loaded = ValueOrDie(LoadDelta(path, pair_.parent_folder, &pool));
     save_seconds = std::min(save_seconds, saved - start);
     load_seconds = std::min(load_seconds, WallSeconds() - saved);
+    save_cpu_seconds += (saved_cpu - start_cpu) / rounds;
+    load_cpu_seconds += (ProcessSeconds() - saved_cpu) / rounds;
   }
   LossyRun run = Compare(name, loaded);
   run.file_bytes = static_cast<double>(file.file_bytes);
   run.save_seconds = save_seconds;
   run.load_seconds = load_seconds;
+  run.save_cpu_seconds = save_cpu_seconds;
+  run.load_cpu_seconds = load_cpu_seconds;
   run.encode_gb_per_s =
       ValueOrDie(LossyEncodeSpeed(pair_.parent_folder, pair_.target_folder, file.plan));
   run.decode_gb_per_s = DecodeSpeed(path, pair_);
@@ -173,6 +181,8 @@ std::optional<std::pair<LossyRun, LossyRun>> LossyRunner::RunInt4() const {
     run->file_bytes = (*figures)["stored_bytes"];
     run->save_seconds = (*figures)["save_seconds"];
     run->load_seconds = (*figures)["load_seconds"];
+    run->save_cpu_seconds = (*figures)["save_cpu_seconds"];
+    run->load_cpu_seconds = (*figures)["load_cpu_seconds"];
   }
   return runs;
 }

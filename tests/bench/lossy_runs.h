@@ -17,8 +17,10 @@ struct LossyRun {
   double relative_error = 0;  // |error| / |delta| of all tensors together, as it was loaded
   double max_error = 0;       // absolute
   Quality quality;
-  double save_seconds = 0;     // wall time with all cores, from folders to a file
-  double load_seconds = 0;     // wall time with all cores, from a file and a folder to memory
+  double save_seconds = 0;      // wall time with all cores, from folders to a file
+  double load_seconds = 0;      // wall time with all cores, from a file and a folder to memory
+  double save_cpu_seconds = 0;  // of all threads, mean of the rounds
+  double load_cpu_seconds = 0;
   double encode_gb_per_s = 0;  // of the chunk encoder, by CPU time of one thread
   double decode_gb_per_s = 0;
 };

@@ -154,14 +154,20 @@ class LossySweep {
         "  Size beside int4's: %.3f at its error (%.3f with max effort; %.3f rounded), %.3f at its "
         "KL (%.3f rounded)\n",
         share(at_error), share(max), share(at_rounded), share(at_kl), share(at_rounded_kl));
-    absl::StrAppendFormat(&notes_,
-                          "  Whole save: int4 %.3f s, ours %.3f s, %.1fx as fast; whole load: int4 "
-                          "%.3f s, ours %.3f s, %.1fx as fast\n",
-                          plain.save_seconds, at_error.save_seconds,
-                          plain.save_seconds / at_error.save_seconds, plain.load_seconds,
-                          at_error.load_seconds, plain.load_seconds / at_error.load_seconds);
+    AddTimes("Whole save", plain.save_seconds, at_error.save_seconds, plain.save_cpu_seconds,
+             at_error.save_cpu_seconds);
+    AddTimes("Whole load", plain.load_seconds, at_error.load_seconds, plain.load_cpu_seconds,
+             at_error.load_cpu_seconds);
     absl::StrAppendFormat(&notes_, "  One thread at int4's error: encode %.2f GB/s, decode %.2f\n",
                           at_error.encode_gb_per_s, at_error.decode_gb_per_s);
+  }
+
+  void AddTimes(const std::string& what, double int4, double ours, double int4_cpu,
+                double ours_cpu) {
+    absl::StrAppendFormat(&notes_,
+                          "  %s: int4 %.3f s, ours %.3f s, %.1fx as fast; CPU time of all threads: "
+                          "%.3f s, %.3f s, %.1fx\n",
+                          what, int4, ours, int4 / ours, int4_cpu, ours_cpu, int4_cpu / ours_cpu);
   }
 
   using PointOf = double (*)(const LossyRun&);

@@ -13,6 +13,9 @@ inline double SecondsOn(clockid_t clock) {
 
 inline double WallSeconds() { return SecondsOn(CLOCK_MONOTONIC); }
 
+// CPU time of all threads of this program.
+inline double ProcessSeconds() { return SecondsOn(CLOCK_PROCESS_CPUTIME_ID); }
+
 // CPU time of this thread: other work on the machine delays us, but is not counted.
 inline double ThreadSeconds() { return SecondsOn(CLOCK_THREAD_CPUTIME_ID); }
 
