@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "storage/base/limits.h"
+#include "storage/engine/cursor.h"
 
 namespace wdelta {
 
@@ -16,7 +17,7 @@ constexpr uint64_t kParts = 64;
 // What one fetch may hold: the windows of two tensors, small ones behind them, and
 // the message on its way out.
 uint64_t FetchBytes(const Config& config) {
-  const auto window_pieces = static_cast<uint64_t>(config.codec_threads) + 1;
+  const auto window_pieces = static_cast<uint64_t>(WindowPieces(config.codec_threads));
   return (2 * window_pieces + 2) * limits::kFetchPieceBytes + limits::kFetchAheadBytes;
 }
 

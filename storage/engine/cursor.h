@@ -29,6 +29,10 @@ struct StreamRange {
   uint64_t size = 0;
 };
 
+// Pieces that a cursor decodes ahead in a pool of so many threads: enough to keep every
+// thread busy while others wait to be sent.
+constexpr int WindowPieces(int threads) { return 2 * threads + 2; }
+
 // Yields the concatenated ranges as pieces of at most kFetchPieceBytes. At most
 // `window` pieces are decoded ahead, so memory is bounded by window times piece
 // size whatever is read. TryNext, Next and Cancel: one thread at a time.

@@ -166,8 +166,8 @@ std::shared_ptr<const RandomAccessFile> Reader::OpenDelta(const ModelRecord& mod
 
 std::shared_ptr<Cursor> Reader::NewCursor(ContentSourcePtr source,
                                           std::vector<StreamRange> ranges) {
-  // One piece more than threads keeps every thread busy while one is being sent.
-  return Cursor::Create(std::move(source), std::move(ranges), pool_, pool_->thread_count() + 1);
+  return Cursor::Create(std::move(source), std::move(ranges), pool_,
+                        WindowPieces(pool_->thread_count()));
 }
 
 std::shared_ptr<Cursor> Reader::NewFileCursor(std::shared_ptr<const RandomAccessFile> file,
