@@ -210,7 +210,8 @@ TEST(GoldenModesTest, EveryStrategyDecodesToItsDigests) {
 TEST(GoldenModesTest, TheFilesUseTheModesThatTheyAreKeptFor) {
   std::set<ChunkMode> modes;
   for (const GoldenFile& golden : GoldenFiles()) {
-    for (const WdeltaChunk& chunk : OpenGolden(golden)->file().chunks) modes.insert(chunk.mode);
+    const auto reader = OpenGolden(golden);
+    for (const WdeltaChunk& chunk : reader->file().chunks) modes.insert(chunk.mode);
   }
   for (const ChunkMode mode : {ChunkMode::kContextDelta, ChunkMode::kDirect, ChunkMode::kSparse,
                                ChunkMode::kQuantised, ChunkMode::kOneBit}) {
