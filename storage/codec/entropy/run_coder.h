@@ -1,9 +1,10 @@
 // Entropy coder of byte symbols that come in runs, each run with a table of its own.
 //
-// rANS after J. Duda, "Asymmetric numeral systems" (arXiv:1311.2540): kLanes
-// interleaved 32-bit states that emit 16-bit words, probabilities of 12 bits. All
-// runs share the states, so that a short run costs its table and nothing else. The
-// bytes are specified in storage/wdelta/FORMAT.md ("Runs").
+// rANS after J. Duda, "Asymmetric numeral systems" (arXiv:1311.2540): 32 interleaved
+// states of 32 bits (4 for few symbols) that emit 16-bit words, probabilities of 12 bits.
+// All runs share the states, so that a short run costs its table and nothing else; runs of
+// one symbol with rare exceptions are told by distances instead. The bytes are specified
+// in storage/wdelta/FORMAT.md ("Runs").
 #pragma once
 
 #include <cstddef>
