@@ -7,7 +7,7 @@
 
 namespace wdelta {
 
-// Shares, of 64 parts: blob store 9 (write buffers 4, whole blobs 4, index 1),
+// Shares, of 64 parts: blob store 9 (write buffers 4, parts of blobs 4, index 1),
 // catalog 3 (write buffers 1, cache 2), decoded chunks of storage parents 14, fetch
 // windows at most 32. The rest is for uploads, whose streams hold a piece each, jobs,
 // and the process itself.

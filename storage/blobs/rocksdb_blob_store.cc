@@ -18,12 +18,25 @@
 #include "storage/blobs/rocksdb_status.h"
 
 namespace wdelta {
+
+// How a blob lies in the database.
+struct RocksdbBlobStore::Layout {
+  uint64_t size_bytes = 0;
+  uint64_t part_bytes = 0;  // of all parts but the last; not 0
+  bool has_parts = false;
+};
+
 namespace {
 
-// s<digest> -> size as u64, beside the other sizes, so that Stat and List touch no
-// data; d<digest> -> the bytes. Both are written and deleted in one batch.
+// s<digest> -> size as u64 and size of a part as u32, beside the other sizes, so that
+// Stat and List touch no data; d<digest><part as big-endian u32> -> the bytes of a
+// part. All are written and deleted in one batch. In data folders of format 1 the size
+// stands alone and d<digest> holds the whole blob.
 constexpr char kSizePrefix = 's';
 constexpr absl::string_view kAfterAllSizes = "t";
+// RocksDB reads and verifies values whole: a read of a range costs the parts that it
+// touches.
+constexpr uint32_t kPartBytes = 64 * limits::kKiB;
 // Smaller values lie in the tree itself.
 constexpr uint64_t kMinBlobFileValueBytes = 4 * limits::kKiB;
 // Every pass moves the blobs of the oldest quarter of the files, so that the disk
@@ -32,7 +45,14 @@ constexpr double kReclaimAgeCutoff = 0.25;
 constexpr int kReclaimPasses = 4;
 
 std::string SizeKey(const Digest& digest) { return absl::StrCat("s", digest.ToBytes()); }
-std::string DataKey(const Digest& digest) { return absl::StrCat("d", digest.ToBytes()); }
+
+// Big-endian, so that the parts of a blob lie in order.
+std::string DataKey(const Digest& digest, const RocksdbBlobStore::Layout& layout, uint64_t part) {
+  std::string key = absl::StrCat("d", digest.ToBytes());
+  if (!layout.has_parts) return key;
+  for (int shift = 24; shift >= 0; shift -= 8) key.push_back(static_cast<char>(part >> shift));
+  return key;
+}
 
 rocksdb::Slice ToSlice(absl::string_view text) { return {text.data(), text.size()}; }
 
@@ -88,9 +108,24 @@ rocksdb::WriteOptions DurableWrite() {
   return write;
 }
 
-absl::StatusOr<uint64_t> ParseSize(absl::string_view value) {
+absl::StatusOr<RocksdbBlobStore::Layout> ParseLayout(absl::string_view value) {
+  constexpr absl::string_view kField = "blob size record";
   ByteReader reader(value);
-  return reader.ReadU64("blob size record");
+  RocksdbBlobStore::Layout layout;
+  WDELTA_ASSIGN_OR_RETURN(layout.size_bytes, reader.ReadU64(kField));
+  layout.part_bytes = std::max<uint64_t>(layout.size_bytes, 1);
+  if (reader.remaining() == 0) return layout;
+  layout.has_parts = true;
+  WDELTA_ASSIGN_OR_RETURN(layout.part_bytes, reader.ReadU32(kField));
+  if (layout.part_bytes == 0 || reader.remaining() != 0) {
+    return absl::DataLossError(absl::StrCat(kField, ": expected a size and the size of a part"));
+  }
+  return layout;
+}
+
+uint64_t PartCount(const RocksdbBlobStore::Layout& layout) {
+  if (!layout.has_parts) return 1;
+  return layout.size_bytes / layout.part_bytes + (layout.size_bytes % layout.part_bytes != 0);
 }
 
 }  // namespace
@@ -131,27 +166,32 @@ absl::Mutex& RocksdbBlobStore::WriteLockOf(const Digest& digest) {
   return write_locks_[static_cast<uint8_t>(digest.ToBytes().front()) % write_locks_.size()];
 }
 
-absl::StatusOr<bool> RocksdbBlobStore::ReadSize(const Digest& digest, uint64_t* size_bytes) const {
+absl::StatusOr<std::optional<RocksdbBlobStore::Layout>> RocksdbBlobStore::ReadLayout(
+    const Digest& digest) const {
   std::string value;
   const rocksdb::Status status = db_->Get(VerifyingRead(), SizeKey(digest), &value);
-  if (status.IsNotFound()) return false;
+  if (status.IsNotFound()) return std::optional<Layout>();
   WDELTA_RETURN_IF_ERROR(ToStatus(status, absl::StrCat("size of blob ", digest.ToHex())));
-  WDELTA_ASSIGN_OR_RETURN(*size_bytes, ParseSize(value));
-  return true;
+  WDELTA_ASSIGN_OR_RETURN(const Layout layout, ParseLayout(value));
+  return std::optional<Layout>(layout);
 }
 
 absl::StatusOr<PutResult> RocksdbBlobStore::Put(const Digest& digest, absl::string_view data) {
   WDELTA_RETURN_IF_ERROR(CheckBlob(digest, data));
   absl::MutexLock lock(&WriteLockOf(digest));
-  uint64_t size_bytes = 0;
-  WDELTA_ASSIGN_OR_RETURN(const bool exists, ReadSize(digest, &size_bytes));
-  if (exists) return PutResult::kExisted;
+  WDELTA_ASSIGN_OR_RETURN(const std::optional<Layout> found, ReadLayout(digest));
+  if (found.has_value()) return PutResult::kExisted;
 
+  const Layout layout{data.size(), kPartBytes, true};
   std::string size;
-  AppendU64(size, data.size());
-  rocksdb::WriteBatch batch(data.size() + 256);
-  rocksdb::Status status = batch.Put(DataKey(digest), ToSlice(data));
-  if (status.ok()) status = batch.Put(SizeKey(digest), size);
+  AppendU64(size, layout.size_bytes);
+  AppendU32(size, kPartBytes);
+  rocksdb::WriteBatch batch(data.size() + 64 * (PartCount(layout) + 1));
+  rocksdb::Status status = batch.Put(SizeKey(digest), size);
+  for (uint64_t part = 0; part < PartCount(layout) && status.ok(); ++part) {
+    status = batch.Put(DataKey(digest, layout, part),
+                       ToSlice(data.substr(part * kPartBytes, kPartBytes)));
+  }
   if (status.ok()) status = db_->Write(DurableWrite(), &batch);
   WDELTA_RETURN_IF_ERROR(ToStatus(status, absl::StrCat("put of blob ", digest.ToHex())));
   return PutResult::kCreated;
@@ -159,20 +199,36 @@ absl::StatusOr<PutResult> RocksdbBlobStore::Put(const Digest& digest, absl::stri
 
 absl::StatusOr<std::string> RocksdbBlobStore::Get(const Digest& digest, uint64_t offset,
                                                   uint64_t size) {
-  rocksdb::PinnableSlice value;
-  const rocksdb::Status status =
-      db_->Get(VerifyingRead(), db_->DefaultColumnFamily(), DataKey(digest), &value);
-  if (status.IsNotFound()) return BlobNotFoundError(digest);
-  WDELTA_RETURN_IF_ERROR(ToStatus(status, absl::StrCat("get of blob ", digest.ToHex())));
-  WDELTA_RETURN_IF_ERROR(CheckBlobRange(digest, offset, size, value.size()));
-  return std::string(value.data() + offset, size);
+  WDELTA_ASSIGN_OR_RETURN(const std::optional<Layout> layout, ReadLayout(digest));
+  if (!layout.has_value()) return BlobNotFoundError(digest);
+  WDELTA_RETURN_IF_ERROR(CheckBlobRange(digest, offset, size, layout->size_bytes));
+  std::string bytes;
+  bytes.reserve(size);
+  while (bytes.size() < size) {
+    const uint64_t part = (offset + bytes.size()) / layout->part_bytes;
+    const uint64_t part_begin = part * layout->part_bytes;
+    const uint64_t part_bytes = std::min(layout->part_bytes, layout->size_bytes - part_begin);
+    const uint64_t skip = offset + bytes.size() - part_begin;
+    rocksdb::PinnableSlice value;
+    const rocksdb::Status status = db_->Get(VerifyingRead(), db_->DefaultColumnFamily(),
+                                            DataKey(digest, *layout, part), &value);
+    // Deleted since its size was read.
+    if (status.IsNotFound()) return BlobNotFoundError(digest);
+    WDELTA_RETURN_IF_ERROR(ToStatus(status, absl::StrCat("get of blob ", digest.ToHex())));
+    if (value.size() != part_bytes) {
+      return absl::DataLossError(absl::StrCat("blob store ", path_, ": blob ", digest.ToHex(),
+                                              ", part ", part, ": expected ", part_bytes,
+                                              " bytes, found ", value.size()));
+    }
+    bytes.append(value.data() + skip, std::min(part_bytes - skip, size - bytes.size()));
+  }
+  return bytes;
 }
 
 absl::StatusOr<BlobInfo> RocksdbBlobStore::Stat(const Digest& digest) {
-  BlobInfo info{digest, 0};
-  WDELTA_ASSIGN_OR_RETURN(const bool exists, ReadSize(digest, &info.size_bytes));
-  if (!exists) return BlobNotFoundError(digest);
-  return info;
+  WDELTA_ASSIGN_OR_RETURN(const std::optional<Layout> layout, ReadLayout(digest));
+  if (!layout.has_value()) return BlobNotFoundError(digest);
+  return BlobInfo{digest, layout->size_bytes};
 }
 
 absl::StatusOr<BlobPage> RocksdbBlobStore::List(const std::string& after_hex, uint32_t limit) {
@@ -195,7 +251,9 @@ absl::StatusOr<BlobPage> RocksdbBlobStore::List(const std::string& after_hex, ui
                                               kDigestBytes + 1, " bytes, found ", key.size()));
     }
     info.digest = *digest;
-    WDELTA_ASSIGN_OR_RETURN(info.size_bytes, ParseSize(ToView(it->value())));
+    WDELTA_ASSIGN_OR_RETURN(const RocksdbBlobStore::Layout layout,
+                            ParseLayout(ToView(it->value())));
+    info.size_bytes = layout.size_bytes;
     page.blobs.push_back(info);
   }
   page.more = it->Valid();
@@ -204,19 +262,21 @@ absl::StatusOr<BlobPage> RocksdbBlobStore::List(const std::string& after_hex, ui
 }
 
 absl::Status RocksdbBlobStore::Delete(const Digest& digest) {
-  uint64_t size_bytes = 0;
+  std::optional<Layout> layout;
   {
     absl::MutexLock lock(&WriteLockOf(digest));
-    WDELTA_ASSIGN_OR_RETURN(const bool exists, ReadSize(digest, &size_bytes));
-    if (!exists) return absl::OkStatus();
+    WDELTA_ASSIGN_OR_RETURN(layout, ReadLayout(digest));
+    if (!layout.has_value()) return absl::OkStatus();
     rocksdb::WriteBatch batch;
     rocksdb::Status status = batch.Delete(SizeKey(digest));
-    if (status.ok()) status = batch.Delete(DataKey(digest));
+    for (uint64_t part = 0; part < PartCount(*layout) && status.ok(); ++part) {
+      status = batch.Delete(DataKey(digest, *layout, part));
+    }
     if (status.ok()) status = db_->Write(DurableWrite(), &batch);
     WDELTA_RETURN_IF_ERROR(ToStatus(status, absl::StrCat("delete of blob ", digest.ToHex())));
   }
   absl::MutexLock lock(&reclaim_mutex_);
-  deleted_bytes_ += size_bytes;
+  deleted_bytes_ += layout->size_bytes;
   return absl::OkStatus();
 }
 

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 
@@ -18,7 +19,7 @@ namespace wdelta {
 struct RocksdbBlobStoreOptions {
   uint64_t memtable_bytes = 64 * limits::kMiB;     // all memtables together
   uint64_t block_cache_bytes = 16 * limits::kMiB;  // index, filter and data blocks
-  // Whole blobs, so that ranges of one blob read in a row verify it only once.
+  // Parts of blobs, so that small ranges read in a row verify a part only once.
   uint64_t blob_cache_bytes = 64 * limits::kMiB;
   int max_open_files = 512;
   int background_threads = 2;
@@ -32,6 +33,8 @@ struct RocksdbBlobStoreOptions {
 // the space of deleted blobs back.
 class RocksdbBlobStore final : public BlobStore {
  public:
+  struct Layout;  // of one blob in the database
+
   // The parent of `path` exists. FAILED_PRECONDITION (`DATA_DIR_IN_USE`) when the
   // database is open elsewhere.
   static absl::StatusOr<std::unique_ptr<RocksdbBlobStore>> Open(
@@ -53,7 +56,8 @@ class RocksdbBlobStore final : public BlobStore {
                    std::unique_ptr<rocksdb::DB> db);
 
   absl::Status ToStatus(const rocksdb::Status& status, absl::string_view operation) const;
-  absl::StatusOr<bool> ReadSize(const Digest& digest, uint64_t* size_bytes) const;
+  // nullopt when absent.
+  absl::StatusOr<std::optional<Layout>> ReadLayout(const Digest& digest) const;
   absl::Mutex& WriteLockOf(const Digest& digest);
   bool HasTooMuchGarbage() const;
   void ReclaimInBackground();

@@ -85,7 +85,8 @@ absl::StatusOr<std::optional<std::string>> ReadFormat(const std::string& dir) {
   return std::optional<std::string>(std::move(text));
 }
 
-absl::Status CheckFormat(const std::string& dir, absl::string_view text) {
+// Returns the folder's format.
+absl::StatusOr<int> CheckFormat(const std::string& dir, absl::string_view text) {
   absl::string_view number = text;
   int format = 0;
   const bool is_well_formed = absl::ConsumePrefix(&number, kFormatPrefix) &&
@@ -97,7 +98,7 @@ absl::Status CheckFormat(const std::string& dir, absl::string_view text) {
     return NotADataDirError(absl::StrCat(FormatPath(dir), ": expected `", kFormatPrefix,
                                          kDataFormat, "`, found `", absl::CHexEscape(text), "`"));
   }
-  if (format <= kDataFormat) return absl::OkStatus();
+  if (format <= kDataFormat) return format;
   return MakeError(absl::StatusCode::kFailedPrecondition, "DATA_FORMAT_NEWER",
                    absl::StrCat("data folder ", dir, " was written by a newer wdelta: format ",
                                 format, ", this one reads up to ", kDataFormat));
@@ -170,7 +171,8 @@ absl::StatusOr<DataDir> DataDir::Open(const std::string& path) {
   DataDir dir(path, lock_fd);
   WDELTA_ASSIGN_OR_RETURN(format, ReadFormat(path));
   if (format.has_value()) {
-    WDELTA_RETURN_IF_ERROR(CheckFormat(path, *format));
+    WDELTA_ASSIGN_OR_RETURN(const int number, CheckFormat(path, *format));
+    if (number < kDataFormat) WDELTA_RETURN_IF_ERROR(WriteFormat(*files, path));
   } else {
     WDELTA_RETURN_IF_ERROR(CheckVacant(*files, path));
     WDELTA_RETURN_IF_ERROR(WriteFormat(*files, path));

@@ -3,6 +3,10 @@
 //   LOCK      flock'ed while in use; holds the pid of the last holder
 //   FORMAT    `wdelta-data <number>`; its presence makes a folder a data folder
 //   blobs/    catalog/    staging/
+//
+// Format 1 kept every blob as one value; format 2 keeps it in parts and reads both. A
+// folder of an older format is marked as of this one when it is opened, because older
+// daemons cannot read what is written to it from then on.
 #pragma once
 
 #include <string>
@@ -12,7 +16,7 @@
 
 namespace wdelta {
 
-inline constexpr int kDataFormat = 1;
+inline constexpr int kDataFormat = 2;
 
 // Holds the folder's lock while it lives. Movable; any thread may read it.
 class DataDir {

@@ -58,7 +58,7 @@ TEST_F(DataDirTest, CreatesAFolder) {
   const auto dir = DataDir::Open(path_);
   ASSERT_TRUE(dir.ok()) << dir.status();
   EXPECT_EQ(dir->path(), path_);
-  EXPECT_EQ(Read("FORMAT"), "wdelta-data 1\n");
+  EXPECT_EQ(Read("FORMAT"), "wdelta-data 2\n");
   EXPECT_EQ(Read("LOCK"), absl::StrCat(getpid(), "\n"));
   EXPECT_FALSE(fs::exists(path_ + "/FORMAT.tmp"));
   for (const std::string& room : {dir->blobs_path(), dir->catalog_path(), dir->staging_path()}) {
@@ -100,11 +100,20 @@ TEST_F(DataDirTest, AHolderThatDiedLeavesNoLock) {
   EXPECT_EQ(Read("LOCK"), absl::StrCat(getpid(), "\n"));
 }
 
-TEST_F(DataDirTest, RefusesANewerFormat) {
-  Write("FORMAT", "wdelta-data 2\n");
-  ExpectRefused("DATA_FORMAT_NEWER",
-                "was written by a newer wdelta: format 2, this one reads up to 1");
+TEST_F(DataDirTest, MarksAFolderOfAnOlderFormat) {
+  Write("FORMAT", "wdelta-data 1\n");
+  fs::create_directories(path_ + "/blobs");
+  Write("blobs/x", "kept");
+  ASSERT_TRUE(DataDir::Open(path_).ok());
   EXPECT_EQ(Read("FORMAT"), "wdelta-data 2\n");
+  EXPECT_EQ(Read("blobs/x"), "kept");
+}
+
+TEST_F(DataDirTest, RefusesANewerFormat) {
+  Write("FORMAT", "wdelta-data 3\n");
+  ExpectRefused("DATA_FORMAT_NEWER",
+                "was written by a newer wdelta: format 3, this one reads up to 2");
+  EXPECT_EQ(Read("FORMAT"), "wdelta-data 3\n");
   EXPECT_FALSE(fs::exists(path_ + "/blobs"));
 }
 
@@ -116,7 +125,7 @@ TEST_F(DataDirTest, RefusesAGarbledFormat) {
         std::string("wdelta-data 99999999999\n"), std::string("wdelta-data 1\n\n"),
         std::string("other 1\n"), std::string(10'000, '1'), std::string("\0\0\0", 3)}) {
     Write("FORMAT", text);
-    ExpectRefused("NOT_A_DATA_DIR", "FORMAT: expected `wdelta-data 1`");
+    ExpectRefused("NOT_A_DATA_DIR", "FORMAT: expected `wdelta-data 2`");
     EXPECT_EQ(Read("FORMAT"), text);
   }
 }
@@ -134,7 +143,7 @@ TEST_F(DataDirTest, FinishesACreationThatWasCutOff) {
   fs::create_directories(path_ + "/lost+found");
   const auto dir = DataDir::Open(path_);
   ASSERT_TRUE(dir.ok()) << dir.status();
-  EXPECT_EQ(Read("FORMAT"), "wdelta-data 1\n");
+  EXPECT_EQ(Read("FORMAT"), "wdelta-data 2\n");
 }
 
 }  // namespace
