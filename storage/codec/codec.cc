@@ -227,12 +227,20 @@ absl::StatusOr<LossyChunk> ChunkCodec::EncodeLossy(DType dtype, const ChunkGeome
                                                    absl::string_view parent,
                                                    const LossyParams& params) {
   LossyChunk chunk;
+  WDELTA_RETURN_IF_ERROR(EncodeLossy(dtype, geometry, target, parent, params, chunk));
+  return chunk;
+}
+
+absl::Status ChunkCodec::EncodeLossy(DType dtype, const ChunkGeometry& geometry,
+                                     absl::string_view target, absl::string_view parent,
+                                     const LossyParams& params, LossyChunk& chunk) {
+  chunk.chunk.payload.clear();
   WDELTA_RETURN_IF_ERROR(state_->lossy.Encode(dtype, geometry, target, parent, params, chunk));
-  if (!chunk.chunk.payload.empty()) return chunk;
+  if (!chunk.chunk.payload.empty()) return absl::OkStatus();
   WDELTA_ASSIGN_OR_RETURN(chunk.chunk,
                           Encode(LaneFormatOf(dtype), chunk.reconstructed, parent, params.effort));
   chunk.outcome.bits = 8.0 * static_cast<double>(chunk.chunk.payload.size());
-  return chunk;
+  return absl::OkStatus();
 }
 
 absl::Status ChunkCodec::Decode(LaneFormat format, ChunkMode mode, absl::string_view payload,

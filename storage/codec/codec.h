@@ -87,6 +87,9 @@ class ChunkCodec {
   absl::StatusOr<LossyChunk> EncodeLossy(DType dtype, const ChunkGeometry& geometry,
                                          absl::string_view target, absl::string_view parent,
                                          const LossyParams& params);
+  // The same into `chunk`, whose memory is used again; unspecified after an error.
+  absl::Status EncodeLossy(DType dtype, const ChunkGeometry& geometry, absl::string_view target,
+                           absl::string_view parent, const LossyParams& params, LossyChunk& chunk);
 
   // Fills `destination[0, size)`; `size` and `parent` as given to Encode.
   // INVALID_ARGUMENT: parent longer, or absent where the mode needs it.

@@ -96,6 +96,7 @@ struct LossyTensor {
   TensorPolicy policy;
   DeltaMoments moments;
   double lossless_bits = 0;  // what a sample of chunks says lossless coding would take
+  double fineness = 1;       // near-lossless: the step is divided by it
 };
 
 inline constexpr int kMaxPlanRounds = 8;
@@ -106,7 +107,8 @@ inline constexpr int kMaxPlanRounds = 8;
 // to the others. One thread at a time.
 //
 // Steps go with the square root of the tensor's delta scale, between equal relative
-// errors (the scale itself) and least total error (one step for all). kAuto is planned
+// errors (the scale itself) and least total error (one step for all), and with the
+// tensor's fineness. kAuto is planned
 // as near-lossless or lossless: at equal error the quantiser's dead zone takes fewer
 // bits than kept lanes or signs do.
 class LossyPlanner {

@@ -121,8 +121,9 @@ void LossyPlanner::State::StartGroup(Group& group) {
     const double n = static_cast<double>(moments.weights);
     weights += n;
     energy += moments.squared_delta;
-    weighted_sigma += n * Sigma(moments);
-    weighted_log += n * std::log2(Sigma(moments)) / 2;
+    const double fineness = tensors[i].fineness;
+    weighted_sigma += n * Sigma(moments) / (fineness * fineness);
+    weighted_log += n * (std::log2(Sigma(moments)) / 2 + std::log2(fineness));
   }
   if (group.bits_per_weight > 0) {
     const double bits = group.bits_per_weight - kRateOverhead + std::log2(std::sqrt(kSquaredError));
@@ -136,7 +137,7 @@ void LossyPlanner::State::StartGroup(Group& group) {
 void LossyPlanner::State::SetSteps(const Group& group) {
   for (const size_t i : group.members) {
     if (params[i].strategy != Strategy::kNearLossless) continue;
-    params[i].step = group.scale * std::sqrt(Sigma(tensors[i].moments));
+    params[i].step = group.scale * std::sqrt(Sigma(tensors[i].moments)) / tensors[i].fineness;
   }
 }
 

@@ -145,7 +145,7 @@ bool QuantisedCoder::Encode(DType dtype, const ChunkGeometry& geometry, absl::st
   }
   encoder_.Append(runs, payload);
   payload.append(quantiser_.escapes());
-  reconstructed = quantiser_.TakeReconstructed();
+  quantiser_.TakeReconstructed(reconstructed);
   return true;
 }
 

@@ -21,7 +21,9 @@ using kernels::kTrellisLanes;
 // Laplacian deltas and on those of fine-tunes.
 constexpr double kBitWorth = 0.15;
 // Weights that are looked at when points are fitted, in groups of lanes.
-constexpr size_t kFitWeights = 32768;
+constexpr size_t kFitWeights = 8192;
+// Weights that the gain is taken from, in blocks of groups of lanes.
+constexpr size_t kGainWeights = 65536;
 // A gain pays above a signal to noise ratio of 5 dB.
 constexpr double kLeastGainRatio = 3.16;
 constexpr double kLeastGainChange = 5e-4;
@@ -56,6 +58,17 @@ int16_t ToReduction(double steps) {
   return static_cast<int16_t>(std::lround(std::clamp(steps, -kMost, kMost) * kReductionScale));
 }
 
+// Calls `body` with the place of every escaped symbol of [first, end), in order.
+template <typename Body>
+void ForEachEscape(const uint8_t* symbols, size_t first, size_t end, Body body) {
+  while (first < end) {
+    const void* const found = std::memchr(symbols + first, kEscapedSymbol, end - first);
+    if (found == nullptr) return;
+    first = static_cast<size_t>(static_cast<const uint8_t*>(found) - symbols);
+    body(first++);
+  }
+}
+
 }  // namespace
 
 // The mean of the deltas of each magnitude.
@@ -88,41 +101,61 @@ void LossyQuantiser::FitPoints(absl::string_view target, absl::string_view paren
   }
 }
 
-// The gain makes the error orthogonal to the deltas: means fall short of them, and what
-// is lost in one direction harms a model far more than as much noise does.
-void LossyQuantiser::Reconstruct(DType dtype, absl::string_view target, absl::string_view parent) {
+// What the error of blocks all over the chunk asks for.
+double LossyQuantiser::GainOfSample(DType dtype, absl::string_view target,
+                                    absl::string_view parent) {
+  constexpr size_t kBlocks = 8;
+  const auto lane_bytes = static_cast<size_t>(LaneBytes(dtype));
   const auto* const t = reinterpret_cast<const uint8_t*>(target.data());
   const auto* const p = reinterpret_cast<const uint8_t*>(parent.data());
   auto* const output = reinterpret_cast<uint8_t*>(reconstructed_.data());
-  const size_t count = target.size() / static_cast<size_t>(LaneBytes(dtype));
-  const auto reconstruct = [&] {
-    kernels::Reconstruct(dtype, reconstruction_, symbols_.data(), magnitudes_.data(), p, count,
-                         output);
-    GatherEscapes(static_cast<size_t>(LaneBytes(dtype)), target);
-  };
-  reconstruct();
-  const LossyOutcome plain = kernels::SumOutcome(dtype, t, p, output, count);
-  if (plain.squared_error * kLeastGainRatio > plain.squared_delta) return;
-  const double gain = plain.squared_delta / plain.delta_dot_output;
-  if (!(std::abs(gain - 1) > kLeastGainChange)) return;
-  const double step = reconstruction_.step * gain;
-  reconstruction_.step =
-      dtype == DType::kF64 ? step : static_cast<double>(static_cast<float>(step));
-  reconstruct();
+  const size_t count = target.size() / lane_bytes;
+  const size_t groups = (count + kTrellisLanes - 1) / kTrellisLanes;
+  const size_t block = kGainWeights / kBlocks;
+  LossyOutcome sum;
+  for (size_t i = 0; i < kBlocks; ++i) {
+    const size_t first = groups * i / kBlocks * kTrellisLanes;
+    const size_t end = std::min({count, first + block, groups * (i + 1) / kBlocks * kTrellisLanes});
+    if (first >= end) continue;
+    const size_t offset = first * lane_bytes;
+    kernels::Reconstruct(dtype, reconstruction_, symbols_.data() + first,
+                         magnitudes_.data() + first, p + offset, end - first, output + offset);
+    ForEachEscape(symbols_.data(), first, end, [&](size_t w) {
+      std::memcpy(output + w * lane_bytes, t + w * lane_bytes, lane_bytes);
+    });
+    const LossyOutcome part =
+        kernels::SumOutcome(dtype, t + offset, p + offset, output + offset, end - first);
+    sum.squared_error += part.squared_error;
+    sum.squared_delta += part.squared_delta;
+    sum.delta_dot_output += part.delta_dot_output;
+  }
+  const bool is_weak = sum.squared_error * kLeastGainRatio > sum.squared_delta;
+  if (is_weak || sum.delta_dot_output <= 0) return 1;
+  return sum.squared_delta / sum.delta_dot_output;
+}
+
+// The gain makes the error orthogonal to the deltas: means fall short of them, and what
+// is lost in one direction harms a model far more than as much noise does.
+void LossyQuantiser::Reconstruct(DType dtype, absl::string_view target, absl::string_view parent) {
+  const double gain = GainOfSample(dtype, target, parent);
+  if (std::abs(gain - 1) > kLeastGainChange) {
+    const double step = reconstruction_.step * gain;
+    reconstruction_.step =
+        dtype == DType::kF64 ? step : static_cast<double>(static_cast<float>(step));
+  }
+  const auto lane_bytes = static_cast<size_t>(LaneBytes(dtype));
+  kernels::Reconstruct(dtype, reconstruction_, symbols_.data(), magnitudes_.data(),
+                       reinterpret_cast<const uint8_t*>(parent.data()), target.size() / lane_bytes,
+                       reinterpret_cast<uint8_t*>(reconstructed_.data()));
+  GatherEscapes(lane_bytes, target);
 }
 
 void LossyQuantiser::GatherEscapes(size_t lane_bytes, absl::string_view target) {
   escapes_.clear();
-  const size_t count = target.size() / lane_bytes;
-  const uint8_t* const begin = symbols_.data();
-  for (const uint8_t* at = begin;;) {
-    at = static_cast<const uint8_t*>(std::memchr(at, kEscapedSymbol, begin + count - at));
-    if (at == nullptr) return;
-    const size_t offset = static_cast<size_t>(at - begin) * lane_bytes;
-    escapes_.append(target.data() + offset, lane_bytes);
-    std::memcpy(reconstructed_.data() + offset, target.data() + offset, lane_bytes);
-    if (++at == begin + count) return;
-  }
+  ForEachEscape(symbols_.data(), 0, target.size() / lane_bytes, [&](size_t w) {
+    escapes_.append(target.data() + w * lane_bytes, lane_bytes);
+    std::memcpy(reconstructed_.data() + w * lane_bytes, target.data() + w * lane_bytes, lane_bytes);
+  });
 }
 
 void LossyQuantiser::Quantise(DType dtype, absl::string_view target, absl::string_view parent,

@@ -27,13 +27,15 @@ class LossyQuantiser {
   const std::vector<uint8_t>& symbols() const { return symbols_; }
   // Lanes of the target where the symbol is kEscapedSymbol, in order.
   const std::string& escapes() const { return escapes_; }
-  // What decoding gives, as many bytes as the target.
-  std::string TakeReconstructed() { return std::move(reconstructed_); }
+  // Leaves in `out` what decoding gives, as many bytes as the target, and keeps its
+  // memory for the next chunk.
+  void TakeReconstructed(std::string& out) { reconstructed_.swap(out); }
 
  private:
   template <class Lanes>
   void FitPoints(absl::string_view target, absl::string_view parent);
   // Fills reconstructed_ and escapes_; fits the gain.
+  double GainOfSample(DType dtype, absl::string_view target, absl::string_view parent);
   void Reconstruct(DType dtype, absl::string_view target, absl::string_view parent);
   void GatherEscapes(size_t lane_bytes, absl::string_view target);
 

@@ -18,6 +18,7 @@ class CodecPool {
     ChunkCodec codec;
     std::string parent;  // scratch for the parent's bytes of a chunk
     std::string chunk;   // scratch for a chunk that is wanted in part
+    LossyChunk lossy;    // scratch for a chunk whose outcome alone is wanted
   };
 
   // Gives the worker back when it goes.

@@ -7,6 +7,8 @@
 #include <utility>
 
 #include "absl/container/flat_hash_set.h"
+#include "absl/strings/match.h"
+#include "absl/strings/strip.h"
 #include "storage/base/error.h"
 #include "storage/base/status_macros.h"
 #include "storage/engine/chunk_input.h"
@@ -16,6 +18,18 @@
 
 namespace wdelta {
 namespace {
+
+// Errors of the output projection reach the logits of every token directly, with no norm
+// or nonlinearity behind them. On fine-tunes of small language models it did a third of
+// the damage with less than a hundredth of the weights.
+constexpr double kOutputFineness = 4;
+
+// By the names that checkpoints of language models give it.
+bool IsOutputProjection(absl::string_view name) {
+  if (!absl::ConsumeSuffix(&name, ".weight")) return false;
+  return name == "lm_head" || absl::EndsWith(name, ".lm_head") || name == "embed_out" ||
+         name == "output" || name == "head";
+}
 
 // What one chunk adds to the figures of its tensor.
 struct ChunkFigures {
@@ -75,6 +89,7 @@ class Planning {
       stream.stream = i;
       stream.tensor.dtype = tensor.dtype;
       stream.tensor.policy = policy;
+      if (IsOutputProjection(tensor.name)) stream.tensor.fineness = kOutputFineness;
       plan_.streams.push_back(std::move(stream));
     }
   }
@@ -204,12 +219,10 @@ class Planning {
     const auto measure = [&](CodecPool::Worker& worker, const LossyStream& stream,
                              const ChunkRef& chunk, absl::string_view target,
                              absl::string_view parent, ChunkFigures& figures) -> absl::Status {
-      WDELTA_ASSIGN_OR_RETURN(
-          LossyChunk encoded,
-          worker.codec.EncodeLossy(stream.tensor.dtype,
-                                   GeometryOf(InfoOf(stream).tensor, chunk.offset), target, parent,
-                                   stream.params));
-      figures.outcome = encoded.outcome;
+      const ChunkGeometry geometry = GeometryOf(InfoOf(stream).tensor, chunk.offset);
+      WDELTA_RETURN_IF_ERROR(worker.codec.EncodeLossy(stream.tensor.dtype, geometry, target, parent,
+                                                      stream.params, worker.lossy));
+      figures.outcome = worker.lossy.outcome;
       return absl::OkStatus();
     };
     WDELTA_RETURN_IF_ERROR(ForEachChunk(

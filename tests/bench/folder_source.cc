@@ -6,15 +6,11 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/synchronization/blocking_counter.h"
 #include "storage/base/file_system.h"
 #include "storage/base/status_macros.h"
-#include "storage/engine/codec_pool.h"
 #include "storage/engine/delta_encoder.h"
 #include "storage/engine/storage_plan.h"
-#include "storage/engine/wdelta_source.h"
 #include "storage/tensor/safetensors.h"
-#include "storage/wdelta/wdelta_reader.h"
 
 namespace wdelta::bench {
 namespace {
@@ -34,7 +30,7 @@ absl::StatusOr<Digest> DigestOf(const RandomAccessFile& file, uint64_t size_byte
 
 class FolderSource final : public ContentSource {
  public:
-  absl::Status Open(const std::string& folder) {
+  absl::Status Open(const std::string& folder, Digests digests) {
     const std::unique_ptr<FileSystem> file_system = NewPosixFileSystem();
     WDELTA_ASSIGN_OR_RETURN(const std::vector<std::string> names, file_system->List(folder));
     for (const std::string& name : names) {
@@ -43,7 +39,9 @@ class FolderSource final : public ContentSource {
       entry.path = name;
       entry.is_safetensors = IsSafetensorsPath(name);
       WDELTA_ASSIGN_OR_RETURN(entry.size_bytes, file->SizeBytes());
-      WDELTA_ASSIGN_OR_RETURN(entry.sha256, DigestOf(*file, entry.size_bytes));
+      if (digests == Digests::kTaken) {
+        WDELTA_ASSIGN_OR_RETURN(entry.sha256, DigestOf(*file, entry.size_bytes));
+      }
       SafetensorsLayout layout;
       if (entry.is_safetensors) {
         WDELTA_ASSIGN_OR_RETURN(layout, ReadSafetensorsLayout(*file));
@@ -73,9 +71,9 @@ class FolderSource final : public ContentSource {
 
 }  // namespace
 
-absl::StatusOr<ContentSourcePtr> OpenFolder(const std::string& folder) {
+absl::StatusOr<ContentSourcePtr> OpenFolder(const std::string& folder, Digests digests) {
   auto source = std::make_shared<FolderSource>();
-  WDELTA_RETURN_IF_ERROR(source->Open(folder));
+  WDELTA_RETURN_IF_ERROR(source->Open(folder, digests));
   return ContentSourcePtr(std::move(source));
 }
 
@@ -93,39 +91,6 @@ absl::StatusOr<uint64_t> SaveDelta(const std::string& parent_folder,
       const WdeltaFile file,
       EncodeDelta(input, pool, [&](absl::string_view bytes) { return out->Append(bytes); }));
   return file.file_bytes;
-}
-
-absl::StatusOr<TensorsByName> LoadDelta(const std::string& path, const std::string& parent_folder,
-                                        ThreadPool* pool) {
-  WDELTA_ASSIGN_OR_RETURN(ContentSourcePtr parent, OpenFolder(parent_folder));
-  WDELTA_ASSIGN_OR_RETURN(auto file, NewPosixFileSystem()->OpenForRead(path));
-  WDELTA_ASSIGN_OR_RETURN(auto reader, WdeltaReader::Open(std::move(file)));
-  CodecPool codecs;
-  ChunkCache no_cache(0);
-  WDELTA_ASSIGN_OR_RETURN(
-      const ContentSourcePtr source,
-      WdeltaSource::Open(std::move(reader), std::move(parent), &codecs, &no_cache));
-  const std::vector<StreamInfo>& streams = source->checkpoint().streams;
-  std::vector<LoadedTensor> loaded(streams.size());
-  std::vector<absl::Status> statuses(streams.size());
-  absl::BlockingCounter left(static_cast<int>(streams.size()));
-  for (uint32_t i = 0; i < streams.size(); ++i) {
-    pool->Schedule([&, i] {
-      loaded[i].info = streams[i].tensor;
-      loaded[i].bytes.resize(streams[i].tensor.size_bytes);
-      statuses[i] = source->Read(i, 0, loaded[i].bytes.size(), loaded[i].bytes.data());
-      left.DecrementCount();
-    });
-  }
-  left.Wait();
-  TensorsByName tensors;
-  for (uint32_t i = 0; i < streams.size(); ++i) {
-    WDELTA_RETURN_IF_ERROR(statuses[i]);
-    if (streams[i].kind != StreamKind::kTensor) continue;
-    std::string name = loaded[i].info.name;
-    tensors[std::move(name)] = std::move(loaded[i]);
-  }
-  return tensors;
 }
 
 }  // namespace wdelta::bench

@@ -71,6 +71,7 @@ absl::StatusOr<double> LossyEncodeSpeed(const std::string& parent_folder,
   WDELTA_ASSIGN_OR_RETURN(const ContentSourcePtr target, OpenFolder(target_folder));
   const auto matches = MatchStreams(target->checkpoint(), parent->checkpoint());
   ChunkCodec codec;
+  LossyChunk encoded;
   double seconds = 0;
   double bytes = 0;
   for (const LossyStream& stream : plan.streams) {
@@ -86,10 +87,8 @@ absl::StatusOr<double> LossyEncodeSpeed(const std::string& parent_folder,
         return absl::string_view(whole).substr(at, limits::kChunkBytes);
       };
       const double start = ThreadSeconds();
-      WDELTA_RETURN_IF_ERROR(codec
-                                 .EncodeLossy(tensor.dtype, geometry, chunk(target_bytes),
-                                              chunk(parent_bytes), stream.params)
-                                 .status());
+      WDELTA_RETURN_IF_ERROR(codec.EncodeLossy(tensor.dtype, geometry, chunk(target_bytes),
+                                               chunk(parent_bytes), stream.params, encoded));
       seconds += ThreadSeconds() - start;
       bytes += static_cast<double>(chunk(target_bytes).size());
     }

@@ -16,6 +16,7 @@
 #include "storage/wdelta/wdelta_reader.h"
 #include "tests/bench/fail.h"
 #include "tests/bench/folder_source.h"
+#include "tests/bench/load_delta.h"
 #include "tests/bench/lossy_file.h"
 #include "tests/bench/python_peer.h"
 #include "tests/bench/timers.h"

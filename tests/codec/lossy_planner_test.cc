@@ -20,7 +20,7 @@ struct Plan {
 };
 
 LossyTensor Describe(const Pair& pair, DType dtype, const TensorPolicy& policy) {
-  return {dtype, policy, *MeasureDelta(dtype, pair.target, pair.parent), 0};
+  return {dtype, policy, *MeasureDelta(dtype, pair.target, pair.parent), 0, 1};
 }
 
 // Refines to the end; outcomes are those of the final parameters.
@@ -79,6 +79,28 @@ TEST(LossyPlannerTest, MeetsTheBitsWithinAPercent) {
     LossyOutcome all;
     for (const LossyOutcome& outcome : plan.outcomes) all.Add(outcome);
     EXPECT_NEAR(all.bits / static_cast<double>(all.weights), target, 0.01 * target);
+  }
+}
+
+TEST(LossyPlannerTest, FineTensorsGetSmallerErrorsWithinTheSameTarget) {
+  std::mt19937_64 random(4);
+  const std::vector<Pair> pairs = {MakePair(random, DType::kF32, 40'000, 0.02),
+                                   MakePair(random, DType::kF32, 40'000, 0.02)};
+  for (const TensorPolicy& policy :
+       {TensorPolicy{.strategy = Strategy::kNearLossless, .relative_error = 0.1},
+        TensorPolicy{.strategy = Strategy::kNearLossless, .bits_per_weight = 4}}) {
+    std::vector<LossyTensor> tensors;
+    for (const Pair& pair : pairs) tensors.push_back(Describe(pair, DType::kF32, policy));
+    tensors[1].fineness = 4;
+    const Plan plan = RunPlanner(pairs, tensors);
+    EXPECT_NEAR(plan.params[0].step / plan.params[1].step, 4, 0.1);
+    EXPECT_LE(plan.outcomes[1].RelativeError(), 0.3 * plan.outcomes[0].RelativeError());
+    if (policy.relative_error > 0) {
+      EXPECT_NEAR(plan.RelativeError(), 0.1, 0.002);
+    } else {
+      const double bits = plan.outcomes[0].bits + plan.outcomes[1].bits;
+      EXPECT_NEAR(bits / 80'000, 4, 0.04);
+    }
   }
 }
 

@@ -75,9 +75,15 @@ struct Model {
   DF d;
   VF step, inverse, linear, quadratic, nonzero, half_less_bias, offsets;
   VF zero_border[2];
+  VF ordinary_steps;  // deltas below it have an index, none when steps are large
 };
 
-template <class Lanes, int kNumber>
+// With deltas of at most 4 * kMaxIndex ordinary steps it stays within every dtype.
+constexpr float kOrdinaryWeight = 1e4f;
+constexpr float kOrdinaryStep = 64;
+
+// kOrdinary: no index is too large and no sum leaves the dtype's range.
+template <class Lanes, bool kOrdinary, int kNumber>
 HWY_INLINE Candidate MakeCandidate(const Model& model, const Weights& weights) {
   constexpr int kBase = kBaseMagnitude[kNumber];
   constexpr int kQuantiser = kNumber >> 1;
@@ -106,12 +112,16 @@ HWY_INLINE Candidate MakeCandidate(const Model& model, const Weights& weights) {
   const auto rate = hn::Add(hn::Mul(k, hn::Add(model.linear, hn::Mul(k, model.quadratic))),
                             hn::IfThenZeroElse(is_zero_real, model.nonzero));
   const auto cost = hn::Add(hn::Mul(error, error), rate);
-  const auto is_possible =
-      hn::And(hn::Lt(cost, hn::Set(d, kImpossibleCost)), hn::Le(k, hn::Set(d, float{kMaxIndex})));
   // Negative deltas: one less, unless the index is 0.
   const auto below =
       hn::IfThenZeroElse(is_zero, hn::BroadcastSignBit(hn::BitCast(di, weights.sign)));
   const auto symbol = hn::Add(hn::Add(index, index), below);
+  if constexpr (kOrdinary) {
+    if (!kOdd) return {cost, symbol};
+    return {hn::IfThenElse(weights.unchanged, hn::Set(d, kImpossibleCost), cost), symbol};
+  }
+  const auto is_possible =
+      hn::And(hn::Lt(cost, hn::Set(d, kImpossibleCost)), hn::Le(k, hn::Set(d, float{kMaxIndex})));
   if (kOdd) {
     const auto possible = hn::AndNot(weights.unchanged, is_possible);
     return {hn::IfThenElse(possible, cost, hn::Set(d, kImpossibleCost)), symbol};
@@ -150,6 +160,39 @@ HWY_INLINE VF LoadReals(DF d, const uint8_t* from) {
   }
 }
 
+struct States {
+  VF s0, s1, s2, s3, s4, s5, s6, s7;  // the least cost of each so far
+};
+
+// One step of a vector of lanes. Writes the symbols of the four candidates of each lane
+// side by side, and a bit for each state.
+template <class Lanes, bool kOrdinary>
+HWY_INLINE States Step(const Model& model, const Weights& w, const States& s, uint8_t* candidates,
+                       uint8_t* decisions) {
+  const DI di;
+  const hn::Repartition<uint8_t, DI> bytes;
+  const hn::Rebind<uint8_t, DF> d8;
+  const Candidate c0 = MakeCandidate<Lanes, kOrdinary, 0>(model, w);
+  const Candidate c1 = MakeCandidate<Lanes, kOrdinary, 1>(model, w);
+  const Candidate c2 = MakeCandidate<Lanes, kOrdinary, 2>(model, w);
+  const Candidate c3 = MakeCandidate<Lanes, kOrdinary, 3>(model, w);
+  const auto low = hn::Or(c0.symbol, hn::ShiftLeft<8>(c1.symbol));
+  const auto high = hn::Or(c2.symbol, hn::ShiftLeft<8>(c3.symbol));
+  hn::StoreU(hn::BitCast(bytes, hn::Or(low, hn::ShiftLeft<16>(high))), bytes, candidates);
+
+  VI chosen = hn::Zero(di);
+  const States next{Select<0>(s.s0, c0.cost, s.s4, c1.cost, chosen),
+                    Select<1>(s.s0, c1.cost, s.s4, c0.cost, chosen),
+                    Select<2>(s.s1, c3.cost, s.s5, c2.cost, chosen),
+                    Select<3>(s.s1, c2.cost, s.s5, c3.cost, chosen),
+                    Select<4>(s.s2, c1.cost, s.s6, c0.cost, chosen),
+                    Select<5>(s.s2, c0.cost, s.s6, c1.cost, chosen),
+                    Select<6>(s.s3, c2.cost, s.s7, c3.cost, chosen),
+                    Select<7>(s.s3, c3.cost, s.s7, c2.cost, chosen)};
+  hn::StoreU(hn::DemoteTo(d8, chosen), d8, decisions);
+  return next;
+}
+
 // All steps of the lanes from `lane` on that fill a vector; the last costs of their
 // states go to `costs`. Sources are whole groups of lanes.
 template <class Lanes>
@@ -157,12 +200,10 @@ HWY_INLINE void ForwardPass(const Model& model, const uint8_t* target, const uin
                             size_t first_step, size_t steps, size_t lane, TrellisScratch& scratch,
                             float (&costs)[kTrellisStates][kTrellisLanes]) {
   const DF d;
-  const DI di;
-  const hn::Rebind<uint8_t, DF> d8;
-  VF s0 = hn::LoadU(d, costs[0] + lane), s1 = hn::LoadU(d, costs[1] + lane);
-  VF s2 = hn::LoadU(d, costs[2] + lane), s3 = hn::LoadU(d, costs[3] + lane);
-  VF s4 = hn::LoadU(d, costs[4] + lane), s5 = hn::LoadU(d, costs[5] + lane);
-  VF s6 = hn::LoadU(d, costs[6] + lane), s7 = hn::LoadU(d, costs[7] + lane);
+  States states{hn::LoadU(d, costs[0] + lane), hn::LoadU(d, costs[1] + lane),
+                hn::LoadU(d, costs[2] + lane), hn::LoadU(d, costs[3] + lane),
+                hn::LoadU(d, costs[4] + lane), hn::LoadU(d, costs[5] + lane),
+                hn::LoadU(d, costs[6] + lane), hn::LoadU(d, costs[7] + lane)};
   for (size_t t = 0; t < steps; ++t) {
     const size_t at = (t * kTrellisLanes + lane) * sizeof(typename Lanes::Lane);
     Weights w;
@@ -173,34 +214,21 @@ HWY_INLINE void ForwardPass(const Model& model, const uint8_t* target, const uin
     w.unchanged = hn::Eq(magnitude, hn::Zero(d));
     w.sign = hn::And(delta, hn::SignBit(d));
     w.scaled = hn::Min(hn::Mul(magnitude, model.inverse), hn::Set(d, kMostSteps));
-    const Candidate c0 = MakeCandidate<Lanes, 0>(model, w);
-    const Candidate c1 = MakeCandidate<Lanes, 1>(model, w);
-    const Candidate c2 = MakeCandidate<Lanes, 2>(model, w);
-    const Candidate c3 = MakeCandidate<Lanes, 3>(model, w);
-    uint8_t* const symbols =
-        scratch.candidates.data() + 4 * (first_step + t) * kTrellisLanes + lane;
-    hn::StoreU(hn::DemoteTo(d8, c0.symbol), d8, symbols);
-    hn::StoreU(hn::DemoteTo(d8, c1.symbol), d8, symbols + kTrellisLanes);
-    hn::StoreU(hn::DemoteTo(d8, c2.symbol), d8, symbols + 2 * kTrellisLanes);
-    hn::StoreU(hn::DemoteTo(d8, c3.symbol), d8, symbols + 3 * kTrellisLanes);
-
-    VI chosen = hn::Zero(di);
-    const VF n0 = Select<0>(s0, c0.cost, s4, c1.cost, chosen);
-    const VF n1 = Select<1>(s0, c1.cost, s4, c0.cost, chosen);
-    const VF n2 = Select<2>(s1, c3.cost, s5, c2.cost, chosen);
-    const VF n3 = Select<3>(s1, c2.cost, s5, c3.cost, chosen);
-    const VF n4 = Select<4>(s2, c1.cost, s6, c0.cost, chosen);
-    const VF n5 = Select<5>(s2, c0.cost, s6, c1.cost, chosen);
-    const VF n6 = Select<6>(s3, c2.cost, s7, c3.cost, chosen);
-    const VF n7 = Select<7>(s3, c3.cost, s7, c2.cost, chosen);
-    s0 = n0, s1 = n1, s2 = n2, s3 = n3, s4 = n4, s5 = n5, s6 = n6, s7 = n7;
-    hn::StoreU(hn::DemoteTo(d8, chosen), d8,
-               scratch.decisions.data() + (first_step + t) * kTrellisLanes + lane);
+    const size_t place = (first_step + t) * kTrellisLanes + lane;
+    uint8_t* const candidates = scratch.candidates.data() + 4 * place;
+    uint8_t* const decisions = scratch.decisions.data() + place;
+    const auto ordinary = hn::And(hn::Lt(w.scaled, model.ordinary_steps),
+                                  hn::Lt(hn::Abs(w.parent), hn::Set(d, kOrdinaryWeight)));
+    if (HWY_LIKELY(hn::AllTrue(d, ordinary))) {
+      states = Step<Lanes, true>(model, w, states, candidates, decisions);
+    } else {
+      states = Step<Lanes, false>(model, w, states, candidates, decisions);
+    }
   }
-  hn::StoreU(s0, d, costs[0] + lane), hn::StoreU(s1, d, costs[1] + lane);
-  hn::StoreU(s2, d, costs[2] + lane), hn::StoreU(s3, d, costs[3] + lane);
-  hn::StoreU(s4, d, costs[4] + lane), hn::StoreU(s5, d, costs[5] + lane);
-  hn::StoreU(s6, d, costs[6] + lane), hn::StoreU(s7, d, costs[7] + lane);
+  hn::StoreU(states.s0, d, costs[0] + lane), hn::StoreU(states.s1, d, costs[1] + lane);
+  hn::StoreU(states.s2, d, costs[2] + lane), hn::StoreU(states.s3, d, costs[3] + lane);
+  hn::StoreU(states.s4, d, costs[4] + lane), hn::StoreU(states.s5, d, costs[5] + lane);
+  hn::StoreU(states.s6, d, costs[6] + lane), hn::StoreU(states.s7, d, costs[7] + lane);
 }
 
 // From the states at the end to the symbols of every step.
@@ -227,11 +255,10 @@ void TraceBack(const uint8_t* last_states, size_t steps, const TrellisScratch& s
       const auto odd = hn::And(hn::Xor(state, hn::TableLookupBytes(parity, from)), one);
       const auto is_even = hn::Eq(odd, zero);
       const auto is_first = hn::Eq(hn::And(from, one), zero);
-      const uint8_t* const candidates = scratch.candidates.data() + 4 * t * kTrellisLanes + lane;
-      const auto first = hn::IfThenElse(is_even, hn::LoadU(d, candidates),
-                                        hn::LoadU(d, candidates + kTrellisLanes));
-      const auto second = hn::IfThenElse(is_even, hn::LoadU(d, candidates + 2 * kTrellisLanes),
-                                         hn::LoadU(d, candidates + 3 * kTrellisLanes));
+      hn::Vec<decltype(d)> c0, c1, c2, c3;
+      hn::LoadInterleaved4(d, scratch.candidates.data() + 4 * at, c0, c1, c2, c3);
+      const auto first = hn::IfThenElse(is_even, c0, c1);
+      const auto second = hn::IfThenElse(is_even, c2, c3);
       hn::StoreU(hn::IfThenElse(is_first, first, second), d, symbols + at);
       state = from;
     }
@@ -257,7 +284,8 @@ bool SearchVectors(const Reconstruction& reconstruction, const RateModel& rate,
                     hn::Set(d, plain.nonzero),
                     hn::Set(d, 0.5f - plain.bias),
                     hn::Load(d, offsets),
-                    {hn::Set(d, plain.zero_border[0]), hn::Set(d, plain.zero_border[1])}};
+                    {hn::Set(d, plain.zero_border[0]), hn::Set(d, plain.zero_border[1])},
+                    hn::Set(d, plain.step < kOrdinaryStep ? 2.0f * kMaxIndex - 8 : 0)};
   const size_t whole_steps = count / kTrellisLanes;
   const size_t rest = count % kTrellisLanes;
   scratch.Reserve(whole_steps + 1);
