@@ -27,6 +27,8 @@ struct Config {
   uint64_t max_open_uploads = 0;
   int max_fetches = 0;
   uint64_t memory_limit_bytes = 0;
+  uint32_t max_chain_depth = 0;
+  double max_fetch_cost = 0;
   std::string log_level;
   LogFormat log_format = LogFormat::kText;
   int64_t drain_grace_ms = 0;

@@ -32,6 +32,15 @@ absl::Status SetInt(const std::string& text, Int min, Int max, Int& out) {
   return absl::OkStatus();
 }
 
+absl::Status SetReal(const std::string& text, double min, double max, double& out) {
+  double value = 0;
+  if (!absl::SimpleAtod(text, &value) || !(value >= min) || !(value <= max)) {
+    return Expected(absl::StrCat("a number from ", min, " to ", max), text);
+  }
+  out = value;
+  return absl::OkStatus();
+}
+
 absl::Status SetBytes(const std::string& text, uint64_t min, uint64_t& out) {
   constexpr absl::string_view kWhat = "bytes with an optional suffix KiB, MiB, GiB or TiB";
   absl::string_view digits = text;
@@ -126,6 +135,17 @@ std::vector<Option> ConfigOptions() {
        "about a fifth of it, and lowers max_fetches so that the windows of all fetches "
        "together stay below half of it",
        [](Config& c, Text t) { return SetBytes(t, kMinMemoryLimitBytes, c.memory_limit_bytes); }},
+      {"max_chain_depth", "N", absl::StrCat(limits::kDefaultMaxChainDepth),
+       "Models that a model's storage chain may have below it; 0: all are stored alone. "
+       "Concerns models that are stored from now on",
+       [](Config& c, Text t) {
+         return SetInt<uint32_t>(t, 0, limits::kMaxStorageDepth, c.max_chain_depth);
+       }},
+      {"max_fetch_cost", "RATIO", absl::StrCat(limits::kDefaultMaxFetchCost),
+       "Bytes that a fetch may decode for each byte that it serves, the chain included; likewise",
+       [](Config& c, Text t) {
+         return SetReal(t, limits::kMinFetchCost, limits::kMaxFetchCost, c.max_fetch_cost);
+       }},
       {"log_level", "LEVEL", "info", "debug, info, warn or error; debug has a line for every rpc",
        [](Config& c, Text t) { return SetLogLevel(t, c.log_level); }},
       {"log_format", "FORMAT", "text", "text or json, on stderr",

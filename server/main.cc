@@ -49,6 +49,7 @@ absl::Status Serve(const Config& config, spdlog::logger& log) {
   store_options.codec_threads = config.codec_threads;
   store_options.parent_cache_bytes = ParentCacheBytesFor(config);
   store_options.max_open_uploads = config.max_open_uploads;
+  store_options.storage_policy = {config.max_chain_depth, config.max_fetch_cost};
   ModelStore store({blobs.get(), catalog.get(), files.get(), &clock}, store_options);
   WDELTA_RETURN_IF_ERROR(store.Recover());
 

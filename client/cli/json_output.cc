@@ -39,6 +39,12 @@ Json ParentJson(const v1::Parent& parent) {
           {"metadata", MapJson(parent.metadata())}};
 }
 
+Json LineageCheckJson(const v1::LineageCheck& check) {
+  return {{"doubtful_parents", ListJson(check.doubtful_parents())},
+          {"suggested_parent", check.suggested_parent()},
+          {"suggested_parent_name", check.suggested_parent_name()}};
+}
+
 }  // namespace
 
 Json ModelJson(const v1::Model& model) {
@@ -63,7 +69,9 @@ Json ModelJson(const v1::Model& model) {
       {"storage",
        {{"parent", model.storage().parent()},
         {"depth", model.storage().depth()},
-        {"delta_digest", model.storage().delta_digest()}}},
+        {"delta_digest", model.storage().delta_digest()},
+        {"fetch_cost", model.storage().fetch_cost()}}},
+      {"lineage_check", LineageCheckJson(model.lineage_check())},
       {"job", model.job()},
       {"repack_job", model.repack_job()},
       {"error", model.error()},
@@ -76,6 +84,35 @@ Json ModelJson(const v1::Model& model) {
                              {"size_bytes", file.size_bytes()},
                              {"sha256", file.sha256()},
                              {"is_safetensors", file.is_safetensors()}});
+  }
+  return json;
+}
+
+Json ExplanationJson(const v1::StorageExplanation& explanation) {
+  Json json = {
+      {"model", explanation.model()},
+      {"name", explanation.name()},
+      {"candidates", Json::array()},
+      {"chosen", explanation.candidates().empty() ? Json(nullptr) : Json(explanation.chosen())},
+      {"max_chain_depth", explanation.max_chain_depth()},
+      {"max_fetch_cost", explanation.max_fetch_cost()},
+      {"choose_time", TimeJson(explanation.has_choose_time(), explanation.choose_time())},
+      {"storage",
+       {{"parent", explanation.storage().parent()},
+        {"depth", explanation.storage().depth()},
+        {"delta_digest", explanation.storage().delta_digest()},
+        {"fetch_cost", explanation.storage().fetch_cost()}}},
+      {"raw_bytes", explanation.raw_bytes()},
+      {"stored_bytes", explanation.stored_bytes()},
+      {"lineage_check", LineageCheckJson(explanation.lineage_check())}};
+  for (const v1::StorageCandidate& candidate : explanation.candidates()) {
+    json["candidates"].push_back({{"model", candidate.model()},
+                                  {"name", candidate.name()},
+                                  {"source", SourceWord(candidate.source())},
+                                  {"estimated_bytes", candidate.estimated_bytes()},
+                                  {"depth", candidate.depth()},
+                                  {"fetch_cost", candidate.fetch_cost()},
+                                  {"refusal", RefusalWord(candidate.refusal())}});
   }
   return json;
 }
@@ -146,6 +183,13 @@ std::string StateWord(v1::Job::State state) {
   return absl::AsciiStrToLower(v1::Job::State_Name(state));
 }
 std::string KindWord(v1::Job::Kind kind) { return absl::AsciiStrToLower(v1::Job::Kind_Name(kind)); }
+std::string SourceWord(v1::StorageCandidate::Source source) {
+  return absl::AsciiStrToLower(v1::StorageCandidate::Source_Name(source));
+}
+std::string RefusalWord(v1::StorageCandidate::Refusal refusal) {
+  if (refusal == v1::StorageCandidate::NOT_REFUSED) return "";
+  return absl::AsciiStrToLower(v1::StorageCandidate::Refusal_Name(refusal));
+}
 std::string RelationWord(v1::Parent::Relation relation) {
   return absl::AsciiStrToLower(v1::Parent::Relation_Name(relation));
 }

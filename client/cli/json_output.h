@@ -16,6 +16,7 @@ using Json = nlohmann::ordered_json;
 
 // `id` is a reference, `id:ID`.
 Json ModelJson(const v1::Model& model);
+Json ExplanationJson(const v1::StorageExplanation& explanation);
 Json TensorJson(const v1::Tensor& tensor);
 Json TagJson(const v1::Tag& tag);
 Json LineageNodeJson(const v1::LineageNode& node);
@@ -25,6 +26,9 @@ Json ServerInfoJson(const v1::ServerInfo& info);
 std::string StateWord(v1::Model::State state);
 std::string StateWord(v1::Job::State state);
 std::string KindWord(v1::Job::Kind kind);
+std::string SourceWord(v1::StorageCandidate::Source source);
+// Empty for a candidate that was not refused.
+std::string RefusalWord(v1::StorageCandidate::Refusal refusal);
 std::string RelationWord(v1::Parent::Relation relation);
 
 }  // namespace wdelta

@@ -31,8 +31,8 @@ void AddAll(CLI::App& app, Session& session) {
   app.add_flag("--quiet", session.quiet, "No progress, no success lines");
   for (const auto add :
        {AddPushCommand, AddPullCommand, AddLsCommand, AddShowCommand, AddLogCommand, AddTagCommand,
-        AddRmCommand, AddRepackCommand, AddJobsCommand, AddInspectCommand, AddExportCommand,
-        AddImportCommand, AddVersionCommand}) {
+        AddRmCommand, AddExplainCommand, AddRepackCommand, AddJobsCommand, AddInspectCommand,
+        AddExportCommand, AddImportCommand, AddVersionCommand}) {
     add(app, session);
   }
 }

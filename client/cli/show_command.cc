@@ -60,9 +60,18 @@ std::string DescribeModel(const v1::Model& model) {
   fields.Add("state", StateWord(model.state()));
   fields.Add("error", model.error());
   fields.Add("tags", absl::StrJoin(model.tags(), ", "));
+  const auto& doubtful = model.lineage_check().doubtful_parents();
   for (const v1::Parent& parent : model.parents()) {
+    const bool is_doubtful =
+        std::find(doubtful.begin(), doubtful.end(), parent.model()) != doubtful.end();
     fields.Add("parent", absl::StrCat(parent.name(), " (", RelationWord(parent.relation()), ") ",
-                                      parent.model()));
+                                      parent.model(),
+                                      is_doubtful ? "  DOUBTFUL: no closer than others" : ""));
+  }
+  if (!model.lineage_check().suggested_parent().empty()) {
+    fields.Add("relative",
+               absl::StrCat(model.lineage_check().suggested_parent_name(), " ",
+                            model.lineage_check().suggested_parent(), "  close, not declared"));
   }
   fields.AddMap("label", model.labels());
   fields.AddMap("metadata", model.metadata());

@@ -126,6 +126,12 @@ absl::Status Client::DeleteModel(const std::string& model) {
   return Call(options_, *models_, &v1::Models::Stub::DeleteModel, request).status();
 }
 
+absl::StatusOr<v1::StorageExplanation> Client::ExplainStorage(const std::string& model) {
+  v1::ExplainStorageRequest request;
+  request.set_model(model);
+  return Call(options_, *models_, &v1::Models::Stub::ExplainStorage, request);
+}
+
 absl::StatusOr<std::string> Client::RepackModel(const std::string& model,
                                                 v1::FidelityPolicy::Effort effort) {
   v1::RepackModelRequest request;

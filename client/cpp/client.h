@@ -53,6 +53,7 @@ class Client {
   // `request` as documented in models.proto.
   absl::StatusOr<v1::Model> UpdateModel(const v1::UpdateModelRequest& request);
   absl::Status DeleteModel(const std::string& model);
+  absl::StatusOr<v1::StorageExplanation> ExplainStorage(const std::string& model);
   // Id of the job.
   absl::StatusOr<std::string> RepackModel(const std::string& model,
                                           v1::FidelityPolicy::Effort effort);

@@ -14,6 +14,7 @@ namespace {
 using store::v1::JobRecord;
 using store::v1::ModelRecord;
 using store::v1::ParentEdge;
+using store::v1::StorageCandidate;
 using store::v1::UploadRecord;
 
 // Public and stored enums have equal numbers, so that a conversion is a cast. A
@@ -40,6 +41,19 @@ static_assert(static_cast<int>(v1::Job::PENDING) == JobRecord::PENDING &&
 static_assert(static_cast<int>(v1::Upload::OPEN) == UploadRecord::OPEN &&
               static_cast<int>(v1::Upload::FINISHED) == UploadRecord::FINISHED &&
               static_cast<int>(v1::Upload::CANCELLED) == UploadRecord::CANCELLED);
+static_assert(static_cast<int>(v1::StorageCandidate::ALONE) == StorageCandidate::ALONE &&
+              static_cast<int>(v1::StorageCandidate::DECLARED) == StorageCandidate::DECLARED &&
+              static_cast<int>(v1::StorageCandidate::CHAIN) == StorageCandidate::CHAIN &&
+              static_cast<int>(v1::StorageCandidate::SIBLING) == StorageCandidate::SIBLING &&
+              static_cast<int>(v1::StorageCandidate::ROOT) == StorageCandidate::ROOT &&
+              static_cast<int>(v1::StorageCandidate::SIMILAR) == StorageCandidate::SIMILAR &&
+              static_cast<int>(v1::StorageCandidate::CURRENT) == StorageCandidate::CURRENT &&
+              static_cast<int>(v1::StorageCandidate::TWIN) == StorageCandidate::TWIN &&
+              static_cast<int>(v1::StorageCandidate::TOO_DEEP) == StorageCandidate::TOO_DEEP &&
+              static_cast<int>(v1::StorageCandidate::TOO_COSTLY) == StorageCandidate::TOO_COSTLY &&
+              static_cast<int>(v1::StorageCandidate::UNREADABLE) == StorageCandidate::UNREADABLE &&
+              static_cast<int>(v1::StorageCandidate::NOT_FOR_LOSS) ==
+                  StorageCandidate::NOT_FOR_LOSS);
 static_assert(static_cast<int>(v1::CHECKPOINT) == UploadRecord::CHECKPOINT &&
               static_cast<int>(v1::WDELTA) == UploadRecord::WDELTA);
 
@@ -76,6 +90,25 @@ void AddFiles(const ModelRecord& record, v1::Model& model) {
   }
 }
 
+v1::StoragePlan StoragePlanOf(const ModelRecord& record) {
+  v1::StoragePlan plan;
+  plan.set_parent(IdReference(record.storage_parent_id()));
+  plan.set_depth(record.storage_depth());
+  plan.set_delta_digest(PrefixedDigest(record.delta_digest()));
+  plan.set_fetch_cost(record.fetch_cost());
+  return plan;
+}
+
+v1::LineageCheck ToProto(const store::v1::LineageCheck& check) {
+  v1::LineageCheck out;
+  for (const std::string& id : check.doubtful_parent_ids()) {
+    out.add_doubtful_parents(IdReference(id));
+  }
+  out.set_suggested_parent(IdReference(check.suggested_parent_id()));
+  out.set_suggested_parent_name(check.suggested_parent_name());
+  return out;
+}
+
 }  // namespace
 
 std::string IdReference(absl::string_view id) { return id.empty() ? "" : absl::StrCat("id:", id); }
@@ -99,9 +132,8 @@ v1::Model ToProto(const Model& model, FileList file_list) {
   SetTime(record.create_time_us(), out.mutable_create_time());
   if (record.state() == ModelRecord::READY) {
     SetTime(record.ready_time_us(), out.mutable_ready_time());
-    out.mutable_storage()->set_parent(IdReference(record.storage_parent_id()));
-    out.mutable_storage()->set_depth(record.storage_depth());
-    out.mutable_storage()->set_delta_digest(PrefixedDigest(record.delta_digest()));
+    *out.mutable_storage() = StoragePlanOf(record);
+    *out.mutable_lineage_check() = ToProto(record.lineage_check());
     *out.mutable_fidelity_outcome() = ToProto(record.outcome());
   }
   if (file_list == FileList::kInclude) AddFiles(record, out);
@@ -117,6 +149,32 @@ v1::Model TombstoneToProto(const Model& model) {
   out.set_id(model.record.id());
   out.set_name(model.record.name());
   AddParents(model.record.parents(), out.mutable_parents());
+  return out;
+}
+
+v1::StorageExplanation ToProto(const Model& model, const store::v1::StorageChoiceRecord& choice) {
+  const ModelRecord& record = model.record;
+  v1::StorageExplanation out;
+  out.set_model(IdReference(record.id()));
+  out.set_name(record.name());
+  for (const StorageCandidate& candidate : choice.candidates()) {
+    v1::StorageCandidate* added = out.add_candidates();
+    added->set_model(IdReference(candidate.model_id()));
+    added->set_name(candidate.name());
+    added->set_source(static_cast<v1::StorageCandidate::Source>(candidate.source()));
+    added->set_estimated_bytes(candidate.estimated_bytes());
+    added->set_depth(candidate.depth());
+    added->set_fetch_cost(candidate.fetch_cost());
+    added->set_refusal(static_cast<v1::StorageCandidate::Refusal>(candidate.refusal()));
+  }
+  out.set_chosen(choice.chosen());
+  out.set_max_chain_depth(choice.max_chain_depth());
+  out.set_max_fetch_cost(choice.max_fetch_cost());
+  if (choice.choose_time_us() > 0) SetTime(choice.choose_time_us(), out.mutable_choose_time());
+  *out.mutable_storage() = StoragePlanOf(record);
+  out.set_raw_bytes(record.raw_bytes());
+  out.set_stored_bytes(record.stored_bytes());
+  *out.mutable_lineage_check() = ToProto(record.lineage_check());
   return out;
 }
 

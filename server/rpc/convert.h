@@ -26,6 +26,8 @@ v1::Model ToProto(const Model& model, FileList file_list);
 // What is told of a deleted model: id, name, parents.
 v1::Model TombstoneToProto(const Model& model);
 
+v1::StorageExplanation ToProto(const Model& model, const store::v1::StorageChoiceRecord& choice);
+
 enum class EntryList { kOmit, kInclude };
 v1::Upload ToProto(const UploadView& upload, EntryList entry_list);
 

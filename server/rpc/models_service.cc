@@ -119,6 +119,15 @@ absl::Status UpdateModelBody(ModelStore& store, const v1::UpdateModelRequest& re
   return absl::OkStatus();
 }
 
+absl::Status ExplainStorageBody(ModelStore& store, const v1::ExplainStorageRequest& request,
+                                v1::StorageExplanation* response) {
+  WDELTA_ASSIGN_OR_RETURN(const Model model, store.models().Resolve(request.model()));
+  WDELTA_ASSIGN_OR_RETURN(const store::v1::StorageChoiceRecord choice,
+                          store.models().StorageChoiceOf(model));
+  *response = ToProto(model, choice);
+  return absl::OkStatus();
+}
+
 absl::Status RepackModelBody(ModelStore& store, const v1::RepackModelRequest& request,
                              v1::RepackModelResponse* response) {
   WDELTA_ASSIGN_OR_RETURN(const store::v1::Effort effort,
@@ -180,6 +189,15 @@ grpc::ServerUnaryReactor* ModelsService::DeleteModel(grpc::CallbackServerContext
   return ServeUnary(
       environment_, "Models.DeleteModel", context, request, response,
       [this](const auto& in, auto*) { return environment_.store().models().Delete(in.model()); });
+}
+
+grpc::ServerUnaryReactor* ModelsService::ExplainStorage(grpc::CallbackServerContext* context,
+                                                        const v1::ExplainStorageRequest* request,
+                                                        v1::StorageExplanation* response) {
+  return ServeUnary(environment_, "Models.ExplainStorage", context, request, response,
+                    [this](const auto& in, auto* out) {
+                      return ExplainStorageBody(environment_.store(), in, out);
+                    });
 }
 
 grpc::ServerUnaryReactor* ModelsService::RepackModel(grpc::CallbackServerContext* context,

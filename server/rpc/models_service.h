@@ -27,6 +27,9 @@ class ModelsService final : public v1::Models::CallbackService {
   grpc::ServerUnaryReactor* DeleteModel(grpc::CallbackServerContext* context,
                                         const v1::DeleteModelRequest* request,
                                         google::protobuf::Empty* response) override;
+  grpc::ServerUnaryReactor* ExplainStorage(grpc::CallbackServerContext* context,
+                                           const v1::ExplainStorageRequest* request,
+                                           v1::StorageExplanation* response) override;
   grpc::ServerUnaryReactor* RepackModel(grpc::CallbackServerContext* context,
                                         const v1::RepackModelRequest* request,
                                         v1::RepackModelResponse* response) override;

@@ -41,9 +41,22 @@ inline constexpr uint64_t kMaxWdeltaMetadataBytes = 256 * kMiB;  // decompressed
 inline constexpr uint64_t kMaxStreamsPerModel = 2'000'000;
 inline constexpr uint64_t kDeltaPieceBytes = 4 * kMiB;  // of a `.wdelta` in the blob store
 inline constexpr uint64_t kMaxBlobBytes = 16 * kMiB;
-inline constexpr uint32_t kMaxStorageDepth = 4;
-inline constexpr uint32_t kMaxImportDepth = 16;
-inline constexpr size_t kMaxRepackCandidates = 8;  // storage parents that are tried
+
+// Storage parents.
+inline constexpr uint32_t kMaxStorageDepth = 16;  // of any chain that is read
+inline constexpr uint32_t kDefaultMaxChainDepth = 4;
+inline constexpr double kMinFetchCost = 1;
+inline constexpr double kMaxFetchCost = 100;
+inline constexpr double kDefaultMaxFetchCost = 5;   // bytes decoded for each byte served
+inline constexpr size_t kMaxParentCandidates = 32;  // that are measured
+inline constexpr uint32_t kMaxCandidatesOfAKind = 8;
+inline constexpr size_t kMaxSampledChunks = 64;         // of the model, for each candidate
+inline constexpr uint64_t kMaxRelativesVisited = 1000;  // of the declared lineage
+
+// Index of contents.
+inline constexpr uint64_t kMinIndexedTensorBytes = 64 * kKiB;
+inline constexpr size_t kMaxIndexedTensors = 4096;  // the largest, of a model
+inline constexpr size_t kMaxTensorsLookedUp = 64;   // the largest, for candidates
 
 // Serving.
 inline constexpr uint64_t kMaxPieceBytes = 2 * kMiB;

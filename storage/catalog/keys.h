@@ -58,6 +58,27 @@ inline std::string EncodedOn(absl::string_view parent, absl::string_view id) {
   return absl::StrCat(EncodedOnPrefix(parent), id);
 }
 
+// storage_choice/<model id> -> StorageChoiceRecord
+inline std::string StorageChoice(absl::string_view id) {
+  return absl::StrCat("storage_choice/", id);
+}
+
+// indexed/<model id> -> IndexedContentRecord: what the next two hold of a model
+inline std::string Indexed(absl::string_view id) { return absl::StrCat("indexed/", id); }
+
+// layout/<hex>/<storage depth, 2 digits>/<model id> -> empty: live models whose tensors
+// have the same names, dtypes and rows, those with the shortest chains first
+inline std::string LayoutPrefix(absl::string_view hex) { return absl::StrCat("layout/", hex, "/"); }
+inline std::string Layout(absl::string_view hex, uint32_t depth, absl::string_view id) {
+  return absl::StrCat(LayoutPrefix(hex), absl::Dec(depth, absl::kZeroPad2), "/", id);
+}
+
+// tensor/<hex>/<model id> -> TensorPlaceRecord: live models with a tensor of this content
+inline std::string TensorPrefix(absl::string_view hex) { return absl::StrCat("tensor/", hex, "/"); }
+inline std::string Tensor(absl::string_view hex, absl::string_view id) {
+  return absl::StrCat(TensorPrefix(hex), id);
+}
+
 // blob/<hex> -> BlobRecord
 inline std::string Blob(absl::string_view hex) { return absl::StrCat("blob/", hex); }
 

@@ -38,6 +38,34 @@ ChunkSample SampleOfStream(uint32_t stream, uint64_t size_bytes) {
   return sample;
 }
 
+std::vector<WeightedChunk> SampleOfModel(const Checkpoint& checkpoint, size_t max_chunks) {
+  uint64_t total_bytes = 0;
+  uint64_t total_chunks = 0;
+  for (const StreamInfo& stream : checkpoint.streams) {
+    total_bytes += stream.tensor.size_bytes;
+    total_chunks += (stream.tensor.size_bytes + limits::kChunkBytes - 1) / limits::kChunkBytes;
+  }
+  std::vector<WeightedChunk> sample;
+  const bool take_all = total_chunks <= max_chunks;
+  const double stride = static_cast<double>(total_bytes) / static_cast<double>(max_chunks);
+  double end = 0;            // of the chunk, in the bytes of all streams
+  double next = stride / 2;  // the chunk that has this byte is the next of the sample
+  for (uint32_t i = 0; i < checkpoint.streams.size(); ++i) {
+    const uint64_t size_bytes = checkpoint.streams[i].tensor.size_bytes;
+    for (uint64_t offset = 0; offset < size_bytes; offset += limits::kChunkBytes) {
+      const uint64_t size = std::min(size_bytes - offset, limits::kChunkBytes);
+      end += static_cast<double>(size);
+      WeightedChunk chunk{{i, offset, size}, 0};
+      for (; !take_all && next < end; next += stride) {
+        chunk.weight += stride / static_cast<double>(size);
+      }
+      if (take_all) chunk.weight = 1;
+      if (chunk.weight > 0) sample.push_back(chunk);
+    }
+  }
+  return sample;
+}
+
 ChunkGeometry GeometryOf(const TensorInfo& tensor, uint64_t offset_bytes) {
   ChunkGeometry geometry;
   if (tensor.shape.size() >= 2) geometry.row_weights = tensor.shape.back();

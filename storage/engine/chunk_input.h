@@ -30,6 +30,13 @@ struct ChunkSample {
 };
 ChunkSample SampleOfStream(uint32_t stream, uint64_t size_bytes);
 
+// Chunks of a whole model, at most `max_chunks`, evenly spread over its bytes.
+struct WeightedChunk {
+  ChunkRef chunk;
+  double weight = 1;  // chunks of this size for which it stands
+};
+std::vector<WeightedChunk> SampleOfModel(const Checkpoint& checkpoint, size_t max_chunks);
+
 ChunkGeometry GeometryOf(const TensorInfo& tensor, uint64_t offset_bytes);
 
 // The parent's bytes at the place of a chunk, read into `buffer`; nullopt when the

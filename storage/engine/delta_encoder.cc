@@ -221,25 +221,24 @@ absl::StatusOr<WdeltaFile> EncodeDelta(const DeltaEncoderInput& input, ThreadPoo
   return DeltaEncoder(input, pool, std::move(sink)).Run();
 }
 
-absl::StatusOr<uint64_t> EstimateDeltaBytes(const DeltaEncoderInput& input, ThreadPool* pool) {
-  const std::vector<StreamInfo>& streams = input.target->checkpoint().streams;
-  double estimate = 0;
-  std::vector<double> weights(streams.size());
+absl::StatusOr<DeltaEstimate> EstimateDelta(const DeltaEncoderInput& input,
+                                            const std::vector<WeightedChunk>& sample,
+                                            ThreadPool* pool) {
+  DeltaEstimate estimate;
   ChunkEncoder encoder(input);
+  size_t next = 0;
   OrderedTasks<ChunkResult> tasks(pool, [&](ChunkResult& result) {
-    estimate += weights[result.at.stream] * static_cast<double>(result.encoded.payload.size());
+    const double weight = sample[next++].weight;
+    estimate.payload_bytes += weight * static_cast<double>(result.encoded.payload.size());
+    estimate.needs.Add(result.encoded.mode, weight * static_cast<double>(result.at.size));
     return input.advance(0);
   });
-  for (uint32_t i = 0; i < streams.size(); ++i) {
-    const ChunkSample sample = SampleOfStream(i, streams[i].tensor.size_bytes);
-    weights[i] = sample.weight;
-    for (const ChunkRef& chunk : sample.chunks) {
-      WDELTA_RETURN_IF_ERROR(tasks.Start(
-          [&encoder, chunk](ChunkResult& result) { return encoder.Encode(chunk, result); }));
-    }
+  for (const WeightedChunk& chunk : sample) {
+    WDELTA_RETURN_IF_ERROR(tasks.Start(
+        [&encoder, at = chunk.chunk](ChunkResult& result) { return encoder.Encode(at, result); }));
   }
   WDELTA_RETURN_IF_ERROR(tasks.Finish());
-  return static_cast<uint64_t>(estimate);
+  return estimate;
 }
 
 }  // namespace wdelta

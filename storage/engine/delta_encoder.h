@@ -11,7 +11,9 @@
 #include "absl/status/statusor.h"
 #include "storage/base/thread_pool.h"
 #include "storage/codec/lossy.h"
+#include "storage/engine/chunk_input.h"
 #include "storage/engine/content_source.h"
+#include "storage/engine/fetch_cost.h"
 #include "storage/engine/lossy_plan.h"
 #include "storage/wdelta/wdelta_writer.h"
 
@@ -38,8 +40,13 @@ struct DeltaEncoderInput {
 absl::StatusOr<WdeltaFile> EncodeDelta(const DeltaEncoderInput& input, ThreadPool* pool,
                                        WdeltaWriter::Sink sink);
 
-// Bytes of payloads that EncodeDelta would write, extrapolated from a few chunks of every
-// tensor.
-absl::StatusOr<uint64_t> EstimateDeltaBytes(const DeltaEncoderInput& input, ThreadPool* pool);
+// What EncodeDelta would write, extrapolated from a sample of the target's chunks.
+struct DeltaEstimate {
+  double payload_bytes = 0;
+  ChunkNeeds needs;
+};
+absl::StatusOr<DeltaEstimate> EstimateDelta(const DeltaEncoderInput& input,
+                                            const std::vector<WeightedChunk>& sample,
+                                            ThreadPool* pool);
 
 }  // namespace wdelta

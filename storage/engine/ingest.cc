@@ -9,15 +9,20 @@
 #include "storage/base/error.h"
 #include "storage/base/status_macros.h"
 #include "storage/catalog/keys.h"
+#include "storage/engine/content_index.h"
 #include "storage/engine/delta_encoder.h"
 #include "storage/engine/delta_pieces.h"
+#include "storage/engine/fetch_cost.h"
 #include "storage/engine/fidelity.h"
 #include "storage/engine/lossy_plan.h"
 #include "storage/engine/lossy_verify.h"
 #include "storage/engine/model_files.h"
+#include "storage/engine/parent_candidates.h"
+#include "storage/engine/parent_choice.h"
 #include "storage/engine/records.h"
-#include "storage/engine/storage_plan.h"
 #include "storage/engine/stored_delta.h"
+#include "storage/engine/stream_digests.h"
+#include "storage/engine/twin.h"
 #include "storage/engine/v1_import.h"
 #include "storage/wdelta/v1/v1_reader.h"
 
@@ -37,19 +42,15 @@ class Ingest {
     if (model_.record.state() == ModelRecord::READY) return CommitReady();  // ran before
     // What an interrupted run left would otherwise stay claimed for ever.
     WDELTA_RETURN_IF_ERROR(deps_.claims->ReleaseAll(model_.record.id()));
-    WDELTA_ASSIGN_OR_RETURN(plan_, ChooseStorageParent(*deps_.models, *deps_.queue, model_.record));
+    WDELTA_RETURN_IF_ERROR(AwaitDeclaredParents(*deps_.models, *deps_.queue, model_.record));
+    WDELTA_ASSIGN_OR_RETURN(const bool is_shared, ShareTwin());
+    if (is_shared) return CommitReady();
     WDELTA_ASSIGN_OR_RETURN(const ContentSourcePtr target, OpenTarget());
-    ContentSourcePtr parent;
-    if (!plan_.model_id.empty()) {
-      WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> record,
-                              deps_.models->GetById(plan_.model_id));
-      if (!record.has_value()) return absl::AbortedError("the storage parent is gone");
-      WDELTA_ASSIGN_OR_RETURN(parent, deps_.reader->Open(record->record));
-    }
+    WDELTA_RETURN_IF_ERROR(Choose(target));
     DeltaPieceWriter pieces(model_.record.id(), deps_.claims);
-    WDELTA_ASSIGN_OR_RETURN(const WdeltaFile file, Encode(target, parent, pieces));
-    FillRecord(file, pieces);
-    WDELTA_RETURN_IF_ERROR(Verify(*target, file));
+    WDELTA_ASSIGN_OR_RETURN(file_, Encode(target, pieces));
+    FillRecord(pieces);
+    WDELTA_RETURN_IF_ERROR(Verify(*target));
     return CommitReady();
   }
 
@@ -62,6 +63,45 @@ class Ingest {
     }
     model_ = *std::move(model);
     return absl::OkStatus();
+  }
+
+  // True when a model of equal content is stored and what it has serves this one, too.
+  // One that is damaged does not.
+  absl::StatusOr<bool> ShareTwin() {
+    if (context_.job().record.kind() != JobRecord::INGEST) return false;
+    WDELTA_ASSIGN_OR_RETURN(
+        const std::optional<Model> twin,
+        FindTwin(*deps_.catalog, *deps_.models, model_.record, deps_.policy.max_chain_depth));
+    if (!twin.has_value()) return false;
+    const absl::Status shared = TakeDelta(twin->record);
+    if (shared.ok()) return true;
+    if (!absl::IsDataLoss(shared)) return shared;
+    WDELTA_RETURN_IF_ERROR(deps_.claims->ReleaseAll(model_.record.id()));
+    choice_ = ParentChoice();
+    return false;
+  }
+
+  absl::Status TakeDelta(const ModelRecord& twin) {
+    // Held open, so that nothing of it goes meanwhile.
+    WDELTA_ASSIGN_OR_RETURN(const ContentSourcePtr source, deps_.reader->Open(twin));
+    if (source->stored() == nullptr) return absl::AbortedError("the twin is not stored any more");
+    file_ = source->stored()->file();
+    DeltaPieceWriter pieces(model_.record.id(), deps_.claims);
+    WDELTA_RETURN_IF_ERROR(CopyDelta(*deps_.reader, twin, pieces));
+    choice_.parent.model_id = twin.storage_parent_id();
+    choice_.parent.depth = twin.storage_depth();
+    store::v1::StorageCandidate& candidate = *choice_.record.add_candidates();
+    candidate.set_model_id(twin.id());
+    candidate.set_name(twin.name());
+    candidate.set_source(store::v1::StorageCandidate::TWIN);
+    candidate.set_estimated_bytes(twin.stored_bytes());
+    candidate.set_depth(twin.storage_depth());
+    candidate.set_fetch_cost(FetchCostOf(twin));
+    choice_.record.set_max_chain_depth(deps_.policy.max_chain_depth);
+    choice_.record.set_max_fetch_cost(deps_.policy.max_fetch_cost);
+    FillRecord(pieces);
+    ready_.set_fetch_cost(FetchCostOf(twin));
+    return VerifyDelta(deps_, context_, ready_);
   }
 
   absl::StatusOr<ContentSourcePtr> OpenTarget() {
@@ -88,17 +128,29 @@ class Ingest {
                         [this] { return context_.Advance(0); });
   }
 
-  absl::StatusOr<WdeltaFile> Encode(const ContentSourcePtr& target, const ContentSourcePtr& parent,
-                                    DeltaPieceWriter& pieces) {
+  absl::Status Choose(const ContentSourcePtr& target) {
+    ParentChoiceInput input;
+    input.model = model_.record;
+    input.target = target;
+    input.policy = deps_.policy;
+    input.advance = [this] { return context_.Advance(0); };
+    input.allows_loss = AllowsLoss(model_.record.fidelity());
+    const std::shared_ptr<const WdeltaReader> imported = target->stored();
+    input.keeps_parent = imported != nullptr && imported->file().fidelity.has_value();
+    WDELTA_ASSIGN_OR_RETURN(input.stream_digests,
+                            DigestsOfStreams(*target, deps_.pool, input.advance));
+    WDELTA_ASSIGN_OR_RETURN(
+        choice_, ChooseParent({deps_.catalog, deps_.models, deps_.reader, deps_.pool}, input));
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<WdeltaFile> Encode(const ContentSourcePtr& target, DeltaPieceWriter& pieces) {
     DeltaEncoderInput input;
     input.target = target;
-    input.parent = parent;
-    input.parent_streams.resize(target->checkpoint().streams.size());
-    if (parent != nullptr) {
-      input.parent_streams = MatchStreams(target->checkpoint(), parent->checkpoint());
-    }
+    input.parent = choice_.source;
+    input.parent_streams = choice_.parent_streams;
     input.effort = static_cast<Effort>(model_.record.fidelity().effort());
-    if (parent != nullptr && AllowsLoss(model_.record.fidelity())) {
+    if (input.parent != nullptr && AllowsLoss(model_.record.fidelity())) {
       WDELTA_RETURN_IF_ERROR(PlanLoss(input));
       input.lossy = &lossy_plan_;
     }
@@ -118,9 +170,9 @@ class Ingest {
     input.parent_streams = encoder_input.parent_streams;
     input.policy = model_.record.fidelity();
     input.advance = [this] { return context_.Advance(0); };
-    if (plan_.declared_id != plan_.model_id) {
+    if (choice_.parent.declared_id != choice_.parent.model_id) {
       WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> declared,
-                              deps_.models->GetById(plan_.declared_id));
+                              deps_.models->GetById(choice_.parent.declared_id));
       if (!declared.has_value()) return absl::AbortedError("the declared parent is gone");
       WDELTA_ASSIGN_OR_RETURN(input.declared, deps_.reader->Open(declared->record));
       input.declared_streams =
@@ -130,28 +182,29 @@ class Ingest {
     return absl::OkStatus();
   }
 
-  absl::Status Verify(const ContentSource& target, const WdeltaFile& file) {
+  absl::Status Verify(const ContentSource& target) {
     const bool may_be_lossy = AllowsLoss(model_.record.fidelity());
-    if (may_be_lossy && file.fidelity.has_value()) {
+    if (may_be_lossy && file_.fidelity.has_value()) {
       WDELTA_ASSIGN_OR_RETURN(*ready_.mutable_outcome(),
                               VerifyLossyDelta(deps_, context_, ready_, target, lossy_plan_));
       return absl::OkStatus();
     }
-    if (file.fidelity.has_value()) *ready_.mutable_outcome() = OutcomeOf(file);  // an import
+    if (file_.fidelity.has_value()) *ready_.mutable_outcome() = OutcomeOf(file_);  // an import
     if (may_be_lossy) {
-      ready_.mutable_outcome()->set_note(plan_.model_id.empty()
+      ready_.mutable_outcome()->set_note(choice_.parent.model_id.empty()
                                              ? "there is no stored parent to take deltas to"
                                              : "no tensor gains by loss");
     }
     return VerifyDelta(deps_, context_, ready_);
   }
 
-  void FillRecord(const WdeltaFile& file, const DeltaPieceWriter& pieces) {
+  void FillRecord(const DeltaPieceWriter& pieces) {
     ready_ = model_.record;
-    SetFiles(file.files, ready_);
-    ready_.set_digest(file.model_digest.ToBytes());
+    SetFiles(file_.files, ready_);
+    ready_.set_digest(file_.model_digest.ToBytes());
     ready_.set_state(ModelRecord::READY);
-    SetDelta(pieces, plan_, ready_);
+    SetDelta(pieces, file_, choice_.parent, ready_);
+    *ready_.mutable_lineage_check() = choice_.lineage_check;
     ready_.clear_staging_id();
     ready_.clear_error();
   }
@@ -179,6 +232,9 @@ class Ingest {
     commit.Require(key, model_.version).Write(key, ready_.SerializeAsString());
     commit.Write(keys::DigestOf(hex, ready_.id()), "");
     WDELTA_RETURN_IF_ERROR(HoldStorageParent(*deps_.models, ready_, commit));
+    choice_.record.set_choose_time_us(ready_.ready_time_us());
+    commit.Write(keys::StorageChoice(ready_.id()), choice_.record.SerializeAsString());
+    WDELTA_RETURN_IF_ERROR(PutInIndex(*deps_.catalog, ready_, file_, commit));
     deps_.queue->AddEnd(commit, job, JobRecord::SUCCEEDED, "");
     return deps_.catalog->Apply(commit).status();
   }
@@ -187,7 +243,8 @@ class Ingest {
   JobContext& context_;
   Model model_;
   ModelRecord ready_;
-  StorageParent plan_;
+  ParentChoice choice_;
+  WdeltaFile file_;  // without its payloads
   LossyPlan lossy_plan_;
 };
 

@@ -9,7 +9,8 @@
 
 namespace wdelta {
 
-// Encodes the job's model against its storage parent, stores the pieces, decodes them
+// Encodes the job's model against the storage parent that promises the least
+// (parent_choice.h), stores the pieces, decodes them
 // again and compares the SHA-256 of every file; then one commit makes the model READY
 // and ends the job. Nothing is visible before that commit, and repeating an
 // interrupted run is safe. Errors: UNAVAILABLE and ABORTED may pass; CANCELLED also

@@ -11,6 +11,7 @@
 #include "storage/engine/blob_claims.h"
 #include "storage/engine/job_queue.h"
 #include "storage/engine/models.h"
+#include "storage/engine/parent_choice.h"
 #include "storage/engine/reader.h"
 #include "storage/engine/staging.h"
 
@@ -47,6 +48,7 @@ class JobRunner {
     BlobClaims* claims = nullptr;
     ThreadPool* pool = nullptr;
     const Clock* clock = nullptr;
+    StoragePolicy policy;
   };
   explicit JobRunner(const Dependencies& dependencies) : deps_(dependencies) {}
 

@@ -8,6 +8,7 @@
 #include "storage/base/error.h"
 #include "storage/base/status_macros.h"
 #include "storage/catalog/keys.h"
+#include "storage/engine/content_index.h"
 #include "storage/engine/models.h"
 #include "storage/engine/records.h"
 
@@ -32,6 +33,8 @@ absl::Status Models::AddDeletion(const Model& model, Commit& commit) {
     WDELTA_ASSIGN_OR_RETURN(const Digest digest, Digest::FromBytes(record.digest()));
     commit.Erase(keys::DigestOf(digest.ToHex(), record.id()));
   }
+  commit.Erase(keys::StorageChoice(record.id()));
+  WDELTA_RETURN_IF_ERROR(RemoveFromIndex(*catalog_, record.id(), commit));
   WDELTA_ASSIGN_OR_RETURN(const std::vector<std::string> tags, TagsOf(record.id()));
   for (const std::string& tag : tags) {
     commit.Erase(keys::TaggedPrefix(record.id()) + tag);

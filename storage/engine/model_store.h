@@ -35,6 +35,7 @@ struct ModelStoreOptions {
   // Decoded chunks of models that others are encoded against.
   uint64_t parent_cache_bytes = 64 * limits::kMiB;
   uint64_t max_open_uploads = limits::kDefaultMaxOpenUploads;
+  StoragePolicy storage_policy;
 };
 
 class ModelStore {

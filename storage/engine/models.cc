@@ -170,6 +170,18 @@ absl::StatusOr<std::vector<std::string>> Models::Children(absl::string_view id) 
   return ScanKeySuffixes(*catalog_, keys::ChildPrefix(id));
 }
 
+absl::StatusOr<store::v1::StorageChoiceRecord> Models::StorageChoiceOf(const Model& model) {
+  if (model.record.state() != ModelRecord::READY) {
+    return MakeError(absl::StatusCode::kFailedPrecondition, "MODEL_NOT_READY",
+                     absl::StrCat("model '", model.record.name(), "': expected state READY, found ",
+                                  ModelRecord::State_Name(model.record.state())));
+  }
+  WDELTA_ASSIGN_OR_RETURN(const auto record,
+                          ReadRecord<store::v1::StorageChoiceRecord>(
+                              *catalog_, keys::StorageChoice(model.record.id())));
+  return record.has_value() ? record->message : store::v1::StorageChoiceRecord();
+}
+
 absl::StatusOr<StoreTotals> Models::Totals() {
   StoreTotals totals;
   std::string after;

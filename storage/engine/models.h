@@ -90,6 +90,10 @@ class Models {
 
   absl::StatusOr<StoreTotals> Totals();
 
+  // Why the model is stored as it is; empty where that was not kept.
+  // FAILED_PRECONDITION (`MODEL_NOT_READY`).
+  absl::StatusOr<store::v1::StorageChoiceRecord> StorageChoiceOf(const Model& model);
+
  private:
   absl::StatusOr<std::string> ResolveToId(const ModelReference& reference);
   absl::StatusOr<std::string> ResolveDigest(absl::string_view hex_prefix);

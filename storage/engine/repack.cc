@@ -9,10 +9,12 @@
 #include "storage/base/error.h"
 #include "storage/base/status_macros.h"
 #include "storage/catalog/keys.h"
+#include "storage/engine/content_index.h"
 #include "storage/engine/delta_encoder.h"
+#include "storage/engine/parent_choice.h"
 #include "storage/engine/records.h"
-#include "storage/engine/storage_plan.h"
 #include "storage/engine/stored_delta.h"
+#include "storage/engine/stream_digests.h"
 
 namespace wdelta {
 namespace {
@@ -34,19 +36,18 @@ class Repack {
     WDELTA_RETURN_IF_ERROR(deps_.claims->ReleaseAll(owner_));
     WDELTA_ASSIGN_OR_RETURN(input_.target, deps_.reader->Open(old_.record));
     input_.effort = static_cast<Effort>(context_.job().record.effort());
-    WDELTA_ASSIGN_OR_RETURN(const StorageParent parent, ChooseParent());
-    WDELTA_RETURN_IF_ERROR(SetParent(parent));
+    WDELTA_RETURN_IF_ERROR(Choose());
     input_.advance = [this](uint64_t bytes) { return context_.Advance(bytes); };
     DeltaPieceWriter pieces(owner_, deps_.claims);
-    WDELTA_RETURN_IF_ERROR(EncodeDelta(input_, deps_.pool, [&](absl::string_view bytes) {
-                             return pieces.Append(bytes);
-                           }).status());
+    WDELTA_ASSIGN_OR_RETURN(file_, EncodeDelta(input_, deps_.pool, [&](absl::string_view bytes) {
+                              return pieces.Append(bytes);
+                            }));
     WDELTA_RETURN_IF_ERROR(pieces.Finish());
     if (pieces.size_bytes() >= old_.record.stored_bytes()) {
       return deps_.claims->ReleaseAll(owner_);
     }
     ModelRecord repacked = old_.record;
-    SetDelta(pieces, parent, repacked);
+    SetDelta(pieces, file_, choice_.parent, repacked);
     WDELTA_RETURN_IF_ERROR(VerifyDelta(deps_, context_, repacked));
     return RetryOnConflict([&] { return TryCommit(repacked); });
   }
@@ -61,35 +62,22 @@ class Repack {
     return *std::move(model);
   }
 
-  absl::Status SetParent(const StorageParent& parent) {
-    input_.parent = nullptr;
-    input_.parent_streams.assign(input_.target->checkpoint().streams.size(), std::nullopt);
-    if (parent.model_id.empty()) return absl::OkStatus();
-    WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> model,
-                            deps_.models->GetById(parent.model_id));
-    if (!model.has_value()) return absl::AbortedError("the storage parent is gone");
-    WDELTA_ASSIGN_OR_RETURN(input_.parent, deps_.reader->Open(model->record));
-    input_.parent_streams = MatchStreams(input_.target->checkpoint(), input_.parent->checkpoint());
+  absl::Status Choose() {
+    ParentChoiceInput input;
+    input.model = old_.record;
+    input.target = input_.target;
+    input.policy = deps_.policy;
+    input.advance = [this] { return context_.Advance(0); };
+    input.keeps_parent = old_.record.outcome().lossy();
+    WDELTA_ASSIGN_OR_RETURN(input.has_dependents,
+                            AnyWithPrefix(*deps_.catalog, keys::EncodedOnPrefix(old_.record.id())));
+    WDELTA_ASSIGN_OR_RETURN(input.stream_digests,
+                            DigestsOfStreams(*input.target, deps_.pool, input.advance));
+    WDELTA_ASSIGN_OR_RETURN(
+        choice_, ChooseParent({deps_.catalog, deps_.models, deps_.reader, deps_.pool}, input));
+    input_.parent = choice_.source;
+    input_.parent_streams = choice_.parent_streams;
     return absl::OkStatus();
-  }
-
-  // The candidate with the least estimate; the present one where it is as good.
-  absl::StatusOr<StorageParent> ChooseParent() {
-    WDELTA_ASSIGN_OR_RETURN(std::vector<StorageParent> candidates,
-                            RepackCandidates(*deps_.models, old_.record));
-    // What was lost against the present parent costs much to spell out against another.
-    if (old_.record.outcome().lossy() || candidates.size() == 1) return candidates[0];
-    input_.advance = [this](uint64_t) { return context_.Advance(0); };
-    StorageParent best;
-    std::optional<uint64_t> best_bytes;
-    for (const StorageParent& candidate : candidates) {
-      WDELTA_RETURN_IF_ERROR(SetParent(candidate));
-      WDELTA_ASSIGN_OR_RETURN(const uint64_t bytes, EstimateDeltaBytes(input_, deps_.pool));
-      if (best_bytes.has_value() && bytes >= *best_bytes) continue;
-      best = candidate;
-      best_bytes = bytes;
-    }
-    return best;
   }
 
   absl::Status TryCommit(const ModelRecord& repacked) {
@@ -106,6 +94,9 @@ class Repack {
     record.set_delta_owner(repacked.delta_owner());
     record.set_storage_parent_id(repacked.storage_parent_id());
     record.set_storage_depth(repacked.storage_depth());
+    record.set_fetch_cost(repacked.fetch_cost());
+    *record.mutable_lineage_check() = choice_.lineage_check;
+    WDELTA_RETURN_IF_ERROR(CheckDependents(current.record, record));
     *record.mutable_delta_pieces() = repacked.delta_pieces();
     const std::string former_owner = current.record.delta_owner();
     record.add_retired_owners(former_owner.empty() ? record.id() : former_owner);
@@ -116,9 +107,23 @@ class Repack {
       WDELTA_RETURN_IF_ERROR(LeaveStorageParent(current.record, commit));
       WDELTA_RETURN_IF_ERROR(HoldStorageParent(*deps_.models, record, commit));
     }
+    choice_.record.set_choose_time_us(ToMicros(deps_.clock->Now()));
+    commit.Write(keys::StorageChoice(record.id()), choice_.record.SerializeAsString());
+    WDELTA_RETURN_IF_ERROR(PutInIndex(*deps_.catalog, record, file_, commit));
     deps_.queue->AddTo(commit, JobRecord::RECLAIM, record);
     deps_.queue->AddEnd(commit, job, JobRecord::SUCCEEDED, "");
     return deps_.catalog->Apply(commit).status();
+  }
+
+  // A model that others have come to be encoded against must not become deeper.
+  absl::Status CheckDependents(const ModelRecord& current, const ModelRecord& repacked) {
+    if (repacked.storage_depth() <= current.storage_depth()) return absl::OkStatus();
+    WDELTA_ASSIGN_OR_RETURN(const bool has_dependents,
+                            AnyWithPrefix(*deps_.catalog, keys::EncodedOnPrefix(current.id())));
+    if (!has_dependents) return absl::OkStatus();
+    return MakeError(absl::StatusCode::kUnavailable, "MODEL_NEEDED",
+                     absl::StrCat("model '", current.name(),
+                                  "' has become the storage parent of another meanwhile"));
   }
 
   // The former storage parent may have been kept for this model alone.
@@ -142,6 +147,8 @@ class Repack {
   const std::string owner_;
   Model old_;
   DeltaEncoderInput input_;
+  ParentChoice choice_;
+  WdeltaFile file_;  // without its payloads
 };
 
 }  // namespace

@@ -5,14 +5,9 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
-#include "storage/base/error.h"
-#include "storage/base/limits.h"
-#include "storage/base/status_macros.h"
 
 namespace wdelta {
 namespace {
-
-using store::v1::ModelRecord;
 
 bool RowsAlign(const TensorInfo& target, const TensorInfo& parent) {
   if (target.dtype != parent.dtype || target.shape.size() != parent.shape.size()) return false;
@@ -35,68 +30,7 @@ std::vector<uint32_t> HeadersOf(const Checkpoint& checkpoint) {
   return headers;
 }
 
-// Whether decoding a model needs another one.
-absl::StatusOr<bool> DependsOn(Models& models, std::string id, const std::string& other) {
-  for (uint32_t i = 0; i <= limits::kMaxStorageDepth && !id.empty(); ++i) {
-    if (id == other) return true;
-    WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> model, models.GetById(id));
-    if (!model.has_value()) return false;
-    id = model->record.storage_parent_id();
-  }
-  return !id.empty();  // deeper than any chain: not to be built upon
-}
-
 }  // namespace
-
-absl::StatusOr<StorageParent> ChooseStorageParent(Models& models, JobQueue& jobs,
-                                                  const ModelRecord& model) {
-  for (const store::v1::ParentEdge& edge : model.parents()) {
-    std::string id = edge.model_id();
-    while (!id.empty()) {
-      WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> parent, models.GetById(id));
-      if (!parent.has_value()) break;
-      const ModelRecord& record = parent->record;
-      if (record.state() == ModelRecord::STAGED || record.state() == ModelRecord::IMPORTING) {
-        const absl::StatusOr<Job> job = jobs.Get(record.job_id());
-        if (job.ok() && !HasEnded(job->record)) {
-          return MakeError(absl::StatusCode::kUnavailable, "PARENT_NOT_READY",
-                           absl::StrCat("parent '", record.name(), "' is not compressed yet"));
-        }
-      }
-      if (record.delta_pieces_size() == 0) break;  // never compressed, or freed
-      if (record.storage_depth() < limits::kMaxStorageDepth) {
-        return StorageParent{id, record.storage_depth() + 1, edge.model_id()};
-      }
-      id = record.storage_parent_id();
-    }
-  }
-  return StorageParent{};
-}
-
-absl::StatusOr<std::vector<StorageParent>> RepackCandidates(Models& models,
-                                                            const ModelRecord& model) {
-  std::vector<StorageParent> candidates = {{model.storage_parent_id(), model.storage_depth(), ""}};
-  const auto is_known = [&](const std::string& id) {
-    return std::any_of(candidates.begin(), candidates.end(),
-                       [&](const StorageParent& known) { return known.model_id == id; });
-  };
-  if (!is_known("")) candidates.push_back({"", 0, ""});
-  for (const store::v1::ParentEdge& edge : model.parents()) {
-    std::string id = edge.model_id();
-    for (uint32_t i = 0; i <= limits::kMaxStorageDepth && !id.empty(); ++i) {
-      WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> parent, models.GetById(id));
-      if (!parent.has_value()) break;
-      const ModelRecord& record = parent->record;
-      const uint32_t depth = record.storage_depth() + 1;
-      const bool fits = record.delta_pieces_size() > 0 && depth <= model.storage_depth();
-      WDELTA_ASSIGN_OR_RETURN(const bool is_cycle, DependsOn(models, id, model.id()));
-      if (fits && !is_cycle && !is_known(id)) candidates.push_back({id, depth, edge.model_id()});
-      if (candidates.size() == limits::kMaxRepackCandidates) return candidates;
-      id = record.storage_parent_id();
-    }
-  }
-  return candidates;
-}
 
 std::vector<std::optional<uint32_t>> MatchStreams(const Checkpoint& target,
                                                   const Checkpoint& parent) {
@@ -119,6 +53,36 @@ std::vector<std::optional<uint32_t>> MatchStreams(const Checkpoint& target,
       }
     } else if (stream.kind == StreamKind::kHeader && single_headers) {
       matches[i] = parent_headers[0];
+    }
+  }
+  return matches;
+}
+
+std::vector<std::optional<uint32_t>> MatchContents(const Checkpoint& target,
+                                                   const std::vector<Digest>& target_digests,
+                                                   const ContentSource& parent) {
+  std::vector<std::optional<uint32_t>> matches = MatchStreams(target, parent.checkpoint());
+  const std::vector<StreamInfo>& parent_streams = parent.checkpoint().streams;
+  absl::flat_hash_map<Digest, uint32_t> by_content;
+  for (uint32_t i = 0; i < parent_streams.size(); ++i) {
+    if (parent_streams[i].tensor.size_bytes == 0) continue;
+    if (const auto digest = parent.StreamDigest(i)) by_content.emplace(*digest, i);
+  }
+  // Of tensors with equal bytes, what the first that has a match is matched with.
+  absl::flat_hash_map<Digest, uint32_t> by_tie;
+  for (uint32_t i = 0; i < matches.size(); ++i) {
+    if (matches[i].has_value()) by_tie.emplace(target_digests[i], *matches[i]);
+  }
+  for (uint32_t i = 0; i < matches.size(); ++i) {
+    if (target.streams[i].tensor.size_bytes == 0) continue;
+    const Digest& digest = target_digests[i];
+    const bool is_same = matches[i].has_value() && parent.StreamDigest(*matches[i]) == digest;
+    if (is_same) continue;
+    if (const auto equal = by_content.find(digest); equal != by_content.end()) {
+      matches[i] = equal->second;
+    } else if (const auto tied = by_tie.find(digest);
+               tied != by_tie.end() && !matches[i].has_value()) {
+      matches[i] = tied->second;
     }
   }
   return matches;

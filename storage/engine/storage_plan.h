@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "absl/status/statusor.h"
-#include "storage/engine/models.h"
+#include "storage/base/digest.h"
+#include "storage/engine/content_source.h"
 #include "storage/tensor/checkpoint.h"
 
 namespace wdelta {
@@ -15,21 +15,9 @@ namespace wdelta {
 struct StorageParent {
   std::string model_id;     // empty: none
   uint32_t depth = 0;       // of the model encoded against it: 0 without a parent
-  std::string declared_id;  // the declared parent that led to it
+  double fetch_cost = 0;    // of the parent: bytes decoded for each byte served
+  std::string declared_id;  // the declared parent that led to it; empty: none did
 };
-
-// The first declared parent that is compressed, or the nearest storage ancestor of
-// it that keeps the chain within kMaxStorageDepth. UNAVAILABLE
-// (`PARENT_NOT_READY`) while a declared parent is still to be compressed.
-absl::StatusOr<StorageParent> ChooseStorageParent(Models& models, JobQueue& jobs,
-                                                  const store::v1::ModelRecord& model);
-
-// What a READY model may be encoded against instead of its storage parent, which comes
-// first: nothing, or compressed models of its declared lineage and their storage
-// ancestors. None makes the model deeper in its chain than it is, since others may be
-// encoded against it. At most kMaxRepackCandidates.
-absl::StatusOr<std::vector<StorageParent>> RepackCandidates(Models& models,
-                                                            const store::v1::ModelRecord& model);
 
 // For every stream of `target` the stream of `parent` to encode against, if any.
 // Tensors match by name when dtype is equal and the shapes are equal or differ in
@@ -37,5 +25,12 @@ absl::StatusOr<std::vector<StorageParent>> RepackCandidates(Models& models,
 // side files match by path; a header also matches the only other one.
 std::vector<std::optional<uint32_t>> MatchStreams(const Checkpoint& target,
                                                   const Checkpoint& parent);
+
+// Likewise, but by content first: a tensor that was moved, renamed or tied is matched
+// with the one of equal bytes, wherever the parent has it. Of tied tensors, those that the
+// parent does not know by name follow the one that it knows. `target_digests`: by stream.
+std::vector<std::optional<uint32_t>> MatchContents(const Checkpoint& target,
+                                                   const std::vector<Digest>& target_digests,
+                                                   const ContentSource& parent);
 
 }  // namespace wdelta

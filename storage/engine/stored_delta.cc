@@ -8,17 +8,20 @@
 #include "storage/base/error.h"
 #include "storage/base/status_macros.h"
 #include "storage/catalog/keys.h"
+#include "storage/engine/fetch_cost.h"
 
 namespace wdelta {
 
 using store::v1::ModelRecord;
 
-void SetDelta(const DeltaPieceWriter& pieces, const StorageParent& parent, ModelRecord& model) {
+void SetDelta(const DeltaPieceWriter& pieces, const WdeltaFile& file, const StorageParent& parent,
+              ModelRecord& model) {
   model.set_stored_bytes(pieces.size_bytes());
   model.set_delta_digest(pieces.digest().ToBytes());
   model.set_delta_owner(pieces.owner());
   model.set_storage_parent_id(parent.model_id);
   model.set_storage_depth(parent.depth);
+  model.set_fetch_cost(NeedsOf(file).FetchCost(parent.fetch_cost));
   model.clear_delta_pieces();
   for (const store::v1::DeltaPiece& piece : pieces.pieces()) *model.add_delta_pieces() = piece;
 }
@@ -56,6 +59,10 @@ absl::Status HoldStorageParent(Models& models, const ModelRecord& model, Commit&
   if (!parent.has_value() || parent->record.delta_pieces_size() == 0) {
     return MakeError(absl::StatusCode::kUnavailable, "PARENT_GONE",
                      "the storage parent was deleted meanwhile");
+  }
+  if (parent->record.storage_depth() >= model.storage_depth()) {
+    return MakeError(absl::StatusCode::kUnavailable, "PARENT_MOVED",
+                     "the storage parent has become deeper meanwhile");
   }
   const std::string key = keys::Model(model.storage_parent_id());
   commit.Require(key, parent->version).Write(key, parent->record.SerializeAsString());

@@ -9,11 +9,12 @@
 #include "storage/engine/delta_pieces.h"
 #include "storage/engine/job_runner.h"
 #include "storage/engine/storage_plan.h"
+#include "storage/wdelta/wdelta_file.h"
 
 namespace wdelta {
 
-// Sets pieces, digest, size, owner and storage parent in a record.
-void SetDelta(const DeltaPieceWriter& pieces, const StorageParent& parent,
+// Sets pieces, digest, size, owner, storage parent and fetch cost in a record.
+void SetDelta(const DeltaPieceWriter& pieces, const WdeltaFile& file, const StorageParent& parent,
               store::v1::ModelRecord& model);
 
 // Reads back through the blob store what a fetch would read. DATA_LOSS
@@ -23,7 +24,8 @@ absl::Status VerifyDelta(const JobRunner::Dependencies& deps, JobContext& contex
 
 // Notes in a commit that a model is encoded against its storage parent, if any. The
 // parent is written again, unchanged, so that a concurrent reclaim of it fails on its
-// version and looks again. UNAVAILABLE (`PARENT_GONE`) when it was deleted meanwhile.
+// version and looks again. UNAVAILABLE when it was freed (`PARENT_GONE`) or has become
+// deeper (`PARENT_MOVED`) meanwhile.
 absl::Status HoldStorageParent(Models& models, const store::v1::ModelRecord& model, Commit& commit);
 
 }  // namespace wdelta

@@ -42,6 +42,8 @@ TEST_F(JsonOutputTest, IsValidForEachCommand) {
   const Json shown = Run({"show", "tuned", "--tensors"});
   EXPECT_EQ(shown["tensors"].size(), 5u);
   EXPECT_EQ(shown["parents"][0]["name"], "base");
+  const Json explained = Run({"explain", "tuned"});
+  EXPECT_EQ(explained["candidates"][explained["chosen"].get<size_t>()]["name"], "base");
   EXPECT_EQ(Run({"log"}).size(), 2u);
   EXPECT_EQ(Run({"log", "base"}).size(), 2u);
   EXPECT_EQ(Run({"tag", "tuned@prod", "tuned"})["tag"], "prod");

@@ -23,6 +23,7 @@ void EngineTest::Restart() {
   crash_ = CrashPoint();
   ModelStoreOptions options;
   options.staging_dir = folder_;
+  options.storage_policy = storage_policy_;
   store_ = std::make_unique<ModelStore>(
       ModelStore::Dependencies{&blobs_, &catalog_, files_.get(), &clock_}, options);
   ASSERT_TRUE(store_->Recover().ok());

@@ -102,6 +102,8 @@ class EngineTest : public ::testing::Test {
   // Blobs that a model's record names.
   static std::vector<std::string> PiecesOf(const store::v1::ModelRecord& record);
 
+  // As of the next Restart.
+  StoragePolicy storage_policy_;
   CrashPoint crash_;
   CrashingBlobStore blobs_{&crash_};
   CrashingCatalog catalog_{&crash_};

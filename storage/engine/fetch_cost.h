@@ -1,0 +1,34 @@
+// What it costs to serve a model: bytes that are decoded for each byte that is served,
+// over the whole storage chain. Caches are left out of account.
+#pragma once
+
+#include "storage/codec/codec.h"
+#include "storage/wdelta/wdelta_file.h"
+#include "store/v1/records.pb.h"
+
+namespace wdelta {
+
+// Decoded bytes of chunks, by what decoding them takes.
+struct ChunkNeeds {
+  double total_bytes = 0;
+  double own_bytes = 0;     // are decoded; others are the parent's as they are
+  double parent_bytes = 0;  // need the parent's bytes, too
+
+  void Add(ChunkMode mode, double bytes) {
+    total_bytes += bytes;
+    if (mode != ChunkMode::kSame) own_bytes += bytes;
+    if (NeedsParent(mode)) parent_bytes += bytes;
+  }
+
+  // `parent_cost`: of the storage parent, 0 without one.
+  double FetchCost(double parent_cost) const {
+    return total_bytes == 0 ? 0 : (own_bytes + parent_bytes * parent_cost) / total_bytes;
+  }
+};
+
+ChunkNeeds NeedsOf(const WdeltaFile& file);
+
+// Of a READY model, by its depth where it is not known.
+double FetchCostOf(const store::v1::ModelRecord& model);
+
+}  // namespace wdelta

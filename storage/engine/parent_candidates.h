@@ -1,0 +1,63 @@
+// Which models are worth measuring as the storage parent of another.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "storage/base/digest.h"
+#include "storage/catalog/catalog.h"
+#include "storage/engine/job_queue.h"
+#include "storage/engine/models.h"
+#include "storage/tensor/checkpoint.h"
+#include "store/v1/records.pb.h"
+
+namespace wdelta {
+
+struct ParentCandidate {
+  store::v1::StorageCandidate::Source source = store::v1::StorageCandidate::ALONE;
+  store::v1::ModelRecord model;  // empty for ALONE
+};
+
+// One model's candidates. One thread at a time. Owns none of its arguments, which must
+// outlive it.
+class ParentCandidates {
+ public:
+  // `checkpoint` and `stream_digests` are of the model's content.
+  ParentCandidates(Catalog* catalog, Models* models, const store::v1::ModelRecord& model,
+                   const Checkpoint& checkpoint, const std::vector<Digest>& stream_digests);
+
+  // No parent, then the present storage parent, the declared parents, their storage
+  // chains, siblings and lineage roots, and compressed models that are laid out alike or
+  // share large tensors. Never the model itself, one that needs its bytes, or one of
+  // equal content; each once, under its first source; at most kMaxParentCandidates.
+  absl::StatusOr<std::vector<ParentCandidate>> Gather();
+
+  // Models that are encoded against `model` and have not been returned before, the
+  // newest first: when it is close, they may be closer.
+  absl::StatusOr<std::vector<ParentCandidate>> EncodedOn(const store::v1::ModelRecord& model);
+
+ private:
+  using Source = store::v1::StorageCandidate::Source;
+
+  absl::Status Add(const std::string& id, Source source, std::vector<ParentCandidate>& out);
+  absl::Status AddChain(std::string id, std::vector<ParentCandidate>& out);
+  absl::Status AddSiblings(const std::string& parent_id, std::vector<ParentCandidate>& out);
+  absl::Status AddRoots(std::vector<ParentCandidate>& out);
+  absl::Status AddSharers(std::vector<ParentCandidate>& out);
+  absl::StatusOr<bool> DependsOnModel(std::string id);
+
+  Catalog* const catalog_;
+  Models* const models_;
+  const store::v1::ModelRecord& model_;
+  const Checkpoint& checkpoint_;
+  const std::vector<Digest>& stream_digests_;
+  const std::string digest_;  // of the content
+  std::vector<std::string> seen_;
+};
+
+// UNAVAILABLE (`PARENT_NOT_READY`) while a declared parent is still to be compressed.
+absl::Status AwaitDeclaredParents(Models& models, JobQueue& jobs,
+                                  const store::v1::ModelRecord& model);
+
+}  // namespace wdelta
