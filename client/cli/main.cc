@@ -30,9 +30,9 @@ void AddAll(CLI::App& app, Session& session) {
       ->capture_default_str();
   app.add_flag("--quiet", session.quiet, "No progress, no success lines");
   for (const auto add :
-       {AddPushCommand, AddPullCommand, AddLsCommand, AddShowCommand, AddLogCommand, AddTagCommand,
-        AddRmCommand, AddExplainCommand, AddRepackCommand, AddJobsCommand, AddInspectCommand,
-        AddExportCommand, AddImportCommand, AddVersionCommand}) {
+       {AddPushCommand, AddPullCommand, AddLsCommand, AddShowCommand, AddLogCommand, AddDiffCommand,
+        AddTagCommand, AddRmCommand, AddExplainCommand, AddRepackCommand, AddJobsCommand,
+        AddInspectCommand, AddExportCommand, AddImportCommand, AddVersionCommand}) {
     add(app, session);
   }
 }

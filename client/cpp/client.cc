@@ -93,7 +93,8 @@ Client::Client(std::shared_ptr<grpc::Channel> channel, const ClientOptions& opti
       fetch_(v1::Fetch::NewStub(channel_)),
       lineage_(v1::Lineage::NewStub(channel_)),
       jobs_(v1::Jobs::NewStub(channel_)),
-      admin_(v1::Admin::NewStub(channel_)) {}
+      admin_(v1::Admin::NewStub(channel_)),
+      compare_(v1::Compare::NewStub(channel_)) {}
 
 absl::StatusOr<v1::Model> Client::GetModel(const std::string& model) {
   v1::GetModelRequest request;

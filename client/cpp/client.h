@@ -19,6 +19,7 @@
 #include "grpcpp/channel.h"
 #include "grpcpp/client_context.h"
 #include "wdelta/v1/admin.grpc.pb.h"
+#include "wdelta/v1/compare.grpc.pb.h"
 #include "wdelta/v1/fetch.grpc.pb.h"
 #include "wdelta/v1/jobs.grpc.pb.h"
 #include "wdelta/v1/lineage.grpc.pb.h"
@@ -82,6 +83,7 @@ class Client {
   // For streams and uploads.
   v1::Uploads::Stub& uploads() { return *uploads_; }
   v1::Fetch::Stub& fetch() { return *fetch_; }
+  v1::Compare::Stub& compare() { return *compare_; }
   const ClientOptions& options() const { return options_; }
 
  private:
@@ -93,6 +95,7 @@ class Client {
   const std::unique_ptr<v1::Lineage::Stub> lineage_;
   const std::unique_ptr<v1::Jobs::Stub> jobs_;
   const std::unique_ptr<v1::Admin::Stub> admin_;
+  const std::unique_ptr<v1::Compare::Stub> compare_;
 };
 
 // OK for a job that succeeded; FAILED_PRECONDITION, reason `JOB_FAILED` or

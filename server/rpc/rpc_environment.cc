@@ -16,9 +16,11 @@ RpcEnvironment::RpcEnvironment(ModelStore* store, spdlog::logger* log, const Rpc
       fetches_(options.max_fetches),
       write_streams_(limits::kMaxWriteStreams),
       watches_(limits::kMaxJobWatches),
+      comparisons_(limits::kMaxComparisons),
       unary_(limits::kUnaryThreads),
       streams_(limits::kStreamThreads),
-      watching_(limits::kMaxJobWatches) {}
+      watching_(limits::kMaxJobWatches),
+      comparing_(limits::kMaxComparisons) {}
 
 absl::Status RpcEnvironment::CheckServing() const {
   if (!IsDraining()) return absl::OkStatus();

@@ -23,8 +23,9 @@ struct RpcOptions {
 // store and log, which must outlive it; the destructor waits for running calls.
 //
 // gRPC's own threads never block: unary calls run in one pool, pieces of uploads and
-// the opening of fetches in another, and each watch of a job has a thread of a third,
-// so that neither slow disks nor patient watchers hold up a short call.
+// the opening of fetches in another, and each watch of a job and each comparison of
+// models has a thread of its own pool, so that neither slow disks nor patient watchers hold up a
+// short call.
 class RpcEnvironment {
  public:
   RpcEnvironment(ModelStore* store, spdlog::logger* log, const RpcOptions& options);
@@ -43,12 +44,15 @@ class RpcEnvironment {
   absl::Status ScheduleCall(absl::AnyInvocable<void()> call);
   // For a stream, which has at most one task here at a time.
   void ScheduleStreamTask(absl::AnyInvocable<void()> task) { streams_.Schedule(std::move(task)); }
+  // For the holder of a slot of comparisons(): starts at once and may block.
+  void ScheduleComparison(absl::AnyInvocable<void()> task) { comparing_.Schedule(std::move(task)); }
   // For the holder of a slot of watches(): starts at once and may block.
   void ScheduleWatch(absl::AnyInvocable<void()> task) { watching_.Schedule(std::move(task)); }
 
   Admission& fetches() { return fetches_; }
   Admission& write_streams() { return write_streams_; }
   Admission& watches() { return watches_; }
+  Admission& comparisons() { return comparisons_; }
 
   // Refuses further calls and ends watches, which would otherwise hold up a drain. Once.
   void StartDraining() { draining_.Notify(); }
@@ -63,10 +67,12 @@ class RpcEnvironment {
   Admission fetches_;
   Admission write_streams_;
   Admission watches_;
+  Admission comparisons_;
   absl::Notification draining_;
   ThreadPool unary_;
   ThreadPool streams_;
   ThreadPool watching_;
+  ThreadPool comparing_;
 };
 
 }  // namespace wdelta

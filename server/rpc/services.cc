@@ -7,6 +7,7 @@ namespace wdelta {
 RpcServices::RpcServices(RpcEnvironment* environment)
     : environment_(*environment),
       admin_(environment),
+      compare_(environment),
       fetch_(environment),
       jobs_(environment),
       lineage_(environment),
@@ -15,6 +16,7 @@ RpcServices::RpcServices(RpcEnvironment* environment)
 
 void RpcServices::RegisterTo(grpc::ServerBuilder& builder) {
   builder.RegisterService(&admin_);
+  builder.RegisterService(&compare_);
   builder.RegisterService(&fetch_);
   builder.RegisterService(&jobs_);
   builder.RegisterService(&lineage_);
@@ -26,9 +28,10 @@ void RpcServices::RegisterTo(grpc::ServerBuilder& builder) {
 }
 
 std::vector<std::string> RpcServices::Names() {
-  return {v1::Admin::service_full_name(),  v1::Fetch::service_full_name(),
-          v1::Jobs::service_full_name(),   v1::Lineage::service_full_name(),
-          v1::Models::service_full_name(), v1::Uploads::service_full_name()};
+  return {v1::Admin::service_full_name(),   v1::Compare::service_full_name(),
+          v1::Fetch::service_full_name(),   v1::Jobs::service_full_name(),
+          v1::Lineage::service_full_name(), v1::Models::service_full_name(),
+          v1::Uploads::service_full_name()};
 }
 
 }  // namespace wdelta

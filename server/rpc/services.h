@@ -6,6 +6,7 @@
 
 #include "grpcpp/server_builder.h"
 #include "server/rpc/admin_service.h"
+#include "server/rpc/compare_service.h"
 #include "server/rpc/fetch_service.h"
 #include "server/rpc/jobs_service.h"
 #include "server/rpc/lineage_service.h"
@@ -31,6 +32,7 @@ class RpcServices {
  private:
   RpcEnvironment& environment_;
   AdminService admin_;
+  CompareService compare_;
   FetchService fetch_;
   JobsService jobs_;
   LineageService lineage_;

@@ -72,6 +72,7 @@ inline constexpr int kMaxWaitingCalls = 1000;           // unary, waiting or run
 inline constexpr int kStreamThreads = 4;                // pieces of uploads, opening of fetches
 inline constexpr int kMaxWriteStreams = 64;             // of pieces, at once
 inline constexpr int kMaxJobWatches = 64;               // each has a thread
+inline constexpr int kMaxComparisons = 4;               // each has a thread
 inline constexpr uint64_t kFetchAheadBytes = 4 * kMiB;  // of tensors behind the current one
 inline constexpr size_t kMaxFetchAheadTensors = 64;
 inline constexpr uint64_t kMaxLineageVisits = 1'000'000;

@@ -59,6 +59,8 @@ class ModelStore {
   Reader& reader() { return reader_; }
   JobQueue& jobs() { return jobs_; }
   JobRunner& runner() { return runner_; }
+  // For work that encodes and decodes chunks.
+  ThreadPool& codec_pool() { return codec_pool_; }
 
  private:
   const ModelStoreOptions options_;

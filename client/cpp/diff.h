@@ -1,0 +1,17 @@
+// What differs between two models of the store.
+#pragma once
+
+#include <functional>
+
+#include "absl/status/status.h"
+#include "client/cpp/client.h"
+
+namespace wdelta {
+
+// Calls `take`, on this thread, with the parts of the answer in the order of compare.proto;
+// its error ends the call and is returned. DATA_LOSS (`TRUNCATED_STREAM`) when the stream
+// ends without its totals; other errors are the server's.
+absl::Status DiffModels(Client& client, const v1::DiffRequest& request,
+                        const std::function<absl::Status(const v1::DiffResponse&)>& take);
+
+}  // namespace wdelta

@@ -1,0 +1,103 @@
+// A stream whose messages come from code that may block, in a thread of its own.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
+#include "grpcpp/server_context.h"
+#include "grpcpp/support/server_callback.h"
+#include "server/rpc/rpc_environment.h"
+#include "server/rpc/rpc_log.h"
+#include "server/rpc/status_map.h"
+#include "storage/base/error.h"
+
+namespace wdelta {
+
+// One write in flight. Owns itself and goes with its call. The thread's last act is Finish,
+// so it is never here when OnDone comes.
+template <typename Response>
+class BlockingStream final : public grpc::ServerWriteReactor<Response> {
+ public:
+  // Runs in the stream's thread; its status ends the call. The request lives as long.
+  using Body = std::function<absl::Status(BlockingStream&)>;
+
+  // Takes a slot of the environment's comparisons.
+  BlockingStream(RpcEnvironment* environment, std::string_view method,
+                 grpc::CallbackServerContext* context, Body body)
+      : environment_(*environment),
+        token_(environment->active_calls().Enter()),
+        log_(environment->log(), method, context),
+        slot_(environment->comparisons().TryEnter()) {
+    if (!slot_.has_value()) {
+      End(MakeError(absl::StatusCode::kResourceExhausted, "TOO_MANY_COMPARISONS",
+                    absl::StrCat("expected at most ", environment->comparisons().limit(),
+                                 " comparisons at once; try later")));
+      return;
+    }
+    environment_.ScheduleComparison([this, body = std::move(body)] { End(body(*this)); });
+  }
+
+  // Of the stream's thread. CANCELLED when the client went away, UNAVAILABLE (`STOPPING`)
+  // when the server drains.
+  absl::Status CheckAlive() ABSL_LOCKS_EXCLUDED(mutex_) {
+    {
+      absl::MutexLock lock(&mutex_);
+      if (is_cancelled_) return GoneError();
+    }
+    return environment_.CheckServing();
+  }
+
+  // Likewise. Blocks until the message is written.
+  absl::Status Send(Response message) ABSL_LOCKS_EXCLUDED(mutex_) {
+    message_ = std::move(message);
+    {
+      absl::MutexLock lock(&mutex_);
+      if (is_cancelled_) return GoneError();
+      write_in_flight_ = true;
+    }
+    this->StartWrite(&message_);
+    absl::MutexLock lock(&mutex_);
+    mutex_.Await(absl::Condition(this, &BlockingStream::IsIdle));
+    return is_cancelled_ ? GoneError() : absl::OkStatus();
+  }
+
+  void OnWriteDone(bool ok) override ABSL_LOCKS_EXCLUDED(mutex_) {
+    absl::MutexLock lock(&mutex_);
+    write_in_flight_ = false;
+    if (!ok) is_cancelled_ = true;
+  }
+
+  void OnCancel() override ABSL_LOCKS_EXCLUDED(mutex_) {
+    absl::MutexLock lock(&mutex_);
+    is_cancelled_ = true;
+  }
+
+  void OnDone() override { delete this; }
+
+ private:
+  static absl::Status GoneError() { return absl::CancelledError("the client went away"); }
+  bool IsIdle() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return !write_in_flight_; }
+
+  void End(const absl::Status& status) {
+    log_.Done(status);
+    this->Finish(ToGrpcStatus(status));
+  }
+
+  RpcEnvironment& environment_;
+  const ActiveCalls::Token token_;
+  RpcLog log_;
+  const std::optional<Admission::Slot> slot_;
+  Response message_;
+
+  absl::Mutex mutex_;
+  bool write_in_flight_ ABSL_GUARDED_BY(mutex_) = false;
+  bool is_cancelled_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace wdelta
