@@ -104,7 +104,8 @@ TEST_F(ParentChoiceTest, ASiblingMayBeTheBestParent) {
   const ModelRecord model = Store("model", close, {"base"});
   EXPECT_EQ(model.storage_parent_id(), sibling.id());
   EXPECT_EQ(model.lineage_check().suggested_parent_id(), sibling.id());
-  const StorageCandidate* candidate = Find(ChoiceOf("model"), "sibling");
+  const StorageChoiceRecord choice = ChoiceOf("model");
+  const StorageCandidate* candidate = Find(choice, "sibling");
   ASSERT_NE(candidate, nullptr);
   EXPECT_EQ(candidate->source(), StorageCandidate::SIBLING);
 }
