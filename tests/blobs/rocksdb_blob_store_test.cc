@@ -5,36 +5,16 @@
 #include <fstream>
 #include <vector>
 
-#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "storage/base/error.h"
 #include "tests/conformance/blob_store_suite.h"
+#include "tests/support/temp_folder.h"
 
 namespace wdelta {
 namespace {
 
 namespace fs = std::filesystem;
-
-// A fresh folder under the test's temporary folder, removed at the end.
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string name = absl::StrCat(testing::TempDir(), "/wdelta-blobs-XXXXXX");
-    const char* made = mkdtemp(name.data());
-    if (made != nullptr) path_ = made;
-  }
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    if (!path_.empty()) fs::remove_all(path_, ignored);
-  }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
 
 class RocksdbHarness final : public BlobStoreHarness {
  public:
@@ -54,7 +34,7 @@ class RocksdbHarness final : public BlobStoreHarness {
 
  private:
   const RocksdbBlobStoreOptions options_;
-  TemporaryFolder folder_;
+  TempFolder folder_;
   std::unique_ptr<RocksdbBlobStore> store_;
 };
 
