@@ -80,13 +80,15 @@ inline std::string Tensor(absl::string_view hex, absl::string_view id) {
 }
 
 // blob/<hex> -> BlobRecord
-inline std::string Blob(absl::string_view hex) { return absl::StrCat("blob/", hex); }
+inline constexpr absl::string_view kBlobs = "blob/";
+inline std::string Blob(absl::string_view hex) { return absl::StrCat(kBlobs, hex); }
 
 // blob_of/<owner>/<hex> -> empty: blobs that an owner, `<model id>` or
 // `<model id>+<job id>`, claimed
-inline std::string BlobsOfModelPrefix(absl::string_view id) { return absl::StrCat("blob_of/", id); }
+inline constexpr absl::string_view kBlobsOf = "blob_of/";
+inline std::string BlobsOfModelPrefix(absl::string_view id) { return absl::StrCat(kBlobsOf, id); }
 inline std::string BlobOfPrefix(absl::string_view owner) {
-  return absl::StrCat("blob_of/", owner, "/");
+  return absl::StrCat(kBlobsOf, owner, "/");
 }
 inline std::string BlobOf(absl::string_view owner, absl::string_view hex) {
   return absl::StrCat(BlobOfPrefix(owner), hex);
@@ -101,7 +103,8 @@ inline constexpr absl::string_view kOpenUploads = "open_upload/";
 inline std::string OpenUpload(absl::string_view id) { return absl::StrCat(kOpenUploads, id); }
 
 // staged/<upload id>/<entry index, 8 digits> -> StagedSizeRecord
-inline std::string StagedPrefix(absl::string_view id) { return absl::StrCat("staged/", id, "/"); }
+inline constexpr absl::string_view kStaged = "staged/";
+inline std::string StagedPrefix(absl::string_view id) { return absl::StrCat(kStaged, id, "/"); }
 inline std::string Staged(absl::string_view id, uint32_t entry_index) {
   return absl::StrCat(StagedPrefix(id), absl::Dec(entry_index, absl::kZeroPad8));
 }
@@ -112,6 +115,17 @@ inline std::string Request(absl::string_view id) { return absl::StrCat("request/
 // job/<id> -> JobRecord
 inline constexpr absl::string_view kJobs = "job/";
 inline std::string Job(absl::string_view id) { return absl::StrCat(kJobs, id); }
+
+// gc_job -> id of the GC job that was added last
+inline constexpr absl::string_view kGcJob = "gc_job";
+
+// retention/<rule name> -> RetentionRuleRecord
+inline constexpr absl::string_view kRetention = "retention/";
+inline std::string Retention(absl::string_view name) { return absl::StrCat(kRetention, name); }
+
+// label_run/<SHA-256 of label and value, hex> -> LabelRunRecord
+inline constexpr absl::string_view kLabelRuns = "label_run/";
+inline std::string LabelRun(absl::string_view hex) { return absl::StrCat(kLabelRuns, hex); }
 
 // queue/<job id> -> empty: jobs that have not ended
 inline constexpr absl::string_view kQueue = "queue/";

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -45,7 +46,31 @@ absl::Status BlobClaims::ClaimAndPut(absl::string_view owner, const Digest& dige
   return blobs_->Put(digest, data).status();
 }
 
-absl::Status BlobClaims::Release(absl::string_view owner, const std::string& hex) {
+// Waits until no other thread gives up a claim of the blob; ends with the object.
+class BlobClaims::Turn {
+ public:
+  Turn(BlobClaims* claims, std::string hex) : claims_(*claims), hex_(std::move(hex)) {
+    const auto is_free = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(claims_.mutex_) {
+      return !claims_.releasing_.contains(hex_);
+    };
+    absl::MutexLock lock(&claims_.mutex_, absl::Condition(&is_free));
+    claims_.releasing_.insert(hex_);
+  }
+  ~Turn() {
+    absl::MutexLock lock(&claims_.mutex_);
+    claims_.releasing_.erase(hex_);
+  }
+  Turn(const Turn&) = delete;
+  Turn& operator=(const Turn&) = delete;
+
+ private:
+  BlobClaims& claims_;
+  const std::string hex_;
+};
+
+absl::Status BlobClaims::Release(absl::string_view owner, const std::string& hex,
+                                 uint64_t* freed_bytes) {
+  const Turn turn(this, hex);
   // Whether this call is the one that has to delete the blob.
   bool last_user = false;
   uint64_t marked_version = 0;
@@ -69,22 +94,52 @@ absl::Status BlobClaims::Release(absl::string_view owner, const std::string& hex
     return absl::OkStatus();
   }));
   if (!last_user) return absl::OkStatus();
-  WDELTA_ASSIGN_OR_RETURN(const Digest digest, Digest::FromHex(hex));
-  WDELTA_RETURN_IF_ERROR(blobs_->Delete(digest));
   Commit done;
-  done.Require(keys::Blob(hex), marked_version);
-  done.Erase(keys::Blob(hex)).Erase(keys::BlobOf(owner, hex));
-  return catalog_->Apply(done).status();
+  done.Erase(keys::BlobOf(owner, hex));
+  return DeleteMarked(hex, marked_version, std::move(done), freed_bytes);
 }
 
-absl::Status BlobClaims::ReleaseAll(absl::string_view owner) {
-  WDELTA_ASSIGN_OR_RETURN(const std::vector<std::string> hexes,
-                          ScanKeySuffixes(*catalog_, keys::BlobOfPrefix(owner)));
-  for (const std::string& hex : hexes) WDELTA_RETURN_IF_ERROR(Release(owner, hex));
+absl::Status BlobClaims::DeleteUnclaimed(const std::string& hex, uint64_t* freed_bytes) {
+  const Turn turn(this, hex);
+  WDELTA_ASSIGN_OR_RETURN(auto record, ReadRecord<BlobRecord>(*catalog_, keys::Blob(hex)));
+  BlobRecord blob;
+  if (record.has_value()) blob = std::move(record->message);
+  if (!blob.model_ids().empty()) return absl::OkStatus();
+  blob.set_reclaiming(true);
+  Commit mark;
+  mark.Require(keys::Blob(hex), record.has_value() ? record->version : 0);
+  mark.Write(keys::Blob(hex), blob.SerializeAsString());
+  const absl::StatusOr<uint64_t> marked_version = catalog_->Apply(mark);
+  if (absl::IsAborted(marked_version.status())) return absl::OkStatus();  // claimed meanwhile
+  WDELTA_RETURN_IF_ERROR(marked_version.status());
+  return DeleteMarked(hex, *marked_version, Commit(), freed_bytes);
+}
+
+absl::Status BlobClaims::DeleteMarked(const std::string& hex, uint64_t marked_version, Commit done,
+                                      uint64_t* freed_bytes) {
+  WDELTA_ASSIGN_OR_RETURN(const Digest digest, Digest::FromHex(hex));
+  uint64_t size_bytes = 0;
+  if (freed_bytes != nullptr) {
+    const absl::StatusOr<BlobInfo> blob = blobs_->Stat(digest);
+    if (blob.ok()) size_bytes = blob->size_bytes;  // otherwise damaged, or gone already
+  }
+  WDELTA_RETURN_IF_ERROR(blobs_->Delete(digest));
+  done.Require(keys::Blob(hex), marked_version).Erase(keys::Blob(hex));
+  WDELTA_RETURN_IF_ERROR(catalog_->Apply(done).status());
+  if (freed_bytes != nullptr) *freed_bytes += size_bytes;
   return absl::OkStatus();
 }
 
-absl::Status BlobClaims::ReleaseModel(absl::string_view model_id) {
+absl::Status BlobClaims::ReleaseAll(absl::string_view owner, uint64_t* freed_bytes) {
+  WDELTA_ASSIGN_OR_RETURN(const std::vector<std::string> hexes,
+                          ScanKeySuffixes(*catalog_, keys::BlobOfPrefix(owner)));
+  for (const std::string& hex : hexes) {
+    WDELTA_RETURN_IF_ERROR(Release(owner, hex, freed_bytes));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status BlobClaims::ReleaseModel(absl::string_view model_id, uint64_t* freed_bytes) {
   // All ids have the same length, so that no other model's owner begins alike.
   const std::string prefix = keys::BlobsOfModelPrefix(model_id);
   WDELTA_ASSIGN_OR_RETURN(const std::vector<std::string> suffixes,
@@ -93,8 +148,8 @@ absl::Status BlobClaims::ReleaseModel(absl::string_view model_id) {
     // `/<hex>` or `+<job id>/<hex>`.
     const size_t slash = suffix.find('/');
     if (slash == std::string::npos) return absl::DataLossError("catalog: bad key of a claim");
-    WDELTA_RETURN_IF_ERROR(
-        Release(absl::StrCat(model_id, suffix.substr(0, slash)), suffix.substr(slash + 1)));
+    WDELTA_RETURN_IF_ERROR(Release(absl::StrCat(model_id, suffix.substr(0, slash)),
+                                   suffix.substr(slash + 1), freed_bytes));
   }
   return absl::OkStatus();
 }

@@ -1,0 +1,66 @@
+// Storage that calls back before each change, so that tests can put other work there.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "storage/blobs/blob_store.h"
+#include "storage/catalog/catalog.h"
+
+namespace wdelta::testing {
+
+// Owns no inner store. The hook runs in the changing thread; set it while none is there.
+class HookedBlobStore final : public BlobStore {
+ public:
+  explicit HookedBlobStore(BlobStore* inner) : inner_(*inner) {}
+  absl::StatusOr<PutResult> Put(const Digest& digest, absl::string_view data) override {
+    return inner_.Put(digest, data);
+  }
+  absl::StatusOr<std::string> Get(const Digest& digest, uint64_t offset, uint64_t size) override {
+    return inner_.Get(digest, offset, size);
+  }
+  absl::StatusOr<BlobInfo> Stat(const Digest& digest) override { return inner_.Stat(digest); }
+  absl::StatusOr<BlobPage> List(const std::string& after_hex, uint32_t limit) override {
+    return inner_.List(after_hex, limit);
+  }
+  absl::Status Delete(const Digest& digest) override {
+    if (before_delete) before_delete();
+    return inner_.Delete(digest);
+  }
+
+  std::function<void()> before_delete;
+
+ private:
+  BlobStore& inner_;
+};
+
+class HookedCatalog final : public Catalog {
+ public:
+  explicit HookedCatalog(Catalog* inner) : inner_(*inner) {}
+  absl::StatusOr<std::optional<Record>> Get(absl::string_view key) override {
+    return inner_.Get(key);
+  }
+  absl::StatusOr<ScanPage> Scan(const ScanRequest& request) override {
+    return inner_.Scan(request);
+  }
+  absl::StatusOr<uint64_t> Apply(const Commit& commit) override {
+    // Taken out first: what it does may apply commits of its own.
+    const auto hook = std::exchange(before_next_apply, nullptr);
+    if (hook) hook();
+    return inner_.Apply(commit);
+  }
+  absl::StatusOr<uint64_t> CurrentRevision() override { return inner_.CurrentRevision(); }
+  absl::StatusOr<std::unique_ptr<Watcher>> Watch(std::string prefix, uint64_t after) override {
+    return inner_.Watch(std::move(prefix), after);
+  }
+
+  std::function<void()> before_next_apply;  // once
+
+ private:
+  Catalog& inner_;
+};
+
+}  // namespace wdelta::testing
