@@ -225,7 +225,7 @@ class Ingest {
     *ready_.mutable_labels() = model_.record.labels();
     *ready_.mutable_metadata() = model_.record.metadata();
     ready_.set_ready_time_us(ToMicros(deps_.clock->Now()));
-    WDELTA_ASSIGN_OR_RETURN(const Job job, deps_.queue->Get(context_.job().record.id()));
+    WDELTA_ASSIGN_OR_RETURN(const Job job, context_.Held());
     const std::string key = keys::Model(ready_.id());
     const std::string hex = Digest::FromBytes(ready_.digest()).value().ToHex();
     Commit commit;

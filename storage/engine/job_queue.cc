@@ -34,7 +34,7 @@ std::string JobQueue::AddTo(Commit& commit, JobRecord::Kind kind,
   job.set_state(JobRecord::PENDING);
   job.set_model_id(model.id());
   job.set_model_name(model.name());
-  job.set_total_bytes(kind == JobRecord::RECLAIM ? 0 : model.raw_bytes());
+  job.set_total_bytes(kind == JobRecord::RECLAIM || kind == JobRecord::GC ? 0 : model.raw_bytes());
   job.set_effort(effort);
   job.set_create_time_us(ToMicros(clock_->Now()));
   job.set_update_time_us(job.create_time_us());
@@ -114,6 +114,22 @@ absl::Status JobQueue::ReleaseOwn() {
   return absl::OkStatus();
 }
 
+absl::StatusOr<bool> JobQueue::AnyDueBut(const std::string& id) {
+  WDELTA_ASSIGN_OR_RETURN(const std::vector<std::string> waiting,
+                          ScanKeySuffixes(*catalog_, std::string(keys::kQueue)));
+  for (const std::string& other : waiting) {
+    if (other == id) continue;
+    const absl::StatusOr<Job> job = Get(other);
+    if (absl::IsNotFound(job.status())) continue;  // ended in between
+    WDELTA_RETURN_IF_ERROR(job.status());
+    if (job->record.state() == JobRecord::PENDING &&
+        absl::FromUnixMicros(job->record.not_before_us()) <= clock_->Now()) {
+      return true;
+    }
+  }
+  return false;
+}
+
 absl::StatusOr<JobQueue::Claim> JobQueue::ClaimNext() {
   Claim claim;
   WDELTA_ASSIGN_OR_RETURN(const std::vector<std::string> ids,
@@ -155,15 +171,19 @@ absl::StatusOr<std::optional<Job>> JobQueue::TryClaim(const std::string& id, abs
   return std::optional<Job>(Job{std::move(job), version});
 }
 
+absl::StatusOr<Job> JobQueue::GetHeld(const Job& job) {
+  WDELTA_ASSIGN_OR_RETURN(Job found, Get(job.record.id()));
+  if (found.record.state() != JobRecord::RUNNING || found.record.owner() != node_id_ ||
+      found.record.attempts() != job.record.attempts()) {
+    return MakeError(absl::StatusCode::kFailedPrecondition, "LEASE_LOST",
+                     absl::StrCat("job '", job.record.id(), "' is no longer held by this worker"));
+  }
+  return found;
+}
+
 absl::Status JobQueue::Renew(Job& job) {
   return RetryOnConflict([&]() -> absl::Status {
-    WDELTA_ASSIGN_OR_RETURN(const Job found, Get(job.record.id()));
-    if (found.record.state() != JobRecord::RUNNING || found.record.owner() != node_id_ ||
-        found.record.attempts() != job.record.attempts()) {
-      return MakeError(
-          absl::StatusCode::kFailedPrecondition, "LEASE_LOST",
-          absl::StrCat("job '", job.record.id(), "' is no longer held by this worker"));
-    }
+    WDELTA_ASSIGN_OR_RETURN(const Job found, GetHeld(job));
     if (found.record.cancel_requested()) {
       return absl::CancelledError(absl::StrCat("job '", job.record.id(), "' was cancelled"));
     }

@@ -49,6 +49,9 @@ class JobQueue {
   // At start: jobs that an earlier run of this node held may be claimed at once.
   absl::Status ReleaseOwn();
 
+  // Whether a job other than `id` could be claimed.
+  absl::StatusOr<bool> AnyDueBut(const std::string& id);
+
   struct Claim {
     std::optional<Job> job;  // nullopt: nothing to do
     // With nullopt: when a job may become due; infinite: no job waits for a time.
@@ -56,8 +59,13 @@ class JobQueue {
   };
   absl::StatusOr<Claim> ClaimNext();
 
+  // The job's present record while it is held as `job` says; FAILED_PRECONDITION
+  // (`LEASE_LOST`) once another attempt has begun or it has ended. A commit that depends
+  // on holding it requires the version.
+  absl::StatusOr<Job> GetHeld(const Job& job);
+
   // Saves progress and prolongs the lease. CANCELLED when a cancel was asked for,
-  // ABORTED when the job is no longer ours.
+  // FAILED_PRECONDITION (`LEASE_LOST`) when the job is no longer ours.
   absl::Status Renew(Job& job);
 
   // Adds the end of a job to a commit, which then fails if the job is not ours.

@@ -37,8 +37,12 @@ absl::Status Models::AddDeletion(const Model& model, Commit& commit) {
   WDELTA_RETURN_IF_ERROR(RemoveFromIndex(*catalog_, record.id(), commit));
   WDELTA_ASSIGN_OR_RETURN(const std::vector<std::string> tags, TagsOf(record.id()));
   for (const std::string& tag : tags) {
+    // It may be moved to another model meanwhile.
+    const std::string tag_key = absl::StrCat(keys::kTags, tag);
+    WDELTA_ASSIGN_OR_RETURN(const auto pointer, ReadRecord<TagRecord>(*catalog_, tag_key));
+    if (!pointer.has_value() || pointer->message.model_id() != record.id()) continue;
+    commit.Require(tag_key, pointer->version).Erase(tag_key);
     commit.Erase(keys::TaggedPrefix(record.id()) + tag);
-    commit.Erase(absl::StrCat(keys::kTags, tag));
   }
 
   // The name goes to its newest remaining version.
@@ -102,8 +106,11 @@ absl::StatusOr<Tag> Models::SetTag(absl::string_view name, absl::string_view tag
     made.record.set_model_id(model.record.id());
     made.record.set_update_time_us(ToMicros(clock_->Now()));
     Commit commit;
-    // The model must still be live when the tag appears.
-    commit.Require(keys::Model(model.record.id()), model.version);
+    // The model must still be live when the tag appears; written again, unchanged, so that
+    // a deletion that has not seen the tag fails and looks again.
+    const std::string model_key = keys::Model(model.record.id());
+    commit.Require(model_key, model.version);
+    commit.Write(model_key, model.record.SerializeAsString());
     commit.Require(key, old.has_value() ? old->version : 0);
     if (old.has_value() && old->message.model_id() != model.record.id()) {
       commit.Erase(keys::Tagged(old->message.model_id(), name, tag));

@@ -1,4 +1,4 @@
-// The file list of a model record, as the tensor room knows it.
+// The files and bytes that a model record names.
 #pragma once
 
 #include <vector>
@@ -9,6 +9,11 @@
 #include "store/v1/records.pb.h"
 
 namespace wdelta {
+
+// False for what is left of a deleted model once its bytes are given up.
+inline bool HoldsBytes(const store::v1::ModelRecord& model) {
+  return model.delta_pieces_size() > 0 || !model.staging_id().empty();
+}
 
 // DATA_LOSS when a digest in the record is not one.
 inline absl::StatusOr<std::vector<CheckpointFile>> FilesOfRecord(

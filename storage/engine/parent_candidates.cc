@@ -34,12 +34,14 @@ absl::StatusOr<std::vector<std::string>> NewestSuffixes(Catalog& catalog,
 
 ParentCandidates::ParentCandidates(Catalog* catalog, Models* models, const ModelRecord& model,
                                    const Checkpoint& checkpoint,
-                                   const std::vector<Digest>& stream_digests)
+                                   const std::vector<Digest>& stream_digests,
+                                   const AvoidedModels* avoided)
     : catalog_(catalog),
       models_(models),
       model_(model),
       checkpoint_(checkpoint),
       stream_digests_(stream_digests),
+      avoided_(avoided),
       digest_(ModelDigest(checkpoint.files).ToBytes()),
       seen_({model.id()}) {}
 
@@ -84,12 +86,13 @@ absl::Status ParentCandidates::Add(const std::string& id, Source source,
   if (!found.has_value() || found->record.delta_pieces_size() == 0) return absl::OkStatus();
   ModelRecord& record = found->record;
   // What is deleted is kept for those who need it already: not to be held by others.
-  const bool is_needed = source == StorageCandidate::CURRENT ||
-                         source == StorageCandidate::DECLARED || source == StorageCandidate::CHAIN;
+  const bool is_needed = avoided_ == nullptr && (source == StorageCandidate::CURRENT ||
+                                                 source == StorageCandidate::DECLARED ||
+                                                 source == StorageCandidate::CHAIN);
   if (record.state() == ModelRecord::DELETED && !is_needed) return absl::OkStatus();
   if (record.digest() == digest_ && source != StorageCandidate::CURRENT) return absl::OkStatus();
-  WDELTA_ASSIGN_OR_RETURN(const bool depends, DependsOnModel(record.storage_parent_id()));
-  if (depends) return absl::OkStatus();
+  WDELTA_ASSIGN_OR_RETURN(const bool is_ruled_out, IsRuledOut(id));
+  if (is_ruled_out) return absl::OkStatus();
   seen_.push_back(id);
   out.push_back({source, std::move(record)});
   return absl::OkStatus();
@@ -144,9 +147,13 @@ absl::Status ParentCandidates::AddSharers(std::vector<ParentCandidate>& out) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<bool> ParentCandidates::DependsOnModel(std::string id) {
-  for (uint32_t i = 0; i <= limits::kMaxStorageDepth && !id.empty(); ++i) {
+absl::StatusOr<bool> ParentCandidates::IsRuledOut(std::string id) {
+  for (uint32_t i = 0; i <= limits::kMaxStorageDepth + 1 && !id.empty(); ++i) {
     if (id == model_.id()) return true;
+    if (avoided_ != nullptr) {
+      if (avoided_->ids.contains(id)) return true;
+      if (avoided_->moved.contains(id)) return false;
+    }
     WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> model, models_->GetById(id));
     if (!model.has_value()) return false;
     id = model->record.storage_parent_id();

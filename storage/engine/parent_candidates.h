@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/statusor.h"
 #include "storage/base/digest.h"
 #include "storage/catalog/catalog.h"
@@ -19,13 +20,22 @@ struct ParentCandidate {
   store::v1::ModelRecord model;  // empty for ALONE
 };
 
+// Models that are to go, when others are encoded again so that they can.
+struct AvoidedModels {
+  absl::flat_hash_set<std::string> ids;
+  // Models that are encoded against those by the records, but will not be.
+  absl::flat_hash_set<std::string> moved;
+};
+
 // One model's candidates. One thread at a time. Owns none of its arguments, which must
 // outlive it.
 class ParentCandidates {
  public:
-  // `checkpoint` and `stream_digests` are of the model's content.
+  // `checkpoint` and `stream_digests` are of the model's content. With `avoided`, neither
+  // those models nor any that needs them or was deleted is a candidate.
   ParentCandidates(Catalog* catalog, Models* models, const store::v1::ModelRecord& model,
-                   const Checkpoint& checkpoint, const std::vector<Digest>& stream_digests);
+                   const Checkpoint& checkpoint, const std::vector<Digest>& stream_digests,
+                   const AvoidedModels* avoided = nullptr);
 
   // No parent, then the present storage parent, the declared parents, their storage
   // chains, siblings and lineage roots, and compressed models that are laid out alike or
@@ -45,13 +55,15 @@ class ParentCandidates {
   absl::Status AddSiblings(const std::string& parent_id, std::vector<ParentCandidate>& out);
   absl::Status AddRoots(std::vector<ParentCandidate>& out);
   absl::Status AddSharers(std::vector<ParentCandidate>& out);
-  absl::StatusOr<bool> DependsOnModel(std::string id);
+  // On the model itself, or on what is to go.
+  absl::StatusOr<bool> IsRuledOut(std::string id);
 
   Catalog* const catalog_;
   Models* const models_;
   const store::v1::ModelRecord& model_;
   const Checkpoint& checkpoint_;
   const std::vector<Digest>& stream_digests_;
+  const AvoidedModels* const avoided_;
   const std::string digest_;  // of the content
   std::vector<std::string> seen_;
 };

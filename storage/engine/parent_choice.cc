@@ -9,7 +9,6 @@
 #include "storage/engine/delta_encoder.h"
 #include "storage/engine/fetch_cost.h"
 #include "storage/engine/lineage_check.h"
-#include "storage/engine/parent_candidates.h"
 
 namespace wdelta {
 namespace {
@@ -33,7 +32,7 @@ class Chooser {
       : tools_(tools),
         input_(input),
         candidates_(tools.catalog, tools.models, input.model, input.target->checkpoint(),
-                    input.stream_digests),
+                    input.stream_digests, input.avoided),
         sample_(SampleOfModel(input.target->checkpoint(), limits::kMaxSampledChunks)) {}
 
   absl::StatusOr<ParentChoice> Run() {

@@ -16,6 +16,7 @@
 #include "storage/catalog/catalog.h"
 #include "storage/engine/content_source.h"
 #include "storage/engine/models.h"
+#include "storage/engine/parent_candidates.h"
 #include "storage/engine/reader.h"
 #include "storage/engine/storage_plan.h"
 #include "store/v1/records.pb.h"
@@ -42,6 +43,8 @@ struct ParentChoiceInput {
   // The content was lossy when it came, against the present storage parent, and would
   // cost much to spell out against another.
   bool keeps_parent = false;
+  // See parent_candidates.h; null: none.
+  const AvoidedModels* avoided = nullptr;
   std::function<absl::Status()> advance;  // called often; an error ends the work
 };
 

@@ -11,6 +11,7 @@
 #include "storage/base/status_macros.h"
 #include "storage/engine/delta_pieces.h"
 #include "storage/engine/fidelity.h"
+#include "storage/engine/model_files.h"
 #include "storage/engine/wdelta_source.h"
 
 namespace wdelta {
@@ -79,15 +80,17 @@ absl::StatusOr<ContentSourcePtr> Reader::OpenAtDepth(const ModelRecord& model, u
     // A model may move to another place at any time. From here on the place is in use;
     // if it is the model's still, what lies there stays.
     WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> found, models_->GetById(model.id()));
-    const bool moved = found.has_value() && PlaceOf(found->record) != key &&
-                       found->record.state() != ModelRecord::DELETED;
+    if (!found.has_value() || !HoldsBytes(found->record)) {
+      return MakeError(absl::StatusCode::kNotFound, "MODEL_NOT_FOUND",
+                       absl::StrCat("model '", model.name(), "' was deleted"));
+    }
+    const bool moved = PlaceOf(found->record) != key;
     if (!moved || attempt == kAttempts) {
       absl::StatusOr<ContentSourcePtr> source = OpenPlace(current, key, depth);
       if (source.ok() || attempt == kAttempts) return source;
       // Its storage parent may have changed, and the former one be gone.
       WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> now, models_->GetById(model.id()));
-      const bool same = !now.has_value() || PlaceOf(now->record) == key ||
-                        now->record.state() == ModelRecord::DELETED;
+      const bool same = !now.has_value() || PlaceOf(now->record) == key || !HoldsBytes(now->record);
       if (same) return source;
       current = now->record;
     } else {

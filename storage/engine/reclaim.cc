@@ -1,13 +1,15 @@
 #include "storage/engine/reclaim.h"
 
 #include <optional>
-#include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "storage/base/error.h"
 #include "storage/base/status_macros.h"
 #include "storage/catalog/keys.h"
+#include "storage/engine/model_files.h"
 #include "storage/engine/records.h"
+#include "storage/engine/stored_delta.h"
 
 namespace wdelta {
 namespace {
@@ -25,76 +27,51 @@ ModelRecord Tombstone(const ModelRecord& model) {
   return tombstone;
 }
 
-// Erases the record of a deleted model and its edges once no descendant is left,
-// then looks at its parents, which may have waited for just that.
-absl::Status EraseTombstones(const JobRunner::Dependencies& deps, const std::string& id) {
-  std::vector<std::string> waiting = {id};
-  while (!waiting.empty()) {
-    const std::string next = waiting.back();
-    waiting.pop_back();
-    WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> model, deps.models->GetById(next));
-    if (!model.has_value() || model->record.state() != ModelRecord::DELETED) continue;
-    const bool holds_bytes =
-        model->record.delta_pieces_size() > 0 || !model->record.staging_id().empty();
-    WDELTA_ASSIGN_OR_RETURN(const bool has_children,
-                            AnyWithPrefix(*deps.catalog, keys::ChildPrefix(next)));
-    if (holds_bytes || has_children) continue;
-    Commit commit;
-    commit.Require(keys::Model(next), model->version).Erase(keys::Model(next));
-    for (const store::v1::ParentEdge& edge : model->record.parents()) {
-      commit.Erase(keys::Child(edge.model_id(), next));
-      waiting.push_back(edge.model_id());
-    }
-    WDELTA_RETURN_IF_ERROR(deps.catalog->Apply(commit).status());
-  }
-  return absl::OkStatus();
+absl::Status InUseError(absl::string_view what, const ModelRecord& model) {
+  return MakeError(absl::StatusCode::kUnavailable, "MODEL_IN_USE",
+                   absl::StrCat(what, "model '", model.name(), "' is being fetched"));
 }
 
-// Frees one model; `storage_parent` becomes the model to look at next, or empty.
-absl::Status FreeBytes(const JobRunner::Dependencies& deps, const std::string& id,
-                       std::string& storage_parent) {
-  storage_parent.clear();
-  WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> model, deps.models->GetById(id));
-  if (!model.has_value() || model->record.state() != ModelRecord::DELETED) {
-    return absl::OkStatus();
-  }
-  WDELTA_ASSIGN_OR_RETURN(const bool needed,
-                          AnyWithPrefix(*deps.catalog, keys::EncodedOnPrefix(id)));
-  if (needed) return absl::OkStatus();
-  if (deps.reader->InUse(id)) {
-    return MakeError(absl::StatusCode::kUnavailable, "MODEL_IN_USE",
-                     absl::StrCat("model '", model->record.name(), "' is being fetched"));
-  }
-  const ModelRecord& record = model->record;
-  Commit commit;
-  commit.Require(keys::Model(id), model->version);
-  commit.Write(keys::Model(id), Tombstone(record).SerializeAsString());
-  if (!record.storage_parent_id().empty()) {
-    commit.Erase(keys::EncodedOn(record.storage_parent_id(), id));
-  }
-  WDELTA_RETURN_IF_ERROR(deps.catalog->Apply(commit).status());
-  if (!record.staging_id().empty()) {
-    WDELTA_RETURN_IF_ERROR(deps.staging->Remove(record.staging_id()));
-  }
-  storage_parent = record.storage_parent_id();
-  return absl::OkStatus();
-}
-
-// Frees the former stored forms of a model that lives.
-absl::Status FreeFormer(const JobRunner::Dependencies& deps, const std::string& id) {
-  return RetryOnConflict([&]() -> absl::Status {
+// Makes a deleted model that nothing is encoded against a tombstone. From then on nobody
+// begins to read it.
+absl::Status GiveUpBytes(const JobRunner::Dependencies& deps, const std::string& id,
+                         JobQueue* next) {
+  std::string staging_id;
+  const absl::Status given_up = RetryOnConflict([&]() -> absl::Status {
+    staging_id.clear();
     WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> model, deps.models->GetById(id));
-    if (!model.has_value() || model->record.state() == ModelRecord::DELETED ||
-        model->record.retired_owners().empty()) {
+    if (!model.has_value() || model->record.state() != ModelRecord::DELETED ||
+        !HoldsBytes(model->record)) {
       return absl::OkStatus();
     }
+    WDELTA_ASSIGN_OR_RETURN(const bool needed,
+                            AnyWithPrefix(*deps.catalog, keys::EncodedOnPrefix(id)));
+    if (needed) return absl::OkStatus();
+    if (deps.reader->InUse(id)) return InUseError("", model->record);
+    Commit commit;
+    commit.Require(keys::Model(id), model->version);
+    commit.Write(keys::Model(id), Tombstone(model->record).SerializeAsString());
+    WDELTA_RETURN_IF_ERROR(LeaveStorageParent(*deps.models, next, model->record, commit));
+    WDELTA_RETURN_IF_ERROR(deps.catalog->Apply(commit).status());
+    staging_id = model->record.staging_id();
+    return absl::OkStatus();
+  });
+  WDELTA_RETURN_IF_ERROR(given_up);
+  // Fetches of staged bytes hold the files open. Left by a crash, the folder is a stray.
+  return staging_id.empty() ? absl::OkStatus() : deps.staging->Remove(staging_id);
+}
+
+// Frees the former stored forms of a model.
+absl::Status FreeFormer(const JobRunner::Dependencies& deps, const std::string& id,
+                        Reclaimed& reclaimed) {
+  return RetryOnConflict([&]() -> absl::Status {
+    WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> model, deps.models->GetById(id));
+    if (!model.has_value() || model->record.retired_owners().empty()) return absl::OkStatus();
     if (deps.reader->FormerInUse(model->record)) {
-      return MakeError(absl::StatusCode::kUnavailable, "MODEL_IN_USE",
-                       absl::StrCat("a former stored form of model '", model->record.name(),
-                                    "' is being fetched"));
+      return InUseError("a former stored form of ", model->record);
     }
     for (const std::string& owner : model->record.retired_owners()) {
-      WDELTA_RETURN_IF_ERROR(deps.claims->ReleaseAll(owner));
+      WDELTA_RETURN_IF_ERROR(deps.claims->ReleaseAll(owner, &reclaimed.freed_bytes));
     }
     ModelRecord record = model->record;
     record.clear_retired_owners();
@@ -107,23 +84,49 @@ absl::Status FreeFormer(const JobRunner::Dependencies& deps, const std::string& 
 
 }  // namespace
 
-absl::Status RunReclaim(const JobRunner::Dependencies& deps, JobContext& context) {
-  std::string id = context.job().record.model_id();
-  while (!id.empty()) {
-    std::string storage_parent;
-    WDELTA_RETURN_IF_ERROR(FreeFormer(deps, id));
-    WDELTA_RETURN_IF_ERROR(FreeBytes(deps, id, storage_parent));
-    WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> model, deps.models->GetById(id));
-    const bool freed = !model.has_value() || (model->record.state() == ModelRecord::DELETED &&
-                                              model->record.delta_pieces_size() == 0);
-    if (freed) {
-      WDELTA_RETURN_IF_ERROR(deps.claims->ReleaseModel(id));
-      WDELTA_RETURN_IF_ERROR(EraseTombstones(deps, id));
+absl::Status EraseTombstones(const JobRunner::Dependencies& deps, const std::string& id) {
+  std::vector<std::string> waiting = {id};
+  while (!waiting.empty()) {
+    const std::string next = waiting.back();
+    waiting.pop_back();
+    WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> model, deps.models->GetById(next));
+    if (!model.has_value() || model->record.state() != ModelRecord::DELETED) continue;
+    WDELTA_ASSIGN_OR_RETURN(const bool has_children,
+                            AnyWithPrefix(*deps.catalog, keys::ChildPrefix(next)));
+    if (HoldsBytes(model->record) || has_children) continue;
+    Commit commit;
+    commit.Require(keys::Model(next), model->version).Erase(keys::Model(next));
+    for (const store::v1::ParentEdge& edge : model->record.parents()) {
+      commit.Erase(keys::Child(edge.model_id(), next));
+      waiting.push_back(edge.model_id());
     }
-    WDELTA_RETURN_IF_ERROR(context.Advance(0));
-    id = storage_parent;
+    const absl::Status erased = deps.catalog->Apply(commit).status();
+    if (!absl::IsAborted(erased)) WDELTA_RETURN_IF_ERROR(erased);  // erased by another
   }
   return absl::OkStatus();
+}
+
+absl::Status ReclaimModel(const JobRunner::Dependencies& deps, const std::string& id,
+                          JobQueue* next, Reclaimed& reclaimed) {
+  WDELTA_RETURN_IF_ERROR(FreeFormer(deps, id, reclaimed));
+  WDELTA_RETURN_IF_ERROR(GiveUpBytes(deps, id, next));
+  WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> model, deps.models->GetById(id));
+  if (model.has_value() && HoldsBytes(model->record)) return absl::OkStatus();
+  // Whoever began to read it before it became a tombstone is seen here.
+  if (deps.reader->InUse(id)) {
+    return InUseError("", model.has_value() ? model->record : ModelRecord());
+  }
+  WDELTA_ASSIGN_OR_RETURN(const bool has_claims,
+                          AnyWithPrefix(*deps.catalog, keys::BlobsOfModelPrefix(id)));
+  WDELTA_RETURN_IF_ERROR(deps.claims->ReleaseModel(id, &reclaimed.freed_bytes));
+  if (has_claims) ++reclaimed.models_freed;
+  return EraseTombstones(deps, id);
+}
+
+absl::Status RunReclaim(const JobRunner::Dependencies& deps, JobContext& context) {
+  WDELTA_RETURN_IF_ERROR(context.Advance(0));
+  Reclaimed reclaimed;
+  return ReclaimModel(deps, context.job().record.model_id(), deps.queue, reclaimed);
 }
 
 }  // namespace wdelta

@@ -70,4 +70,18 @@ absl::Status HoldStorageParent(Models& models, const ModelRecord& model, Commit&
   return absl::OkStatus();
 }
 
+absl::Status LeaveStorageParent(Models& models, JobQueue* jobs, const ModelRecord& model,
+                                Commit& commit) {
+  const std::string& parent_id = model.storage_parent_id();
+  if (parent_id.empty()) return absl::OkStatus();
+  commit.Erase(keys::EncodedOn(parent_id, model.id()));
+  WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> parent, models.GetById(parent_id));
+  if (!parent.has_value()) return absl::OkStatus();
+  commit.Require(keys::Model(parent_id), parent->version);
+  if (jobs != nullptr && parent->record.state() == ModelRecord::DELETED) {
+    jobs->AddTo(commit, store::v1::JobRecord::RECLAIM, parent->record);
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace wdelta

@@ -28,4 +28,11 @@ absl::Status VerifyDelta(const JobRunner::Dependencies& deps, JobContext& contex
 // deeper (`PARENT_MOVED`) meanwhile.
 absl::Status HoldStorageParent(Models& models, const store::v1::ModelRecord& model, Commit& commit);
 
+// Notes in a commit that a model is no longer encoded against the storage parent of its
+// record, if any. A deleted parent may have been kept for this model alone: `jobs`, unless
+// it is null, then gets a RECLAIM job for it. The commit fails when the parent changes
+// meanwhile, as it does when it is deleted.
+absl::Status LeaveStorageParent(Models& models, JobQueue* jobs, const store::v1::ModelRecord& model,
+                                Commit& commit);
+
 }  // namespace wdelta

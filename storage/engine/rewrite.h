@@ -1,0 +1,52 @@
+// Encodes a READY model again, beside its present form, and swaps the new form in.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "storage/catalog/catalog.h"
+#include "storage/codec/lossy.h"
+#include "storage/engine/job_runner.h"
+#include "storage/engine/parent_choice.h"
+#include "store/v1/records.pb.h"
+
+namespace wdelta {
+
+struct RewriteOutcome {
+  bool is_rewritten = false;
+  uint64_t former_bytes = 0;
+  uint64_t stored_bytes = 0;  // of the new form, also when it was dropped
+};
+
+struct RewriteRequest {
+  std::string model_id;
+  // Of what is stored, used for nothing else; see blob_claims.h.
+  std::string owner;
+  Effort effort = Effort::kFast;
+  // What the model may not be encoded against; null: its present parent will do, too, and
+  // what was stored with loss keeps it.
+  const AvoidedModels* avoided = nullptr;
+  // Whether the new form is worth it; otherwise it is dropped.
+  std::function<bool(const RewriteOutcome& outcome)> is_small_enough;
+  // Adds to the commit that swaps the forms. The former one stays claimed under the last of
+  // the record's `retired_owners`.
+  std::function<absl::Status(const store::v1::ModelRecord& record, Commit& commit)> add_to_commit;
+};
+
+// The new form is decoded again and compared before the commit; until then nothing
+// changes. Requires the job to be held. Safe to repeat: a form of this owner that is the
+// model's already is left alone. CANCELLED (`MODEL_DELETED`) when the model is not READY;
+// other errors as RunIngest.
+absl::StatusOr<RewriteOutcome> RewriteModel(const JobRunner::Dependencies& deps,
+                                            JobContext& context, const RewriteRequest& request);
+
+// The choice that RewriteModel would make.
+absl::StatusOr<ParentChoice> ChooseForRewrite(const JobRunner::Dependencies& deps,
+                                              const store::v1::ModelRecord& model,
+                                              const AvoidedModels* avoided,
+                                              const std::function<absl::Status()>& advance);
+
+}  // namespace wdelta
