@@ -32,7 +32,8 @@ static_assert(static_cast<int>(v1::Parent::FINE_TUNE) == ParentEdge::FINE_TUNE &
 static_assert(static_cast<int>(v1::Job::INGEST) == JobRecord::INGEST &&
               static_cast<int>(v1::Job::IMPORT) == JobRecord::IMPORT &&
               static_cast<int>(v1::Job::RECLAIM) == JobRecord::RECLAIM &&
-              static_cast<int>(v1::Job::REPACK) == JobRecord::REPACK);
+              static_cast<int>(v1::Job::REPACK) == JobRecord::REPACK &&
+              static_cast<int>(v1::Job::GC) == JobRecord::GC);
 static_assert(static_cast<int>(v1::Job::PENDING) == JobRecord::PENDING &&
               static_cast<int>(v1::Job::RUNNING) == JobRecord::RUNNING &&
               static_cast<int>(v1::Job::SUCCEEDED) == JobRecord::SUCCEEDED &&
@@ -203,12 +204,29 @@ v1::Upload ToProto(const UploadView& upload, EntryList entry_list) {
   return out;
 }
 
+v1::GcReport ToProto(const store::v1::GcReport& report) {
+  v1::GcReport out;
+  out.set_freed_bytes(report.freed_bytes());
+  out.set_written_bytes(report.written_bytes());
+  out.set_models_deleted(report.models_deleted());
+  out.set_models_rewritten(report.models_rewritten());
+  out.set_models_freed(report.models_freed());
+  out.set_models_kept(report.models_kept());
+  out.set_models_in_use(report.models_in_use());
+  out.set_orphan_blobs(report.orphan_blobs());
+  out.set_orphan_claims(report.orphan_claims());
+  out.set_orphan_uploads(report.orphan_uploads());
+  out.set_old_records(report.old_records());
+  *out.mutable_problems() = report.problems();
+  return out;
+}
+
 v1::Job ToProto(const JobRecord& job) {
   v1::Job out;
   out.set_id(job.id());
   out.set_kind(static_cast<v1::Job::Kind>(job.kind()));
   out.set_state(static_cast<v1::Job::State>(job.state()));
-  out.set_model(IdReference(job.model_id()));
+  if (!job.model_id().empty()) out.set_model(IdReference(job.model_id()));
   out.set_model_name(job.model_name());
   out.set_attempts(job.attempts());
   out.set_done_bytes(job.done_bytes());
@@ -216,6 +234,7 @@ v1::Job ToProto(const JobRecord& job) {
   out.set_error(job.error());
   SetTime(job.create_time_us(), out.mutable_create_time());
   SetTime(job.update_time_us(), out.mutable_update_time());
+  if (job.has_gc_report()) *out.mutable_gc_report() = ToProto(job.gc_report());
   return out;
 }
 

@@ -31,6 +31,7 @@ v1::StorageExplanation ToProto(const Model& model, const store::v1::StorageChoic
 enum class EntryList { kOmit, kInclude };
 v1::Upload ToProto(const UploadView& upload, EntryList entry_list);
 
+v1::GcReport ToProto(const store::v1::GcReport& report);
 v1::Job ToProto(const store::v1::JobRecord& job);
 v1::Tag ToProto(const Tag& tag);
 // `stored`: where the model is decoded from; null while it is not READY.

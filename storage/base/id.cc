@@ -41,4 +41,12 @@ bool IsWellFormedId(absl::string_view id) {
   return true;
 }
 
+absl::Time TimeOfId(absl::string_view id) {
+  int64_t time_ms = 0;
+  for (const char c : id.substr(0, 10)) {
+    time_ms = time_ms << 5 | static_cast<int64_t>(kAlphabet.find(c));
+  }
+  return absl::FromUnixMillis(time_ms);
+}
+
 }  // namespace wdelta

@@ -7,6 +7,7 @@
 #include "absl/random/random.h"
 #include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
 #include "storage/base/clock.h"
 
 namespace wdelta {
@@ -29,5 +30,8 @@ class IdGenerator {
 };
 
 bool IsWellFormedId(absl::string_view id);
+
+// When a well-formed id was made, to the millisecond.
+absl::Time TimeOfId(absl::string_view id);
 
 }  // namespace wdelta

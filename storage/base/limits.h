@@ -85,6 +85,10 @@ inline constexpr int64_t kJobLeaseMs = 60'000;
 inline constexpr int64_t kJobRetryDelayMs = 2'000;   // doubled with every attempt
 inline constexpr int64_t kMinWorkerBackOffMs = 100;  // while the queue cannot be read
 inline constexpr int64_t kMaxWorkerBackOffMs = 10'000;
+inline constexpr int64_t kMinStrayAgeMs = 3'600'000;     // of staged bytes without an upload
+inline constexpr int64_t kKeepEndedMs = 7 * 86'400'000;  // records of uploads and jobs
+inline constexpr uint32_t kModelsPerScan = 64;           // records in memory at once
+inline constexpr int kMaxGcProblems = 20;
 inline constexpr uint64_t kMaxWatchBacklog = 10'000;  // events kept for a watcher that lags
 inline constexpr uint64_t kMaxWatchBacklogBytes = 16 * kMiB;
 

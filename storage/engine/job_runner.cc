@@ -7,6 +7,7 @@
 #include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
 #include "storage/catalog/keys.h"
+#include "storage/engine/gc/gc.h"
 #include "storage/engine/ingest.h"
 #include "storage/engine/reclaim.h"
 #include "storage/engine/records.h"
@@ -25,7 +26,7 @@ constexpr absl::Duration kWaitForOthers = absl::Milliseconds(300);
 bool IsWaiting(const absl::Status& status) {
   const std::string reason = ErrorReason(status);
   return reason == "PARENT_NOT_READY" || reason == "MODEL_IN_USE" || reason == "STOPPING" ||
-         reason == "BLOB_RECLAIMED";
+         reason == "BLOB_RECLAIMED" || reason == "OTHERS_WAIT";
 }
 
 // May pass by itself: worth another attempt.
@@ -43,7 +44,11 @@ absl::Status JobContext::Advance(uint64_t bytes) {
   }
   const absl::Time now = clock_->Now();
   if (now - last_save_ < kSaveInterval) return absl::OkStatus();
-  last_save_ = now;
+  return Save();
+}
+
+absl::Status JobContext::Save() {
+  last_save_ = clock_->Now();
   return queue_->Renew(job_);
 }
 
@@ -60,6 +65,9 @@ absl::Status JobRunner::Run(Job job, std::function<bool()> stopping) {
       break;
     case JobRecord::RECLAIM:
       outcome = RunReclaim(deps_, context);
+      break;
+    case JobRecord::GC:
+      outcome = RunGc(deps_, context);
       break;
     default:
       outcome = absl::UnimplementedError("a kind of job that this version does not know");
@@ -93,15 +101,8 @@ absl::Status JobRunner::Settle(const Job& held, const absl::Status& outcome) {
 }
 
 absl::Status JobRunner::Fail(const Job& job, JobRecord::State state, const absl::Status& why) {
-  // What the attempt stored is of no use; the staged or former bytes are kept and served.
-  if (job.record.kind() == JobRecord::REPACK) {
-    WDELTA_RETURN_IF_ERROR(
-        deps_.claims->ReleaseAll(RepackOwner(job.record.model_id(), job.record.id())));
-  } else if (job.record.kind() != JobRecord::RECLAIM) {
-    WDELTA_RETURN_IF_ERROR(deps_.claims->ReleaseAll(job.record.model_id()));
-  }
-  return RetryOnConflict([&]() -> absl::Status {
-    WDELTA_ASSIGN_OR_RETURN(const Job current, deps_.queue->Get(job.record.id()));
+  WDELTA_RETURN_IF_ERROR(RetryOnConflict([&]() -> absl::Status {
+    WDELTA_ASSIGN_OR_RETURN(const Job current, deps_.queue->GetHeld(job));
     Commit commit;
     deps_.queue->AddEnd(commit, current, state, why.message());
     WDELTA_ASSIGN_OR_RETURN(std::optional<Model> model,
@@ -116,7 +117,22 @@ absl::Status JobRunner::Fail(const Job& job, JobRecord::State state, const absl:
       commit.Require(key, model->version).Write(key, model->record.SerializeAsString());
     }
     return deps_.catalog->Apply(commit).status();
-  });
+  }));
+  // Not before: another attempt, had the job been taken over, would claim the same.
+  return ReleaseClaims(job);
+}
+
+// What the attempt stored is of no use; the staged or former bytes are kept and served.
+absl::Status JobRunner::ReleaseClaims(const Job& job) {
+  switch (job.record.kind()) {
+    case JobRecord::REPACK:
+      return deps_.claims->ReleaseAll(RepackOwner(job.record.model_id(), job.record.id()));
+    case JobRecord::INGEST:
+    case JobRecord::IMPORT:
+      return deps_.claims->ReleaseAll(job.record.model_id());
+    default:
+      return absl::OkStatus();  // a GC leaves them to the next
+  }
 }
 
 }  // namespace wdelta

@@ -7,6 +7,7 @@
 #include "absl/status/status.h"
 #include "storage/base/clock.h"
 #include "storage/base/thread_pool.h"
+#include "storage/blobs/blob_store.h"
 #include "storage/catalog/catalog.h"
 #include "storage/engine/blob_claims.h"
 #include "storage/engine/job_queue.h"
@@ -26,8 +27,16 @@ class JobContext {
   // Counts work done; saves it and prolongs the lease from time to time. CANCELLED
   // when the job was cancelled, UNAVAILABLE (`STOPPING`) when the daemon stops.
   absl::Status Advance(uint64_t bytes);
+  // Saves what there is at once. Errors: as JobQueue::Renew.
+  absl::Status Save();
 
   const Job& job() const { return job_; }
+  // For commits that make the job's work count; see JobQueue::GetHeld.
+  absl::StatusOr<Job> Held() const { return queue_->GetHeld(job_); }
+  bool IsStopping() const { return stopping_(); }
+
+  // Of a GC; saved with the progress.
+  store::v1::GcReport& gc_report() { return *job_.record.mutable_gc_report(); }
 
  private:
   JobQueue* const queue_;
@@ -49,6 +58,7 @@ class JobRunner {
     ThreadPool* pool = nullptr;
     const Clock* clock = nullptr;
     StoragePolicy policy;
+    BlobStore* blobs = nullptr;
   };
   explicit JobRunner(const Dependencies& dependencies) : deps_(dependencies) {}
 
@@ -59,6 +69,7 @@ class JobRunner {
  private:
   absl::Status Settle(const Job& job, const absl::Status& outcome);
   absl::Status Fail(const Job& job, store::v1::JobRecord::State state, const absl::Status& why);
+  absl::Status ReleaseClaims(const Job& job);
 
   const Dependencies deps_;
 };

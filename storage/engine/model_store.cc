@@ -17,8 +17,10 @@ ModelStore::ModelStore(const Dependencies& d, ModelStoreOptions options)
       reader_(d.blobs, &models_, &staging_, &codec_pool_, options_.parent_cache_bytes),
       uploads_({d.catalog, d.files, &staging_, &jobs_, &models_, &ids_, d.clock,
                 options_.max_open_uploads}),
-      runner_({d.catalog, &jobs_, &models_, &reader_, &staging_, &claims_, &codec_pool_, d.clock,
-               options_.storage_policy}),
+      job_dependencies_({d.catalog, &jobs_, &models_, &reader_, &staging_, &claims_, &codec_pool_,
+                         d.clock, options_.storage_policy, d.blobs}),
+      runner_(job_dependencies_),
+      maintenance_(job_dependencies_),
       codec_pool_(options_.codec_threads) {}
 
 absl::Status ModelStore::Recover() {

@@ -16,6 +16,7 @@
 #include "storage/blobs/blob_store.h"
 #include "storage/catalog/catalog.h"
 #include "storage/engine/blob_claims.h"
+#include "storage/engine/gc/maintenance.h"
 #include "storage/engine/job_queue.h"
 #include "storage/engine/job_runner.h"
 #include "storage/engine/models.h"
@@ -59,6 +60,7 @@ class ModelStore {
   Reader& reader() { return reader_; }
   JobQueue& jobs() { return jobs_; }
   JobRunner& runner() { return runner_; }
+  Maintenance& maintenance() { return maintenance_; }
   // For work that encodes and decodes chunks.
   ThreadPool& codec_pool() { return codec_pool_; }
 
@@ -71,7 +73,9 @@ class ModelStore {
   Models models_;
   Reader reader_;
   Uploads uploads_;
+  const JobRunner::Dependencies job_dependencies_;
   JobRunner runner_;
+  Maintenance maintenance_;
   // Last, so that its tasks end before what they use goes.
   ThreadPool codec_pool_;
 };

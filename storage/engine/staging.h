@@ -8,6 +8,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
@@ -86,6 +87,9 @@ class Staging {
   absl::Status Remove(const std::string& upload_id) ABSL_LOCKS_EXCLUDED(mutex_);
   // Removes folders of uploads for which `keep` is false.
   absl::Status RemoveStrays(const std::function<absl::StatusOr<bool>(const std::string&)>& keep);
+
+  // Names of the folders, which are ids of uploads unless a stranger put them there.
+  absl::StatusOr<std::vector<std::string>> ListFolders() { return files_->List(directory_); }
 
   absl::StatusOr<uint64_t> FreeBytes();
 

@@ -1,0 +1,132 @@
+#include "storage/engine/gc/gc_plan.h"
+
+#include <map>
+#include <optional>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "storage/base/error.h"
+#include "storage/base/status_macros.h"
+#include "storage/engine/rewrite.h"
+
+namespace wdelta {
+namespace {
+
+using store::v1::ModelRecord;
+using store::v1::StorageCandidate;
+
+class Planner {
+ public:
+  Planner(const JobRunner::Dependencies& deps, DeletedModels& deleted,
+          const std::function<absl::Status()>& advance)
+      : deps_(deps), deleted_(deleted), advance_([this, &advance] {
+          if (ended_.ok()) ended_ = advance();
+          return ended_;
+        }) {}
+
+  absl::StatusOr<GcUnit> UnitOf(const std::string& id) {
+    GcUnit unit;
+    unit.id = id;
+    unit.deleted = deleted_.UnitOf(id, unit.dependents);
+    unit.avoided.ids.insert(unit.deleted.begin(), unit.deleted.end());
+    unit.avoided.moved = moved_;
+    WDELTA_ASSIGN_OR_RETURN(unit.freed_bytes,
+                            ExclusiveBytes(*deps_.catalog, *deps_.models, unit.deleted));
+    WDELTA_RETURN_IF_ERROR(DropMoved(unit));
+    for (const std::string& dependent : unit.dependents) {
+      absl::StatusOr<RewriteEstimate> estimate = Estimate(dependent, unit.avoided);
+      WDELTA_RETURN_IF_ERROR(ended_);
+      if (!estimate.ok()) {
+        unit.problem = std::string(estimate.status().message());
+        break;
+      }
+      unit.growth_bytes += estimate->Growth();
+      unit.rewrites.push_back(*std::move(estimate));
+      unit.avoided.moved.insert(dependent);
+      // Of the rest none is likely to shrink.
+      if (unit.growth_bytes >= static_cast<int64_t>(unit.freed_bytes)) break;
+    }
+    unit.avoided.moved = moved_;
+    return unit;
+  }
+
+  void Leave(const GcUnit& unit) {
+    deleted_.Free(unit.deleted);
+    moved_.insert(unit.dependents.begin(), unit.dependents.end());
+  }
+
+ private:
+  // Dependents that have gone or found another parent since the picture was taken.
+  absl::Status DropMoved(GcUnit& unit) {
+    std::vector<std::string> dependents;
+    for (std::string& id : unit.dependents) {
+      WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> model, deps_.models->GetById(id));
+      if (!model.has_value()) continue;
+      if (!unit.avoided.ids.contains(model->record.storage_parent_id())) continue;
+      dependents.push_back(std::move(id));
+    }
+    unit.dependents = std::move(dependents);
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<RewriteEstimate> Estimate(const std::string& id, const AvoidedModels& avoided) {
+    WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> model, deps_.models->GetById(id));
+    if (!model.has_value() || model->record.state() != ModelRecord::READY) {
+      return MakeError(absl::StatusCode::kUnavailable, "MODEL_DELETED",
+                       absl::StrCat("model id:", id, " has changed meanwhile"));
+    }
+    const absl::StatusOr<ParentChoice> choice =
+        ChooseForRewrite(deps_, model->record, &avoided, advance_);
+    if (!choice.ok()) {
+      return Annotate(choice.status(), absl::StrCat("model '", model->record.name(), "'"));
+    }
+    const StorageCandidate& chosen =
+        choice->record.candidates(static_cast<int>(choice->record.chosen()));
+    RewriteEstimate estimate;
+    estimate.model_id = id;
+    estimate.name = model->record.name();
+    estimate.stored_bytes = model->record.stored_bytes();
+    estimate.estimated_bytes = chosen.estimated_bytes();
+    estimate.storage_parent_id = chosen.model_id();
+    estimate.storage_parent_name = chosen.name();
+    return estimate;
+  }
+
+  const JobRunner::Dependencies& deps_;
+  DeletedModels& deleted_;
+  absl::Status ended_;
+  const std::function<absl::Status()> advance_;
+  absl::flat_hash_set<std::string> moved_;
+};
+
+}  // namespace
+
+absl::Status PlanUnits(const JobRunner::Dependencies& deps, DeletedModels& deleted,
+                       const std::function<absl::Status()>& advance,
+                       const std::function<absl::StatusOr<bool>(const GcUnit& unit)>& on_unit,
+                       const std::function<absl::Status(const GcUnit& unit)>& on_kept) {
+  Planner planner(deps, deleted, advance);
+  const std::vector<std::string> order = deleted.Needed();
+  // Units that were not worth it, by the model that they were made for.
+  std::map<std::string, GcUnit> kept;
+  for (const std::string& id : order) {
+    if (deleted.Get(id).is_freed) continue;
+    WDELTA_ASSIGN_OR_RETURN(GcUnit unit, planner.UnitOf(id));
+    bool is_going = false;
+    if (unit.IsWorthIt()) {
+      WDELTA_ASSIGN_OR_RETURN(is_going, on_unit(unit));
+    }
+    if (is_going) {
+      planner.Leave(unit);
+    } else {
+      unit.avoided = AvoidedModels();
+      kept[id] = std::move(unit);
+    }
+  }
+  for (const std::string& id : order) {
+    if (!deleted.Get(id).is_freed) WDELTA_RETURN_IF_ERROR(on_kept(kept.at(id)));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace wdelta

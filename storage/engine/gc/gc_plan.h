@@ -1,0 +1,60 @@
+// Which models are worth encoding again so that deleted ones can go.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "storage/engine/gc/deleted_models.h"
+#include "storage/engine/job_runner.h"
+#include "storage/engine/parent_candidates.h"
+
+namespace wdelta {
+
+struct RewriteEstimate {
+  std::string model_id;
+  std::string name;
+  uint64_t stored_bytes = 0;
+  uint64_t estimated_bytes = 0;
+  std::string storage_parent_id;  // that it would take; empty: none
+  std::string storage_parent_name;
+
+  int64_t Growth() const {
+    return static_cast<int64_t>(estimated_bytes) - static_cast<int64_t>(stored_bytes);
+  }
+};
+
+// Deleted models that go together, and what that takes.
+struct GcUnit {
+  std::string id;                       // of the one that the unit was made for
+  std::vector<std::string> deleted;     // children first
+  std::vector<std::string> dependents;  // live models that are encoded against them
+  uint64_t freed_bytes = 0;
+  int64_t growth_bytes = 0;  // of `rewrites`
+  // One for each dependent, or as many as show that it is not worth it.
+  std::vector<RewriteEstimate> rewrites;
+  AvoidedModels avoided;
+  // Why it cannot be told; empty otherwise.
+  std::string problem;
+
+  bool IsWorthIt() const {
+    return problem.empty() && rewrites.size() == dependents.size() &&
+           growth_bytes < static_cast<int64_t>(freed_bytes);
+  }
+};
+
+// Looks at what is left of `deleted`, what is deepest in the storage chains first, and calls
+// `on_unit` with every unit that is worth it; the callback returns whether its models go.
+// Those do not come again, and count as gone for the units after them. What is not worth it
+// by itself may be together with its storage parents; what is not at all is given to
+// `on_kept`. One model's sample is in memory at a time. `advance` is called often; an error
+// of it ends the work, as do those of the callbacks.
+absl::Status PlanUnits(const JobRunner::Dependencies& deps, DeletedModels& deleted,
+                       const std::function<absl::Status()>& advance,
+                       const std::function<absl::StatusOr<bool>(const GcUnit& unit)>& on_unit,
+                       const std::function<absl::Status(const GcUnit& unit)>& on_kept);
+
+}  // namespace wdelta

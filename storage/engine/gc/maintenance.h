@@ -1,0 +1,52 @@
+// What a store does to look after itself, as the server sees it. Any thread may call it.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "storage/engine/gc/gc_plan.h"
+#include "storage/engine/gc/sweep.h"
+#include "storage/engine/job_runner.h"
+
+namespace wdelta {
+
+// What a garbage collection would do.
+struct GcPlanSink {
+  // A deleted model whose bytes would go, and how many nothing else needs.
+  std::function<absl::Status(const std::string& id, const std::string& name, uint64_t bytes)> freed;
+  std::function<absl::Status(const RewriteEstimate& rewrite)> rewrite;
+  // A deleted model that would stay.
+  std::function<absl::Status(const std::string& id, const std::string& name, const GcUnit& unit)>
+      kept;
+  std::function<absl::Status()> alive;  // called often; an error ends the work
+};
+
+struct GcPlanTotals {
+  uint64_t models_rewritten = 0;
+  uint64_t models_freed = 0;
+  uint64_t models_kept = 0;
+  uint64_t freed_bytes = 0;
+  int64_t growth_bytes = 0;
+  Swept swept;
+};
+
+class Maintenance {
+ public:
+  // What `deps` names must outlive it.
+  explicit Maintenance(const JobRunner::Dependencies& deps) : deps_(deps) {}
+
+  // Adds a GC job; returns its id, or that of the one that has not ended.
+  absl::StatusOr<std::string> StartGc();
+
+  // Changes nothing. In the calling thread, and in the pool of codecs; an error of the sink
+  // ends the work.
+  absl::StatusOr<GcPlanTotals> PlanGc(const GcPlanSink& sink);
+
+ private:
+  const JobRunner::Dependencies deps_;
+};
+
+}  // namespace wdelta

@@ -1,0 +1,236 @@
+// Garbage collection frees what it can and changes nothing that is served.
+#include <random>
+
+#include "gmock/gmock.h"
+#include "storage/base/error.h"
+#include "storage/catalog/keys.h"
+#include "tests/engine/gc_fixture.h"
+
+namespace wdelta {
+namespace {
+
+using store::v1::GcReport;
+using store::v1::JobRecord;
+using store::v1::ModelRecord;
+using ::testing::Contains;
+using testing::Files;
+using ::testing::IsEmpty;
+using ::testing::UnorderedElementsAre;
+
+using GcTest = testing::GcFixture;
+
+TEST_F(GcTest, FreesADeletedBaseByEncodingItsFineTunesAgain) {
+  UploadFamily(2);
+  const std::string digest = RecordOf("tuned1").digest();
+  Delete("base");
+  EXPECT_TRUE(HoldsBytesOf("base"));
+  const uint64_t before = StoredBytes();
+
+  const Plan plan = PlanGc();
+  EXPECT_THAT(plan.freed, UnorderedElementsAre("base"));
+  EXPECT_THAT(plan.rewritten, UnorderedElementsAre("tuned1", "tuned2"));
+  EXPECT_LT(plan.totals.growth_bytes, static_cast<int64_t>(plan.totals.freed_bytes));
+
+  const GcReport report = RunGc();
+  EXPECT_EQ(report.models_rewritten(), 2u);
+  EXPECT_EQ(report.models_freed(), 1u);
+  EXPECT_EQ(report.models_kept(), 0u);
+  EXPECT_THAT(report.problems(), IsEmpty());
+  EXPECT_FALSE(HoldsBytesOf("base"));
+  EXPECT_TRUE(HasRecord("base"));  // the lineage of those that live
+  EXPECT_EQ(RecordOf("tuned1").digest(), digest);
+  ExpectAllReadable();
+  // One of them is alone, the other is encoded against it.
+  EXPECT_EQ(RecordOf("tuned1").storage_parent_id(), "");
+  EXPECT_EQ(RecordOf("tuned2").storage_parent_id(), ids_["tuned1"]);
+  EXPECT_LT(StoredBytes(), before);
+  EXPECT_EQ(before + report.written_bytes() - report.freed_bytes(), StoredBytes());
+  const double error = static_cast<double>(plan.totals.growth_bytes) -
+                       static_cast<double>(StoredBytes() + plan.totals.freed_bytes - before);
+  EXPECT_LT(std::abs(error), 0.05 * static_cast<double>(before));
+
+  EXPECT_EQ(RunGc().models_rewritten(), 0u);
+  Delete("tuned1");
+  Delete("tuned2");
+  RunGc();
+  EXPECT_THAT(BlobHexes(), IsEmpty());
+  EXPECT_FALSE(HasRecord("base"));
+}
+
+TEST_F(GcTest, KeepsWhatWouldCostMoreToReplace) {
+  UploadFamily(3);
+  Delete("base");
+  RestartWithChainDepth(0);  // each would have to be stored alone
+  const uint64_t before = StoredBytes();
+  const Plan plan = PlanGc();
+  EXPECT_THAT(plan.rewritten, IsEmpty());
+  EXPECT_THAT(plan.kept, UnorderedElementsAre("base"));
+  const GcReport report = RunGc();
+  EXPECT_EQ(report.models_rewritten(), 0u);
+  EXPECT_EQ(report.models_kept(), 1u);
+  EXPECT_EQ(StoredBytes(), before);
+  ExpectAllReadable();
+  // With fewer that need it, it is worth it.
+  Delete("tuned2");
+  Delete("tuned3");
+  EXPECT_EQ(RunGc().models_rewritten(), 1u);
+  EXPECT_FALSE(HoldsBytesOf("base"));
+  ExpectAllReadable();
+}
+
+TEST_F(GcTest, FreesAChainOfDeletedModels) {
+  UploadReady("base", testing::SmallCheckpoint(1));
+  Files files = testing::SmallCheckpoint(1, 7);
+  UploadReady("one", files, {"base"});
+  files["config.json"] += "\n";
+  UploadReady("two", files, {"one"});
+  files["config.json"] += "\n";
+  UploadReady("three", files, {"two"});
+  ASSERT_EQ(RecordOf("two").storage_parent_id(), ids_["one"]);
+  ASSERT_NE(RecordOf("three").storage_parent_id(), ids_["base"]);
+  Delete("one");
+  Delete("two");
+  RunGc();
+  EXPECT_FALSE(HoldsBytesOf("one"));
+  EXPECT_FALSE(HoldsBytesOf("two"));
+  EXPECT_EQ(RecordOf("three").storage_parent_id(), ids_["base"]);
+  ExpectAllReadable();
+}
+
+TEST_F(GcTest, FetchesGoOnToTheirEnd) {
+  UploadFamily(2);
+  ContentSourcePtr old_form = *Open("tuned1");
+  ContentSourcePtr deleted_base = *Open("base");
+  const Files base = files_of_["base"];
+  Delete("base");
+  const GcReport report = RunGc();
+  EXPECT_EQ(report.models_rewritten(), 2u);
+  EXPECT_GT(report.models_in_use(), 0u);
+  EXPECT_TRUE(ReadAll(old_form) == files_of_["tuned1"]);
+  EXPECT_TRUE(ReadAll(deleted_base) == base);
+  ExpectAllReadable();
+  old_form.reset();
+  clock_.Advance(absl::Minutes(1));
+  TryJobs().IgnoreError();
+  EXPECT_TRUE(ReadAll(deleted_base) == base);
+  deleted_base.reset();
+  clock_.Advance(absl::Minutes(1));
+  TryJobs().IgnoreError();
+  EXPECT_FALSE(HoldsBytesOf("base"));
+  ExpectAllReadable();
+  for (const std::string& hex : BlobHexes()) {
+    EXPECT_TRUE(catalog_.Get(keys::Blob(hex))->has_value());
+  }
+  EXPECT_EQ(StoredBytes(), RecordOf("tuned1").stored_bytes() + RecordOf("tuned2").stored_bytes());
+}
+
+TEST_F(GcTest, WhatIsServedOfALossyModelStaysAsItIs) {
+  UploadReady("base", testing::SmallCheckpoint(1));
+  StartUploadParams params;
+  params.name = "lossy";
+  params.parents.push_back({"base", {}, {}});
+  params.fidelity.mutable_all()->set_strategy(store::v1::NEAR_LOSSLESS);
+  params.fidelity.mutable_all()->set_relative_error(0.2);
+  // Every weight moves.
+  std::mt19937 random(5);
+  testing::TestTensor tuned = testing::RandomWeights("embed.weight", {512, 640}, 1);
+  for (size_t i = 0; i < tuned.data.size(); i += 2) {
+    tuned.data[i] = static_cast<char>(tuned.data[i] ^ (random() % 64));
+  }
+  const Files files = {{"model.safetensors", testing::BuildSafetensors({tuned})}};
+  ASSERT_TRUE(Upload(std::move(params), files).ok());
+  RunJobs();
+  const ModelRecord before = RecordOf("lossy");
+  ASSERT_TRUE(before.outcome().lossy());
+  files_of_["lossy"] = ReadBack("lossy");
+  Delete("base");
+  EXPECT_EQ(RunGc().models_rewritten(), 1u);
+  EXPECT_FALSE(HoldsBytesOf("base"));
+  ExpectAllReadable();
+  const ModelRecord after = RecordOf("lossy");
+  EXPECT_EQ(after.digest(), before.digest());
+  EXPECT_EQ(after.outcome().SerializeAsString(), before.outcome().SerializeAsString());
+  EXPECT_TRUE((*Open("lossy"))->stored()->file().fidelity.has_value());
+}
+
+TEST_F(GcTest, ACrashAtAnyStepIsHarmless) {
+  int crashes = 0;
+  for (int steps = 0;; ++steps) {
+    SCOPED_TRACE(steps);
+    UploadFamily(2);
+    ASSERT_TRUE(store_->models().Delete("base").ok());
+    files_of_.erase("base");
+    StartGc();
+    crash_.steps_left = steps;
+    TryJobs().IgnoreError();
+    const bool crashed = crash_.crashed();
+    Restart();
+    ExpectAllReadable();
+    clock_.Advance(absl::Hours(2));
+    RunJobs();
+    ExpectAllReadable();
+    EXPECT_FALSE(HoldsBytesOf("base"));
+    EXPECT_EQ(StoredBytes(), RecordOf("tuned1").stored_bytes() + RecordOf("tuned2").stored_bytes());
+    Delete("tuned1");
+    Delete("tuned2");
+    RunGc();
+    EXPECT_THAT(BlobHexes(), IsEmpty());
+    EXPECT_THAT(catalog_.Scan({"blob", PrefixEnd("blob"), 10, false})->records, IsEmpty());
+    EXPECT_THAT(catalog_.Scan({"model/", PrefixEnd("model/"), 10, false})->records, IsEmpty());
+    if (!crashed) break;
+    ++crashes;
+  }
+  EXPECT_GT(crashes, 20);
+}
+
+TEST_F(GcTest, GivesWayToJobsThatWait) {
+  UploadFamily(2);
+  Delete("base");
+  const JobRecord gc = StartGc();
+  ASSERT_TRUE(Upload("other", testing::SmallCheckpoint(4)).ok());
+  JobQueue::Claim claim = *store_->jobs().ClaimNext();
+  ASSERT_EQ(claim.job->record.id(), gc.id());
+  EXPECT_EQ(ErrorReason(store_->runner().Run(*std::move(claim.job), [] { return false; })),
+            "OTHERS_WAIT");
+  EXPECT_EQ(store_->jobs().Get(gc.id())->record.gc_report().models_rewritten(), 1u);
+  RunJobs();
+  EXPECT_EQ(RecordOf("other").state(), ModelRecord::READY);
+  clock_.Advance(absl::Seconds(1));
+  RunJobs();
+  const JobRecord ended = store_->jobs().Get(gc.id())->record;
+  EXPECT_EQ(ended.state(), JobRecord::SUCCEEDED);
+  EXPECT_EQ(ended.attempts(), 1u);
+  EXPECT_EQ(ended.gc_report().models_rewritten(), 2u);
+  EXPECT_EQ(ended.gc_report().models_freed(), 1u);
+  ExpectAllReadable();
+}
+
+TEST_F(GcTest, ADamagedModelLeavesTheOthersAlone) {
+  UploadFamily(1);
+  UploadReady("base2", testing::SmallCheckpoint(20));
+  UploadReady("tuned21", testing::SmallCheckpoint(20, 3), {"base2"});
+  ASSERT_EQ(RecordOf("tuned21").storage_parent_id(), ids_["base2"]);
+  for (const std::string& hex : PiecesOf(RecordOf("tuned1"))) {
+    ASSERT_TRUE(blobs_.Delete(*Digest::FromHex(hex)).ok());
+  }
+  files_of_.erase("tuned1");
+  Delete("base");
+  Delete("base2");
+  const GcReport report = RunGc();
+  EXPECT_EQ(report.models_rewritten(), 1u);
+  EXPECT_EQ(report.models_kept(), 1u);
+  EXPECT_THAT(report.problems(), Contains(::testing::HasSubstr("tuned1")));
+  EXPECT_TRUE(HoldsBytesOf("base"));
+  EXPECT_FALSE(HoldsBytesOf("base2"));
+  ExpectAllReadable();
+}
+
+TEST_F(GcTest, AskingAgainGivesTheJobThatWaits) {
+  const std::string job = StartGc().id();
+  EXPECT_EQ(StartGc().id(), job);
+  RunJobs();
+  EXPECT_NE(StartGc().id(), job);
+}
+
+}  // namespace
+}  // namespace wdelta
