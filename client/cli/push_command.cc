@@ -1,3 +1,5 @@
+#include <string>
+
 #include "client/cli/arguments.h"
 #include "client/cli/commands.h"
 #include "client/cli/fidelity_arguments.h"
@@ -23,6 +25,7 @@ struct Arguments {
   std::string folder;
   UploadArguments upload;
   FidelityArguments fidelity;
+  std::string reuse = "auto";
 };
 
 void Add(CLI::App& command, Arguments& arguments) {
@@ -30,11 +33,18 @@ void Add(CLI::App& command, Arguments& arguments) {
       ->required();
   arguments.upload.AddTo(command);
   arguments.fidelity.AddTo(command);
+  command
+      .add_option("--reuse", arguments.reuse,
+                  "Ask first which tensors the daemon has and send the others only: always, never, "
+                  "or auto, which asks for a few and for all if it has one")
+      ->check(CLI::IsMember({"auto", "always", "never"}));
 }
 
 absl::Status Run(Session& session, const Arguments& arguments) {
   WDELTA_ASSIGN_OR_RETURN(PushOptions options, arguments.upload.ToOptions());
   WDELTA_ASSIGN_OR_RETURN(options.fidelity, arguments.fidelity.ToPolicy());
+  if (arguments.reuse == "always") options.reuse = Reuse::kAlways;
+  if (arguments.reuse == "never") options.reuse = Reuse::kNever;
   return PushAndReport(session, std::move(options),
                        [&](Client& client, const PushOptions& final_options) {
                          return PushCheckpoint(client, arguments.folder, final_options);

@@ -36,8 +36,11 @@ absl::Status PushAndReport(
   WDELTA_RETURN_IF_ERROR(result.status());
   const v1::Model& model = result->model;
   if (session.is_json()) {
-    session.PrintJson(
-        {{"model", ModelJson(model)}, {"job", result->job}, {"total_bytes", result->total_bytes}});
+    session.PrintJson({{"model", ModelJson(model)},
+                       {"job", result->job},
+                       {"total_bytes", result->total_bytes},
+                       {"sent_bytes", result->sent_bytes},
+                       {"reused_bytes", result->reused_bytes}});
     return absl::OkStatus();
   }
   std::string line =
@@ -50,6 +53,9 @@ absl::Status PushAndReport(
   if (AllowsLoss(model.fidelity())) {
     const std::string outcome = OutcomeText(model);
     absl::StrAppend(&line, "  ", outcome.empty() ? "may become lossy" : outcome);
+  }
+  if (result->reused_bytes > 0) {
+    absl::StrAppend(&line, "  sent ", HumanBytes(result->sent_bytes), ", the rest was there");
   }
   if (!options.wait) absl::StrAppend(&line, "  job ", result->job);
   session.Say(line);

@@ -88,6 +88,7 @@ class Push {
   std::vector<UploadFile> files_;
   absl::flat_hash_map<std::string, size_t> index_by_path_;
   v1::Upload upload_;  // without entries
+  SentBytes bytes_;
   bool connected_ = false;
 };
 
@@ -95,12 +96,18 @@ absl::StatusOr<PushResult> Push::Run() {
   WDELTA_RETURN_IF_ERROR(Start());
   if (upload_.state() != v1::Upload::FINISHED) {
     WDELTA_RETURN_IF_ERROR(AddEntries());
+    if (kind_ == v1::CHECKPOINT) {
+      WDELTA_RETURN_IF_ERROR(
+          FindKnownContent(client_, upload_.id(), options_.reuse, options_.interrupt, files_));
+    }
     WDELTA_RETURN_IF_ERROR(SendFiles());
   }
   PushResult result;
   WDELTA_ASSIGN_OR_RETURN(v1::FinishUploadResponse finished, Finish());
   result.model = std::move(*finished.mutable_model());
   result.job = finished.job();
+  result.sent_bytes = bytes_.sent;
+  result.reused_bytes = bytes_.copied;
   for (const UploadFile& file : files_) result.total_bytes += file.local.size_bytes;
   return result;
 }
@@ -179,15 +186,19 @@ absl::Status Push::SendFiles() {
   bool reconnected = false;
   for (int failures = 0;;) {
     const absl::Status status = SendRemaining(client_, upload_.id(), piece_bytes, files_,
-                                              options_.progress, options_.interrupt);
+                                              options_.progress, options_.interrupt, bytes_);
     if (status.ok() || IsInterrupted(options_)) return status;
     // The server may still be ending the broken stream: it holds the entry (ABORTED)
     // or appends what was in flight (OUT_OF_RANGE).
-    const bool may_retry = absl::IsUnavailable(status) ||
+    const bool is_forgotten = ErrorReason(status) == "CONTENT_NOT_FOUND";
+    if (is_forgotten) {
+      for (UploadFile& file : files_) file.known.clear();
+    }
+    const bool may_retry = absl::IsUnavailable(status) || is_forgotten ||
                            (reconnected && (absl::IsAborted(status) || absl::IsOutOfRange(status)));
     if (!may_retry || failures == options_.max_reconnects) return status;
     reconnected = true;
-    Pause(++failures);
+    if (!is_forgotten) Pause(++failures);
     const uint64_t durable_before = DurableBytes();
     v1::GetUploadRequest request;
     request.set_upload(upload_.id());

@@ -10,6 +10,7 @@
 #include "absl/time/time.h"
 #include "client/cpp/client.h"
 #include "client/cpp/interrupt.h"
+#include "client/cpp/known_content.h"
 #include "client/cpp/progress.h"
 
 namespace wdelta {
@@ -27,6 +28,9 @@ struct PushOptions {
   Interrupt* interrupt = nullptr;
   // Wait for the job that compresses or verifies the model.
   bool wait = false;
+  // Whether to ask the server first for what it has of the checkpoint's tensors and
+  // files.
+  Reuse reuse = Reuse::kAuto;
   ProgressCallback progress;
   std::function<void(const v1::Job&)> on_job;  // while waiting
 
@@ -42,6 +46,8 @@ struct PushResult {
   v1::Model model;
   std::string job;
   uint64_t total_bytes = 0;
+  uint64_t sent_bytes = 0;    // over the network, repeated ones included
+  uint64_t reused_bytes = 0;  // that the server took from what it had
 };
 
 // Reads every file once, in order of path, on a second thread that also computes

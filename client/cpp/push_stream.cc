@@ -35,6 +35,32 @@ void HashOnce(uint64_t offset, absl::string_view data, UploadFile& file) {
   file.hashed_bytes = end;
 }
 
+// The known range that begins at `offset`; null: none does.
+const KnownRange* KnownAt(uint64_t offset, const UploadFile& file) {
+  const auto range =
+      std::lower_bound(file.known.begin(), file.known.end(), offset,
+                       [](const KnownRange& known, uint64_t at) { return known.offset < at; });
+  return range != file.known.end() && range->offset == offset ? &*range : nullptr;
+}
+
+uint64_t NextKnown(uint64_t offset, const UploadFile& file) {
+  const auto range =
+      std::upper_bound(file.known.begin(), file.known.end(), offset,
+                       [](uint64_t at, const KnownRange& known) { return at < known.offset; });
+  return range != file.known.end() ? range->offset : file.local.size_bytes;
+}
+
+absl::Status HashRange(const RandomAccessFile& source, uint64_t piece_bytes,
+                       const KnownRange& range, UploadFile& file) {
+  std::string data;
+  for (uint64_t done = 0; done < range.size_bytes; done += data.size()) {
+    data.resize(std::min(piece_bytes, range.size_bytes - done));
+    WDELTA_RETURN_IF_ERROR(source.Read(range.offset + done, data.data(), data.size()));
+    HashOnce(range.offset + done, data, file);
+  }
+  return absl::OkStatus();
+}
+
 // False: the queue is abandoned.
 absl::StatusOr<bool> ReadFile(FileSystem& file_system, uint64_t piece_bytes, UploadFile& file,
                               PieceQueue& queue) {
@@ -44,7 +70,18 @@ absl::StatusOr<bool> ReadFile(FileSystem& file_system, uint64_t piece_bytes, Upl
   uint64_t offset = std::min(file.hashed_bytes, file.durable_bytes);
   while (offset < file.local.size_bytes) {
     const bool is_durable = offset < file.durable_bytes;
-    const uint64_t end = is_durable ? file.durable_bytes : file.local.size_bytes;
+    if (const KnownRange* range = is_durable ? nullptr : KnownAt(offset, file)) {
+      v1::WriteEntriesRequest piece;
+      piece.set_path(file.local.path);
+      piece.set_offset(offset);
+      piece.mutable_copy()->set_sha256(range->sha256.ToHex());
+      piece.mutable_copy()->set_size_bytes(range->size_bytes);
+      if (!queue.Push(std::move(piece))) return false;
+      WDELTA_RETURN_IF_ERROR(HashRange(*source, piece_bytes, *range, file));
+      offset += range->size_bytes;
+      continue;
+    }
+    const uint64_t end = is_durable ? file.durable_bytes : NextKnown(offset, file);
     const uint64_t size = std::min(piece_bytes, end - offset);
     v1::WriteEntriesRequest piece;
     piece.set_offset(offset);
@@ -80,14 +117,17 @@ struct Stream {
 
 // False: the call is broken.
 bool WriteAll(Client& client, const std::string& upload, PieceQueue& queue, Stream& stream,
-              const ProgressCallback& callback) {
+              const ProgressCallback& callback, SentBytes& bytes) {
   while (auto piece = queue.Pop()) {
     if (stream.writer == nullptr) {
       piece->set_upload(upload);
       stream.writer = client.uploads().WriteEntries(&stream.context, &stream.response);
     }
     if (!stream.writer->Write(*piece)) return false;
-    stream.progress.done_bytes += piece->data().size();
+    const uint64_t copied_bytes = piece->copy().size_bytes();
+    bytes.sent += piece->data().size();
+    bytes.copied += copied_bytes;
+    stream.progress.done_bytes += piece->data().size() + copied_bytes;
     stream.progress.path = piece->path();
     if (callback) callback(stream.progress);
   }
@@ -98,7 +138,7 @@ bool WriteAll(Client& client, const std::string& upload, PieceQueue& queue, Stre
 
 absl::Status SendRemaining(Client& client, const std::string& upload, uint64_t piece_bytes,
                            std::vector<UploadFile>& files, const ProgressCallback& callback,
-                           Interrupt* interrupt) {
+                           Interrupt* interrupt, SentBytes& bytes) {
   Stream stream;
   const Interrupt::Scope scope(interrupt, &stream.context);
   for (const UploadFile& file : files) {
@@ -111,7 +151,7 @@ absl::Status SendRemaining(Client& client, const std::string& upload, uint64_t p
     read_status = ReadFiles(piece_bytes, files, queue);
     queue.Close();
   });
-  const bool written = WriteAll(client, upload, queue, stream, callback);
+  const bool written = WriteAll(client, upload, queue, stream, callback, bytes);
   queue.Abandon();
   reader.join();
   if (stream.writer == nullptr) return read_status;

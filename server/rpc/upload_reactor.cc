@@ -16,11 +16,30 @@
 namespace wdelta {
 namespace {
 
-absl::Status CheckPiece(const v1::WriteEntriesRequest& piece, const std::string& path) {
-  if (path.empty()) {
-    return MakeError(absl::StatusCode::kInvalidArgument, "NO_PATH",
-                     "path: expected in the first piece of a stream, found none");
+// Of a piece that names content of the store instead of carrying bytes.
+absl::StatusOr<Digest> ContentOf(const v1::WriteEntriesRequest& piece, const std::string& path) {
+  if (!piece.data().empty()) {
+    return MakeError(absl::StatusCode::kInvalidArgument, "DATA_AND_COPY",
+                     absl::StrCat(path, ": piece at offset ", piece.offset(),
+                                  ": expected either data or copy, found both"),
+                     {{"path", path}});
   }
+  absl::StatusOr<Digest> digest = Digest::FromHex(piece.copy().sha256());
+  if (digest.ok()) return digest;
+  return MakeError(absl::StatusCode::kInvalidArgument, "BAD_DIGEST",
+                   absl::StrCat(path, ": piece at offset ", piece.offset(),
+                                ": copy.sha256: expected 64 lower-case hex digits, found '",
+                                piece.copy().sha256(), "'"),
+                   {{"path", path}});
+}
+
+absl::Status CheckPath(const std::string& path) {
+  if (!path.empty()) return absl::OkStatus();
+  return MakeError(absl::StatusCode::kInvalidArgument, "NO_PATH",
+                   "path: expected in the first piece of a stream, found none");
+}
+
+absl::Status CheckPiece(const v1::WriteEntriesRequest& piece, const std::string& path) {
   if (piece.data().size() > limits::kMaxPieceBytes) {
     return MakeError(absl::StatusCode::kInvalidArgument, "PIECE_TOO_LARGE",
                      absl::StrCat(path, ": piece at offset ", piece.offset(), ": expected at most ",
@@ -89,6 +108,11 @@ class UploadReactor final : public grpc::ServerReadReactor<v1::WriteEntriesReque
       WDELTA_ASSIGN_OR_RETURN(writer_, environment_.store().uploads().OpenWriter(piece_.upload()));
     }
     if (!piece_.path().empty()) path_ = piece_.path();
+    WDELTA_RETURN_IF_ERROR(CheckPath(path_));
+    if (piece_.has_copy()) {
+      WDELTA_ASSIGN_OR_RETURN(const Digest content, ContentOf(piece_, path_));
+      return writer_->Copy(path_, piece_.offset(), content, piece_.copy().size_bytes());
+    }
     WDELTA_RETURN_IF_ERROR(CheckPiece(piece_, path_));
     return writer_->Write(path_, piece_.offset(), piece_.data());
   }

@@ -3,10 +3,13 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "server/rpc/convert.h"
 #include "server/rpc/page_token.h"
 #include "server/rpc/unary.h"
 #include "server/rpc/upload_reactor.h"
+#include "storage/base/digest.h"
+#include "storage/base/error.h"
 #include "storage/base/status_macros.h"
 
 namespace wdelta {
@@ -29,6 +32,26 @@ absl::Status AddEntriesBody(Uploads& uploads, const v1::AddEntriesRequest& reque
   }
   WDELTA_ASSIGN_OR_RETURN(const UploadView upload, uploads.AddEntries(request.upload(), entries));
   *response = ToProto(upload, EntryList::kInclude);
+  return absl::OkStatus();
+}
+
+absl::Status FindContentBody(Uploads& uploads, const v1::FindContentRequest& request,
+                             v1::FindContentResponse* response) {
+  std::vector<Digest> contents;
+  for (int i = 0; i < request.contents_size(); ++i) {
+    const std::string& hex = request.contents(i).sha256();
+    const absl::StatusOr<Digest> digest = Digest::FromHex(hex);
+    if (!digest.ok()) {
+      return MakeError(
+          absl::StatusCode::kInvalidArgument, "BAD_DIGEST",
+          absl::StrCat("contents[", i, "].sha256: expected 64 lower-case hex digits, found '", hex,
+                       "'"));
+    }
+    contents.push_back(*digest);
+  }
+  WDELTA_ASSIGN_OR_RETURN(const std::vector<uint32_t> found,
+                          uploads.FindContent(request.upload(), contents));
+  response->mutable_found()->Add(found.begin(), found.end());
   return absl::OkStatus();
 }
 
@@ -77,6 +100,15 @@ grpc::ServerUnaryReactor* UploadsService::AddEntries(grpc::CallbackServerContext
 grpc::ServerReadReactor<v1::WriteEntriesRequest>* UploadsService::WriteEntries(
     grpc::CallbackServerContext* context, v1::WriteEntriesResponse* response) {
   return StartUploadReactor(&environment_, context, response);
+}
+
+grpc::ServerUnaryReactor* UploadsService::FindContent(grpc::CallbackServerContext* context,
+                                                      const v1::FindContentRequest* request,
+                                                      v1::FindContentResponse* response) {
+  return ServeUnary(environment_, "Uploads.FindContent", context, request, response,
+                    [this](const auto& in, auto* out) {
+                      return FindContentBody(environment_.store().uploads(), in, out);
+                    });
 }
 
 grpc::ServerUnaryReactor* UploadsService::GetUpload(grpc::CallbackServerContext* context,

@@ -19,6 +19,9 @@ class UploadsService final : public v1::Uploads::CallbackService {
                                        v1::Upload* response) override;
   grpc::ServerReadReactor<v1::WriteEntriesRequest>* WriteEntries(
       grpc::CallbackServerContext* context, v1::WriteEntriesResponse* response) override;
+  grpc::ServerUnaryReactor* FindContent(grpc::CallbackServerContext* context,
+                                        const v1::FindContentRequest* request,
+                                        v1::FindContentResponse* response) override;
   grpc::ServerUnaryReactor* GetUpload(grpc::CallbackServerContext* context,
                                       const v1::GetUploadRequest* request,
                                       v1::Upload* response) override;

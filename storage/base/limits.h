@@ -54,9 +54,14 @@ inline constexpr size_t kMaxSampledChunks = 64;         // of the model, for eac
 inline constexpr uint64_t kMaxRelativesVisited = 1000;  // of the declared lineage
 
 // Index of contents.
-inline constexpr uint64_t kMinIndexedTensorBytes = 64 * kKiB;
-inline constexpr size_t kMaxIndexedTensors = 4096;  // the largest, of a model
+inline constexpr uint64_t kMinIndexedBytes = 4 * kKiB;  // of a tensor or side file
+inline constexpr size_t kMaxIndexedStreams = 4096;       // the largest, of a model
 inline constexpr size_t kMaxTensorsLookedUp = 64;   // the largest, for candidates
+
+// Content that an upload need not send.
+inline constexpr uint64_t kMinReusedBytes = 4 * kKiB;  // of a stream; less is sent
+inline constexpr size_t kMaxNearModels = 8;            // whose every stream is known
+inline constexpr uint64_t kMaxContentsPerCall = 10'000;
 
 // Serving.
 inline constexpr uint64_t kMaxPieceBytes = 2 * kMiB;

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/container/flat_hash_set.h"
+#include "absl/functional/function_ref.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "storage/base/limits.h"
@@ -30,6 +31,21 @@ absl::StatusOr<std::string> HexOf(const std::string& digest_bytes) {
   return digest->ToHex();
 }
 
+std::vector<uint32_t> LargestStreams(const Checkpoint& checkpoint, size_t limit,
+                                     absl::FunctionRef<bool(StreamKind)> is_wanted) {
+  std::vector<uint32_t> largest;
+  for (uint32_t i = 0; i < checkpoint.streams.size(); ++i) {
+    const StreamInfo& stream = checkpoint.streams[i];
+    if (!is_wanted(stream.kind)) continue;
+    if (stream.tensor.size_bytes >= limits::kMinIndexedBytes) largest.push_back(i);
+  }
+  std::stable_sort(largest.begin(), largest.end(), [&](uint32_t a, uint32_t b) {
+    return checkpoint.streams[a].tensor.size_bytes > checkpoint.streams[b].tensor.size_bytes;
+  });
+  if (largest.size() > limit) largest.resize(limit);
+  return largest;
+}
+
 }  // namespace
 
 Digest LayoutDigest(const Checkpoint& checkpoint) {
@@ -47,17 +63,8 @@ Digest LayoutDigest(const Checkpoint& checkpoint) {
 }
 
 std::vector<uint32_t> LargestTensors(const Checkpoint& checkpoint, size_t limit) {
-  std::vector<uint32_t> tensors;
-  for (uint32_t i = 0; i < checkpoint.streams.size(); ++i) {
-    const StreamInfo& stream = checkpoint.streams[i];
-    if (stream.kind != StreamKind::kTensor) continue;
-    if (stream.tensor.size_bytes >= limits::kMinIndexedTensorBytes) tensors.push_back(i);
-  }
-  std::stable_sort(tensors.begin(), tensors.end(), [&](uint32_t a, uint32_t b) {
-    return checkpoint.streams[a].tensor.size_bytes > checkpoint.streams[b].tensor.size_bytes;
-  });
-  if (tensors.size() > limit) tensors.resize(limit);
-  return tensors;
+  return LargestStreams(checkpoint, limit,
+                        [](StreamKind kind) { return kind == StreamKind::kTensor; });
 }
 
 absl::Status PutInIndex(Catalog& catalog, const ModelRecord& model, const WdeltaFile& file,
@@ -70,7 +77,10 @@ absl::Status PutInIndex(Catalog& catalog, const ModelRecord& model, const Wdelta
   indexed.set_layout_digest(layout.ToBytes());
   indexed.set_storage_depth(model.storage_depth());
   absl::flat_hash_set<Digest> added;
-  for (const uint32_t stream : LargestTensors(checkpoint, limits::kMaxIndexedTensors)) {
+  const std::vector<uint32_t> streams =
+      LargestStreams(checkpoint, limits::kMaxIndexedStreams,
+                     [](StreamKind kind) { return kind != StreamKind::kHeader; });
+  for (const uint32_t stream : streams) {
     const Digest& digest = file.streams[stream].sha256;
     if (!added.insert(digest).second) continue;  // tied
     indexed.add_tensor_digests(digest.ToBytes());

@@ -1,5 +1,5 @@
 // The index of contents: which READY models have tensors laid out alike, and which have
-// a tensor of some content. Entries are written in the commit that makes a model READY
+// a tensor or side file of some content. Entries are written in the commit that makes a model READY
 // or moves it, and erased in the one that deletes it. It is a help to find relatives and
 // bytes: models that were stored before there was an index are not in it.
 #pragma once
@@ -23,7 +23,7 @@ namespace wdelta {
 // row.
 Digest LayoutDigest(const Checkpoint& checkpoint);
 
-// Tensors of at least kMinIndexedTensorBytes, the largest first; no more than `limit`.
+// Tensors of at least kMinIndexedBytes, the largest first; no more than `limit`.
 std::vector<uint32_t> LargestTensors(const Checkpoint& checkpoint, size_t limit);
 
 // Enters a model that is READY as of this commit, `file` being how it is stored, or moves
@@ -44,7 +44,7 @@ struct TensorPlace {
   uint32_t stream = 0;
 };
 
-// Models that have the tensor, the oldest first.
+// Models that have the tensor or side file, the oldest first.
 absl::StatusOr<std::vector<TensorPlace>> PlacesOfTensor(Catalog& catalog, const Digest& digest,
                                                         uint32_t limit);
 

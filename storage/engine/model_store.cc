@@ -15,7 +15,7 @@ ModelStore::ModelStore(const Dependencies& d, ModelStoreOptions options)
       jobs_(d.catalog, &ids_, d.clock, options_.node_id),
       models_(d.catalog, &jobs_, d.clock),
       reader_(d.blobs, &models_, &staging_, &codec_pool_, options_.parent_cache_bytes),
-      uploads_({d.catalog, d.files, &staging_, &jobs_, &models_, &ids_, d.clock,
+      uploads_({d.catalog, d.files, &staging_, &jobs_, &models_, &reader_, &ids_, d.clock,
                 options_.max_open_uploads}),
       job_dependencies_({d.catalog, &jobs_, &models_, &reader_, &staging_, &claims_, &codec_pool_,
                          d.clock, options_.storage_policy, d.blobs}),

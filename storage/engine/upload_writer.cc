@@ -1,19 +1,24 @@
 // Writing pieces of an upload.
 #include <map>
+#include <memory>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "storage/base/error.h"
 #include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
+#include "storage/catalog/keys.h"
+#include "storage/engine/content_finder.h"
+#include "storage/engine/records.h"
 #include "storage/engine/uploads.h"
 
 namespace wdelta {
 
 class Uploads::Writer final : public UploadWriter {
  public:
-  Writer(Uploads* uploads, store::v1::UploadRecord upload)
-      : uploads_(uploads), upload_(std::move(upload)) {
+  Writer(Uploads* uploads, store::v1::UploadRecord upload, ContentFinder contents)
+      : uploads_(uploads), upload_(std::move(upload)), contents_(std::move(contents)) {
     for (int i = 0; i < upload_.entries_size(); ++i) index_by_path_[upload_.entries(i).path()] = i;
   }
 
@@ -26,26 +31,33 @@ class Uploads::Writer final : public UploadWriter {
 
   absl::Status Write(const std::string& path, uint64_t offset, absl::string_view data) override {
     WDELTA_RETURN_IF_ERROR(Enter(path));
-    const uint64_t size_bytes = upload_.entries(entry_).size_bytes();
-    const uint64_t end = staged_->size_bytes();
-    if (offset != end) {
-      return MakeError(
-          absl::StatusCode::kOutOfRange, "WRONG_OFFSET",
-          absl::StrCat(path, ": expected offset ", end, ", found ", offset),
-          {{"file", path}, {"expected", absl::StrCat(end)}, {"found", absl::StrCat(offset)}});
-    }
-    if (data.size() > size_bytes - end) {
-      return MakeError(absl::StatusCode::kInvalidArgument, "PAST_END",
-                       absl::StrCat(path, ": expected at most ", size_bytes - end,
-                                    " more bytes, found ", data.size()),
+    WDELTA_RETURN_IF_ERROR(CheckPlace(path, offset, data.size()));
+    WDELTA_RETURN_IF_ERROR(Annotate(staged_->Append(data), path));
+    return Count(data.size());
+  }
+
+  absl::Status Copy(const std::string& path, uint64_t offset, const Digest& sha256,
+                    uint64_t size_bytes) override {
+    WDELTA_RETURN_IF_ERROR(Enter(path));
+    WDELTA_RETURN_IF_ERROR(CheckPlace(path, offset, size_bytes));
+    WDELTA_ASSIGN_OR_RETURN(const std::optional<ContentFinder::Place> place,
+                            contents_.Find(sha256));
+    if (!place.has_value()) return ContentNotFound(path, sha256, "not in the store");
+    const uint64_t found_bytes =
+        place->source->checkpoint().streams[place->stream].tensor.size_bytes;
+    if (found_bytes != size_bytes) {
+      return MakeError(absl::StatusCode::kInvalidArgument, "WRONG_SIZE",
+                       absl::StrCat(path, ": content sha256:", sha256.ToHex(), ": expected ",
+                                    found_bytes, " bytes, found ", size_bytes),
                        {{"file", path}});
     }
-    WDELTA_RETURN_IF_ERROR(Annotate(staged_->Append(data), path));
-    written_bytes_ += data.size();
-    if (staged_->size_bytes() - staged_->durable_bytes() >= limits::kSyncIntervalBytes) {
-      WDELTA_RETURN_IF_ERROR(staged_->Sync(*uploads_->deps_.catalog));
+    absl::Status copied = AppendFrom(path, *place, sha256, size_bytes);
+    if (!copied.ok()) {
+      Leave();  // what was appended is cut off when the entry is opened again
+      if (absl::IsDataLoss(copied)) return ContentNotFound(path, sha256, copied.message());
+      return copied;
     }
-    return absl::OkStatus();
+    return Count(size_bytes);
   }
 
   absl::StatusOr<uint64_t> Sync() override {
@@ -54,6 +66,56 @@ class Uploads::Writer final : public UploadWriter {
   }
 
  private:
+  static absl::Status ContentNotFound(const std::string& path, const Digest& sha256,
+                                      absl::string_view why) {
+    return MakeError(absl::StatusCode::kNotFound, "CONTENT_NOT_FOUND",
+                     absl::StrCat(path, ": content sha256:", sha256.ToHex(), ": ", why),
+                     {{"file", path}});
+  }
+
+  absl::Status CheckPlace(const std::string& path, uint64_t offset, uint64_t added_bytes) const {
+    const uint64_t size_bytes = upload_.entries(entry_).size_bytes();
+    const uint64_t end = staged_->size_bytes();
+    if (offset != end) {
+      return MakeError(
+          absl::StatusCode::kOutOfRange, "WRONG_OFFSET",
+          absl::StrCat(path, ": expected offset ", end, ", found ", offset),
+          {{"file", path}, {"expected", absl::StrCat(end)}, {"found", absl::StrCat(offset)}});
+    }
+    if (added_bytes <= size_bytes - end) return absl::OkStatus();
+    return MakeError(absl::StatusCode::kInvalidArgument, "PAST_END",
+                     absl::StrCat(path, ": expected at most ", size_bytes - end,
+                                  " more bytes, found ", added_bytes),
+                     {{"file", path}});
+  }
+
+  absl::Status Count(uint64_t added_bytes) {
+    written_bytes_ += added_bytes;
+    if (staged_->size_bytes() - staged_->durable_bytes() < limits::kSyncIntervalBytes) {
+      return absl::OkStatus();
+    }
+    return staged_->Sync(*uploads_->deps_.catalog);
+  }
+
+  // Nothing is synced before the digest of the whole content has been compared.
+  absl::Status AppendFrom(const std::string& path, const ContentFinder::Place& place,
+                          const Digest& sha256, uint64_t size_bytes) {
+    const std::shared_ptr<Cursor> cursor =
+        uploads_->deps_.reader->NewCursor(place.source, {{place.stream, 0, size_bytes}});
+    Sha256Hasher hasher;
+    for (;;) {
+      WDELTA_ASSIGN_OR_RETURN(const std::optional<CursorPiece> piece, cursor->Next());
+      if (!piece.has_value()) break;
+      hasher.Update(piece->data);
+      if (absl::Status status = staged_->Append(piece->data); !status.ok()) {
+        cursor->Cancel();
+        return Annotate(status, path);
+      }
+    }
+    if (hasher.Current() == sha256) return absl::OkStatus();
+    return absl::DataLossError("the stored copy has another digest");
+  }
+
   std::string BusyKey() const { return absl::StrCat(upload_.id(), "/", entry_); }
 
   // Makes `path` the entry that is written, syncing the one before.
@@ -98,6 +160,7 @@ class Uploads::Writer final : public UploadWriter {
 
   Uploads* const uploads_;
   const store::v1::UploadRecord upload_;
+  ContentFinder contents_;
   std::map<std::string, uint32_t> index_by_path_;
   uint32_t entry_ = 0;
   bool holds_entry_ = false;
@@ -105,15 +168,44 @@ class Uploads::Writer final : public UploadWriter {
   uint64_t written_bytes_ = 0;
 };
 
+absl::StatusOr<ContentFinder> Uploads::NewFinder(const store::v1::UploadRecord& upload) {
+  std::vector<std::string> near_ids;
+  for (const store::v1::ParentEdge& parent : upload.parents()) {
+    if (near_ids.size() < limits::kMaxNearModels) near_ids.push_back(parent.model_id());
+  }
+  WDELTA_ASSIGN_OR_RETURN(const auto name, ReadRecord<store::v1::NameRecord>(
+                                               *deps_.catalog, keys::Name(upload.name())));
+  if (name.has_value()) near_ids.push_back(name->message.model_id());
+  return ContentFinder(deps_.catalog, deps_.models, deps_.reader, std::move(near_ids));
+}
+
+absl::StatusOr<std::vector<uint32_t>> Uploads::FindContent(const std::string& upload_id,
+                                                           const std::vector<Digest>& contents) {
+  if (contents.size() > limits::kMaxContentsPerCall) {
+    return MakeError(absl::StatusCode::kInvalidArgument, "TOO_MANY_CONTENTS",
+                     absl::StrCat("contents: expected at most ", limits::kMaxContentsPerCall,
+                                  ", found ", contents.size()));
+  }
+  WDELTA_ASSIGN_OR_RETURN(const Stored upload, LoadOpen(upload_id));
+  WDELTA_ASSIGN_OR_RETURN(ContentFinder finder, NewFinder(upload.record));
+  std::vector<uint32_t> found;
+  for (uint32_t i = 0; i < contents.size(); ++i) {
+    WDELTA_ASSIGN_OR_RETURN(const bool is_there, finder.Has(contents[i]));
+    if (is_there) found.push_back(i);
+  }
+  return found;
+}
+
 absl::StatusOr<std::unique_ptr<UploadWriter>> Uploads::OpenWriter(const std::string& upload_id) {
   WDELTA_ASSIGN_OR_RETURN(Stored upload, LoadOpen(upload_id));
+  WDELTA_ASSIGN_OR_RETURN(ContentFinder contents, NewFinder(upload.record));
   absl::MutexLock lock(&mutex_);
   if (finishing_.contains(upload_id)) {
     return MakeError(absl::StatusCode::kAborted, "UPLOAD_FINISHING",
                      absl::StrCat("upload '", upload_id, "' is being finished"));
   }
   ++writers_[upload_id];
-  return std::make_unique<Writer>(this, std::move(upload.record));
+  return std::make_unique<Writer>(this, std::move(upload.record), std::move(contents));
 }
 
 }  // namespace wdelta

@@ -15,8 +15,10 @@
 #include "storage/base/clock.h"
 #include "storage/base/id.h"
 #include "storage/catalog/catalog.h"
+#include "storage/engine/content_finder.h"
 #include "storage/engine/job_queue.h"
 #include "storage/engine/models.h"
+#include "storage/engine/reader.h"
 #include "storage/engine/staging.h"
 #include "store/v1/records.pb.h"
 
@@ -68,6 +70,11 @@ class UploadWriter {
   // (`ENTRY_NOT_FOUND`), INVALID_ARGUMENT (`PAST_END`), ABORTED (`ENTRY_BUSY`),
   // RESOURCE_EXHAUSTED (`DISK_FULL`).
   virtual absl::Status Write(const std::string& path, uint64_t offset, absl::string_view data) = 0;
+  // Appends content that the store has, SHA-256 and size as given, by decoding it.
+  // Further: NOT_FOUND (`CONTENT_NOT_FOUND`): it is not there, or damaged; send it.
+  // What was written to the entry since the last sync may then have to be sent again.
+  virtual absl::Status Copy(const std::string& path, uint64_t offset, const Digest& sha256,
+                            uint64_t size_bytes) = 0;
   // Makes everything written durable; returns the bytes written through this
   // writer.
   virtual absl::StatusOr<uint64_t> Sync() = 0;
@@ -81,6 +88,7 @@ class Uploads {
     Staging* staging = nullptr;
     JobQueue* jobs = nullptr;
     Models* models = nullptr;
+    Reader* reader = nullptr;
     IdGenerator* ids = nullptr;
     const Clock* clock = nullptr;
     uint64_t max_open_uploads = 0;
@@ -92,6 +100,9 @@ class Uploads {
   absl::StatusOr<UploadView> Start(const StartUploadParams& params);
   absl::StatusOr<UploadView> AddEntries(const std::string& upload_id,
                                         const std::vector<EntryParams>& entries);
+  // Indices of the contents that UploadWriter::Copy can take from the store.
+  absl::StatusOr<std::vector<uint32_t>> FindContent(const std::string& upload_id,
+                                                    const std::vector<Digest>& contents);
   absl::StatusOr<UploadView> Get(const std::string& upload_id);
   absl::StatusOr<Page<UploadView>> ListOpen(const std::string& after, uint32_t limit);
   absl::StatusOr<std::unique_ptr<UploadWriter>> OpenWriter(const std::string& upload_id);
@@ -112,6 +123,8 @@ class Uploads {
   absl::StatusOr<UploadView> ViewOf(store::v1::UploadRecord record);
   absl::StatusOr<std::vector<store::v1::ParentEdge>> ResolveParents(
       const std::vector<ParentReference>& parents);
+  // For the content of one upload.
+  absl::StatusOr<ContentFinder> NewFinder(const store::v1::UploadRecord& upload);
   absl::Status CheckNameFree(absl::string_view name, bool new_version);
   absl::StatusOr<FinishedUpload> FinishedModelOf(const store::v1::UploadRecord& record);
   absl::StatusOr<store::v1::ModelRecord> BuildModel(const store::v1::UploadRecord& upload,

@@ -141,6 +141,14 @@ grpc::Status FakeServer::WriteEntries(grpc::ServerContext*,
       return grpc::Status(grpc::StatusCode::OUT_OF_RANGE,
                           absl::StrCat("expected offset ", content.size()));
     }
+    if (piece.has_copy()) {
+      const auto known = contents.find(piece.copy().sha256());
+      if (faults.forgets_content || known == contents.end()) {
+        return NotFoundWithInfo("CONTENT_NOT_FOUND", "gone");
+      }
+      content += known->second;
+      continue;
+    }
     if (piece.crc32c() != Crc32c(piece.data())) {
       return grpc::Status(grpc::StatusCode::DATA_LOSS, "crc32c differs");
     }
@@ -148,6 +156,16 @@ grpc::Status FakeServer::WriteEntries(grpc::ServerContext*,
     received_bytes += piece.data().size();
   }
   response->set_durable_bytes(received_bytes);
+  return grpc::Status::OK;
+}
+
+grpc::Status FakeServer::FindContent(grpc::ServerContext*, const v1::FindContentRequest* request,
+                                     v1::FindContentResponse* response) {
+  absl::MutexLock lock(&mutex_);
+  asked_contents += request->contents_size();
+  for (int i = 0; i < request->contents_size(); ++i) {
+    if (contents.contains(request->contents(i).sha256())) response->add_found(i);
+  }
   return grpc::Status::OK;
 }
 

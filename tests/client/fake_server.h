@@ -26,6 +26,7 @@ struct Faults {
   bool gap = false;          // the second piece is left out
   bool more_after_trailer = false;
   bool same_page_token = false;  // for ever
+  bool forgets_content = false;  // says that it has some, and then not
 };
 
 // Any thread may call it. Pieces served are kServedPieceBytes long.
@@ -52,6 +53,9 @@ class FakeServer final : public v1::Uploads::Service,
   int cancel_calls = 0;
   int list_calls = 0;
   uint64_t received_bytes = 0;
+  uint64_t asked_contents = 0;
+  // What it has beside the upload, by SHA-256.
+  std::map<std::string, std::string> contents;
   v1::StartUploadRequest start_request;
   v1::Job::State job_state = v1::Job::SUCCEEDED;
   // Contents of the upload, by path.
@@ -65,6 +69,8 @@ class FakeServer final : public v1::Uploads::Service,
   grpc::Status WriteEntries(grpc::ServerContext*,
                             grpc::ServerReader<v1::WriteEntriesRequest>* reader,
                             v1::WriteEntriesResponse* response) override;
+  grpc::Status FindContent(grpc::ServerContext*, const v1::FindContentRequest* request,
+                           v1::FindContentResponse* response) override;
   grpc::Status GetUpload(grpc::ServerContext*, const v1::GetUploadRequest*,
                          v1::Upload* response) override;
   grpc::Status FinishUpload(grpc::ServerContext*, const v1::FinishUploadRequest* request,

@@ -1,5 +1,9 @@
 #include "client/cpp/push.h"
 
+#include <map>
+#include <string>
+
+#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "storage/base/error.h"
@@ -59,6 +63,78 @@ TEST_F(PushTest, GoesOnAfterABrokenStream) {
   EXPECT_EQ(server_.uploaded, files_);
   EXPECT_EQ(server_.write_streams, 5);
   EXPECT_EQ(server_.received_bytes, 1777u) << "bytes were sent that the server had";
+}
+
+class PushOfKnownContentTest : public PushTest {
+ protected:
+  // A hundred side files of 5,000 bytes.
+  PushOfKnownContentTest() {
+    for (int i = 100; i < 200; ++i) {
+      const std::string path = absl::StrCat("side/", i, ".bin");
+      files_[path] = Content(5000, static_cast<char>(i));
+      folder_.Write(path, files_[path]);
+    }
+  }
+  void Remember(int first, int last) {
+    for (int i = first; i < last; ++i) {
+      const std::string& content = files_[absl::StrCat("side/", i, ".bin")];
+      server_.contents[Digest::Of(content).ToHex()] = content;
+    }
+  }
+};
+
+TEST_F(PushOfKnownContentTest, IsNotSent) {
+  Remember(100, 190);
+  const auto result = PushCheckpoint(*client_, folder_.path(), options_);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(server_.uploaded, files_);
+  EXPECT_EQ(result->reused_bytes, 90 * 5000u);
+  EXPECT_EQ(result->sent_bytes, 10 * 5000u + 1777u);
+  EXPECT_EQ(server_.received_bytes, result->sent_bytes);
+}
+
+TEST_F(PushOfKnownContentTest, AFewAreAskedForWhereNoneIsKnown) {
+  const auto result = PushCheckpoint(*client_, folder_.path(), options_);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(server_.uploaded, files_);
+  EXPECT_EQ(result->reused_bytes, 0u);
+  EXPECT_GE(server_.asked_contents, 8u);
+  EXPECT_LE(server_.asked_contents, 32u);
+}
+
+TEST_F(PushOfKnownContentTest, AlwaysAndNeverAreKept) {
+  Remember(100, 101);
+  options_.reuse = Reuse::kAlways;
+  auto result = PushCheckpoint(*client_, folder_.path(), options_);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(server_.asked_contents, 100u);
+  EXPECT_EQ(result->reused_bytes, 5000u);
+  server_.uploaded.clear();
+  options_.reuse = Reuse::kNever;
+  result = PushCheckpoint(*client_, folder_.path(), options_);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(server_.asked_contents, 100u);
+  EXPECT_EQ(result->reused_bytes, 0u);
+  EXPECT_EQ(server_.uploaded, files_);
+}
+
+TEST_F(PushOfKnownContentTest, IsSentAfterAllWhenItIsForgotten) {
+  Remember(100, 200);
+  server_.faults.forgets_content = true;
+  options_.max_reconnects = 1;
+  const auto result = PushCheckpoint(*client_, folder_.path(), options_);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(server_.uploaded, files_);
+}
+
+TEST_F(PushOfKnownContentTest, ABrokenStreamGoesOn) {
+  Remember(100, 190);
+  server_.faults.break_after_pieces = 70;
+  server_.faults.breaks = 3;
+  const auto result = PushCheckpoint(*client_, folder_.path(), options_);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(server_.uploaded, files_);
+  EXPECT_EQ(server_.received_bytes, 10 * 5000u + 1777u);
 }
 
 TEST_F(PushTest, GivesUpWhenNothingGetsThrough) {

@@ -4,6 +4,7 @@
 
 #include "gtest/gtest.h"
 #include "storage/base/checksum.h"
+#include "storage/base/digest.h"
 #include "storage/base/limits.h"
 #include "tests/server/test_server.h"
 
@@ -53,6 +54,32 @@ class UploadsServiceTest : public ::testing::Test {
 
   TestServer server_;
 };
+
+TEST_F(UploadsServiceTest, CopiesMustNameContentThatIsThere) {
+  const std::string id = server_.Open(Named("m"), {{kPath, "0123456789"}});
+  const auto write_copy = [&](const std::string& sha256, const std::string& data) {
+    v1::WriteEntriesRequest piece = Piece(id, 0, data);
+    piece.mutable_copy()->set_sha256(sha256);
+    piece.mutable_copy()->set_size_bytes(10);
+    return CodeAndReason(server_.Write({piece}));
+  };
+  const std::string unknown = Digest::Of("unknown").ToHex();
+  EXPECT_EQ(write_copy(unknown, "0123"), "INVALID_ARGUMENT DATA_AND_COPY");
+  EXPECT_EQ(write_copy("abc", ""), "INVALID_ARGUMENT BAD_DIGEST");
+  EXPECT_EQ(write_copy(unknown, ""), "NOT_FOUND CONTENT_NOT_FOUND");
+
+  v1::FindContentRequest request;
+  request.set_upload(id);
+  request.add_contents()->set_sha256(unknown);
+  v1::FindContentResponse response;
+  grpc::ClientContext context;
+  EXPECT_EQ(CodeAndReason(server_.uploads->FindContent(&context, request, &response)), "OK");
+  EXPECT_EQ(response.found_size(), 0);
+  request.add_contents()->set_sha256("x");
+  grpc::ClientContext second;
+  EXPECT_EQ(CodeAndReason(server_.uploads->FindContent(&second, request, &response)),
+            "INVALID_ARGUMENT BAD_DIGEST");
+}
 
 TEST_F(UploadsServiceTest, WrongOffsetNamesTheExpectedOne) {
   const std::string id = server_.Open(Named("m"), {{kPath, "0123456789"}});
