@@ -94,6 +94,7 @@ inline constexpr int64_t kMinStrayAgeMs = 3'600'000;     // of staged bytes with
 inline constexpr int64_t kKeepEndedMs = 7 * 86'400'000;  // records of uploads and jobs
 inline constexpr uint32_t kModelsPerScan = 64;           // records in memory at once
 inline constexpr int kMaxGcProblems = 20;
+inline constexpr uint32_t kMaxRetentionRules = 1000;
 inline constexpr uint64_t kMaxWatchBacklog = 10'000;  // events kept for a watcher that lags
 inline constexpr uint64_t kMaxWatchBacklogBytes = 16 * kMiB;
 

@@ -56,7 +56,7 @@ absl::Status Models::AddDeletion(const Model& model, Commit& commit) {
   if (versions.empty()) {
     commit.Erase(name_key);
   } else {
-    NameRecord next;
+    NameRecord next = name->message;
     next.set_model_id(versions.back());
     commit.Write(name_key, next.SerializeAsString());
   }
@@ -70,6 +70,14 @@ absl::Status Models::Delete(absl::string_view reference) {
     WDELTA_RETURN_IF_ERROR(AddDeletion(model, commit));
     return catalog_->Apply(commit).status();
   });
+}
+
+absl::Status Models::DeleteAs(const Model& model,
+                              const std::vector<Commit::Condition>& conditions) {
+  Commit commit;
+  commit.conditions = conditions;
+  WDELTA_RETURN_IF_ERROR(AddDeletion(model, commit));
+  return catalog_->Apply(commit).status();
 }
 
 absl::StatusOr<std::string> Models::Repack(absl::string_view reference, store::v1::Effort effort) {

@@ -71,6 +71,10 @@ class Models {
   // Hides the model and its tags at once; a job frees what nothing else needs.
   absl::Status Delete(absl::string_view reference);
 
+  // Likewise of a model as it was read, if the conditions hold; ABORTED (`CONFLICT`)
+  // otherwise.
+  absl::Status DeleteAs(const Model& model, const std::vector<Commit::Condition>& conditions);
+
   // Adds a job that encodes the model again; returns its id, or that of one that has
   // not ended. FAILED_PRECONDITION (`MODEL_NOT_READY`).
   absl::StatusOr<std::string> Repack(absl::string_view reference, store::v1::Effort effort);

@@ -90,6 +90,7 @@ absl::Status ParentCandidates::Add(const std::string& id, Source source,
                                                  source == StorageCandidate::DECLARED ||
                                                  source == StorageCandidate::CHAIN);
   if (record.state() == ModelRecord::DELETED && !is_needed) return absl::OkStatus();
+  if (avoided_ != nullptr && avoided_->doomed.contains(id)) return absl::OkStatus();
   if (record.digest() == digest_ && source != StorageCandidate::CURRENT) return absl::OkStatus();
   WDELTA_ASSIGN_OR_RETURN(const bool is_ruled_out, IsRuledOut(id));
   if (is_ruled_out) return absl::OkStatus();

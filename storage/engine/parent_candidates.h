@@ -23,6 +23,8 @@ struct ParentCandidate {
 // Models that are to go, when others are encoded again so that they can.
 struct AvoidedModels {
   absl::flat_hash_set<std::string> ids;
+  // To be deleted: no one's parent from now on.
+  absl::flat_hash_set<std::string> doomed;
   // Models that are encoded against those by the records, but will not be.
   absl::flat_hash_set<std::string> moved;
 };

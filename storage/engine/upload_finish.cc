@@ -219,6 +219,8 @@ absl::StatusOr<FinishedUpload> Uploads::CommitModel(const Stored& upload, ModelR
                             ReadRecord<NameRecord>(*deps_.catalog, keys::Name(model.name())));
     NameRecord pointer;
     pointer.set_model_id(model.id());
+    pointer.set_last_position((name.has_value() ? name->message.last_position() : 0) + 1);
+    model.set_run_position(pointer.last_position());
     commit.Require(keys::Name(model.name()), name.has_value() ? name->version : 0);
     commit.Write(keys::Name(model.name()), pointer.SerializeAsString());
     commit.Write(keys::Version(model.name(), model.id()), "");

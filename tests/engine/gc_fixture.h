@@ -68,6 +68,7 @@ class GcFixture : public EngineTest {
     const std::map<std::string, std::string> before = AllRecords();
     Plan plan;
     GcPlanSink sink;
+    sink.deletion = [](const ExpiredModel&) { return absl::OkStatus(); };
     sink.freed = [&](const std::string&, const std::string& name, uint64_t) {
       plan.freed.push_back(name);
       return absl::OkStatus();

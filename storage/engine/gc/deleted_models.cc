@@ -35,6 +35,7 @@ absl::Status ForEachModel(Catalog& catalog,
 
 absl::Status DeletedModels::Load(Catalog& catalog, const absl::flat_hash_set<std::string>& doomed,
                                  const std::function<absl::Status()>& alive) {
+  doomed_ = doomed;
   WDELTA_RETURN_IF_ERROR(ForEachModel(catalog, [&](const Model& model) -> absl::Status {
     const ModelRecord& record = model.record;
     const bool is_gone = record.state() == ModelRecord::DELETED || doomed.contains(record.id());

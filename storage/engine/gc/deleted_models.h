@@ -28,7 +28,6 @@ class DeletedModels {
     std::string storage_parent_id;
     std::vector<std::string> children;  // encoded against it
     bool is_freed = false;              // or will be: see Free
-    bool is_kept = false;
   };
 
   // Models of `doomed` count as deleted. `alive` is called often; an error ends it.
@@ -40,7 +39,7 @@ class DeletedModels {
   // Models, deleted or not, with former stored forms that were not freed.
   const std::vector<std::string>& with_former_forms() const { return with_former_forms_; }
 
-  bool Contains(const std::string& id) const { return nodes_.contains(id); }
+  const absl::flat_hash_set<std::string>& doomed() const { return doomed_; }
   const Node& Get(const std::string& id) const { return nodes_.at(id); }
 
   // Those that no live model needs, children first.
@@ -62,6 +61,7 @@ class DeletedModels {
 
   absl::flat_hash_map<std::string, Node> nodes_;
   std::vector<std::string> order_;  // of creation
+  absl::flat_hash_set<std::string> doomed_;
   std::vector<std::string> tombstones_;
   std::vector<std::string> with_former_forms_;
 };

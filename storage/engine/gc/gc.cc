@@ -12,6 +12,7 @@
 #include "storage/catalog/keys.h"
 #include "storage/engine/gc/deleted_models.h"
 #include "storage/engine/gc/gc_plan.h"
+#include "storage/engine/gc/retention.h"
 #include "storage/engine/gc/sweep.h"
 #include "storage/engine/reclaim.h"
 #include "storage/engine/records.h"
@@ -52,6 +53,7 @@ class Gc {
     report_.set_old_records(report_.old_records() + swept.old_records);
     WDELTA_RETURN_IF_ERROR(sweeping);
 
+    WDELTA_RETURN_IF_ERROR(ApplyRules());
     DeletedModels deleted;
     WDELTA_RETURN_IF_ERROR(deleted.Load(*deps_.catalog, {}, alive));
     for (const std::string& id : deleted.with_former_forms()) {
@@ -68,6 +70,15 @@ class Gc {
           if (!unit.problem.empty()) Note(unit.problem);
           return absl::OkStatus();
         });
+  }
+
+  absl::Status ApplyRules() {
+    const RetentionOptions options{false, [this] { return context_.Advance(0); }};
+    return FindExpired(deps_, options, [this](const ExpiredModel& expired) -> absl::Status {
+      WDELTA_ASSIGN_OR_RETURN(const bool is_deleted, DeleteExpired(*deps_.models, expired));
+      if (is_deleted) report_.set_models_deleted(report_.models_deleted() + 1);
+      return context_.Advance(0);
+    });
   }
 
   // True when all that is encoded against the unit's models was encoded anew.

@@ -29,6 +29,7 @@ class Planner {
     unit.id = id;
     unit.deleted = deleted_.UnitOf(id, unit.dependents);
     unit.avoided.ids.insert(unit.deleted.begin(), unit.deleted.end());
+    unit.avoided.doomed = deleted_.doomed();
     unit.avoided.moved = moved_;
     WDELTA_ASSIGN_OR_RETURN(unit.freed_bytes,
                             ExclusiveBytes(*deps_.catalog, *deps_.models, unit.deleted));

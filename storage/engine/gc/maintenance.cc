@@ -32,8 +32,16 @@ absl::StatusOr<GcPlanTotals> Maintenance::PlanGc(const GcPlanSink& sink) {
   GcPlanTotals totals;
   WDELTA_RETURN_IF_ERROR(Sweep(deps_, {"", true, sink.alive}, totals.swept));
   totals.freed_bytes = totals.swept.freed_bytes;
+  absl::flat_hash_set<std::string> doomed;
+  const absl::Status expiring =
+      FindExpired(deps_, {true, sink.alive}, [&](const ExpiredModel& expired) {
+        ++totals.models_deleted;
+        doomed.insert(expired.model_id);
+        return sink.deletion(expired);
+      });
+  WDELTA_RETURN_IF_ERROR(expiring);
   DeletedModels deleted;
-  WDELTA_RETURN_IF_ERROR(deleted.Load(*deps_.catalog, {}, sink.alive));
+  WDELTA_RETURN_IF_ERROR(deleted.Load(*deps_.catalog, doomed, sink.alive));
 
   const auto free = [&](const std::vector<std::string>& ids) -> absl::Status {
     for (const std::string& id : ids) {

@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "storage/engine/gc/gc_plan.h"
+#include "storage/engine/gc/retention.h"
 #include "storage/engine/gc/sweep.h"
 #include "storage/engine/job_runner.h"
 
@@ -15,6 +16,7 @@ namespace wdelta {
 
 // What a garbage collection would do.
 struct GcPlanSink {
+  std::function<absl::Status(const ExpiredModel& expired)> deletion;
   // A deleted model whose bytes would go, and how many nothing else needs.
   std::function<absl::Status(const std::string& id, const std::string& name, uint64_t bytes)> freed;
   std::function<absl::Status(const RewriteEstimate& rewrite)> rewrite;
@@ -25,6 +27,7 @@ struct GcPlanSink {
 };
 
 struct GcPlanTotals {
+  uint64_t models_deleted = 0;  // by retention rules
   uint64_t models_rewritten = 0;
   uint64_t models_freed = 0;
   uint64_t models_kept = 0;
@@ -36,7 +39,10 @@ struct GcPlanTotals {
 class Maintenance {
  public:
   // What `deps` names must outlive it.
-  explicit Maintenance(const JobRunner::Dependencies& deps) : deps_(deps) {}
+  explicit Maintenance(const JobRunner::Dependencies& deps)
+      : deps_(deps), rules_(deps.catalog, deps.clock) {}
+
+  RetentionRules& rules() { return rules_; }
 
   // Adds a GC job; returns its id, or that of the one that has not ended.
   absl::StatusOr<std::string> StartGc();
@@ -47,6 +53,7 @@ class Maintenance {
 
  private:
   const JobRunner::Dependencies deps_;
+  RetentionRules rules_;
 };
 
 }  // namespace wdelta
