@@ -13,6 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 
 namespace wdelta {
 
@@ -29,6 +30,7 @@ struct Config {
   uint64_t memory_limit_bytes = 0;
   uint32_t max_chain_depth = 0;
   double max_fetch_cost = 0;
+  absl::Duration gc_interval;  // zero: never by itself
   std::string log_level;
   LogFormat log_format = LogFormat::kText;
   int64_t drain_grace_ms = 0;

@@ -101,6 +101,20 @@ absl::Status SetLogFormat(const std::string& text, LogFormat& out) {
   return absl::OkStatus();
 }
 
+absl::Status SetInterval(const std::string& text, absl::Duration min, absl::Duration max,
+                         absl::Duration& out) {
+  absl::Duration value;
+  if (text != "off") {
+    if (!absl::ParseDuration(text, &value) || value < min || value > max) {
+      return Expected(absl::StrCat("off, or a duration from ", absl::FormatDuration(min), " to ",
+                                   absl::FormatDuration(max)),
+                      text);
+    }
+  }
+  out = value;
+  return absl::OkStatus();
+}
+
 // What may be anything.
 absl::Status SetText(const std::string& text, std::string& out) {
   out = text;
@@ -145,6 +159,11 @@ std::vector<Option> ConfigOptions() {
        "Bytes that a fetch may decode for each byte that it serves, the chain included; likewise",
        [](Config& c, Text t) {
          return SetReal(t, limits::kMinFetchCost, limits::kMaxFetchCost, c.max_fetch_cost);
+       }},
+      {"gc_interval", "DURATION", "1h",
+       "Time between garbage collections that start by themselves, such as 30m or 12h; off: none",
+       [](Config& c, Text t) {
+         return SetInterval(t, absl::Minutes(1), absl::Hours(30 * 24), c.gc_interval);
        }},
       {"log_level", "LEVEL", "info", "debug, info, warn or error; debug has a line for every rpc",
        [](Config& c, Text t) { return SetLogLevel(t, c.log_level); }},

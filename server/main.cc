@@ -11,6 +11,7 @@
 #include "absl/strings/str_join.h"
 #include "server/config.h"
 #include "server/grpc_server.h"
+#include "server/jobs/gc_timer.h"
 #include "server/jobs/worker_pool.h"
 #include "server/log.h"
 #include "server/memory_plan.h"
@@ -62,6 +63,7 @@ absl::Status Serve(const Config& config, spdlog::logger& log) {
         return store.runner().Run(std::move(job), std::move(stopping));
       },
       config.workers, &log);
+  GcTimer gc_timer([&store] { return store.maintenance().StartGc(); }, config.gc_interval, &log);
 
   WDELTA_ASSIGN_OR_RETURN(const std::unique_ptr<GrpcServer> server,
                           GrpcServer::Start(config.listen, &services));
@@ -77,6 +79,7 @@ absl::Status Serve(const Config& config, spdlog::logger& log) {
 
   log.info("signal {}: stopping, running calls have {} ms", signals->Wait(), config.drain_grace_ms);
   environment.StartDraining();
+  gc_timer.RequestStop();
   workers.RequestStop();
   server->Drain(absl::Milliseconds(config.drain_grace_ms));
   log.info("drained");

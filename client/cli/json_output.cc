@@ -143,18 +143,32 @@ Json LineageNodeJson(const v1::LineageNode& node) {
       {"deleted", node.deleted()}};
 }
 
+Json GcReportJson(const v1::GcReport& report) {
+  Json problems = Json::array();
+  for (const std::string& problem : report.problems()) problems.push_back(problem);
+  return {
+      {"freed_bytes", report.freed_bytes()},       {"written_bytes", report.written_bytes()},
+      {"models_deleted", report.models_deleted()}, {"models_rewritten", report.models_rewritten()},
+      {"models_freed", report.models_freed()},     {"models_kept", report.models_kept()},
+      {"models_in_use", report.models_in_use()},   {"orphan_blobs", report.orphan_blobs()},
+      {"orphan_claims", report.orphan_claims()},   {"orphan_uploads", report.orphan_uploads()},
+      {"old_records", report.old_records()},       {"problems", std::move(problems)}};
+}
+
 Json JobJson(const v1::Job& job) {
-  return {{"id", job.id()},
-          {"kind", KindWord(job.kind())},
-          {"state", StateWord(job.state())},
-          {"model", job.model()},
-          {"model_name", job.model_name()},
-          {"attempts", job.attempts()},
-          {"done_bytes", job.done_bytes()},
-          {"total_bytes", job.total_bytes()},
-          {"error", job.error()},
-          {"create_time", TimeJson(job.has_create_time(), job.create_time())},
-          {"update_time", TimeJson(job.has_update_time(), job.update_time())}};
+  Json json = {{"id", job.id()},
+               {"kind", KindWord(job.kind())},
+               {"state", StateWord(job.state())},
+               {"model", job.model()},
+               {"model_name", job.model_name()},
+               {"attempts", job.attempts()},
+               {"done_bytes", job.done_bytes()},
+               {"total_bytes", job.total_bytes()},
+               {"error", job.error()},
+               {"create_time", TimeJson(job.has_create_time(), job.create_time())},
+               {"update_time", TimeJson(job.has_update_time(), job.update_time())}};
+  if (job.has_gc_report()) json["gc_report"] = GcReportJson(job.gc_report());
+  return json;
 }
 
 Json ServerInfoJson(const v1::ServerInfo& info) {

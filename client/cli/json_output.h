@@ -20,7 +20,9 @@ Json ExplanationJson(const v1::StorageExplanation& explanation);
 Json TensorJson(const v1::Tensor& tensor);
 Json TagJson(const v1::Tag& tag);
 Json LineageNodeJson(const v1::LineageNode& node);
+// With `gc_report` where it has one.
 Json JobJson(const v1::Job& job);
+Json GcReportJson(const v1::GcReport& report);
 Json ServerInfoJson(const v1::ServerInfo& info);
 
 std::string StateWord(v1::Model::State state);

@@ -31,8 +31,9 @@ void AddAll(CLI::App& app, Session& session) {
   app.add_flag("--quiet", session.quiet, "No progress, no success lines");
   for (const auto add :
        {AddPushCommand, AddPullCommand, AddLsCommand, AddShowCommand, AddLogCommand, AddDiffCommand,
-        AddTagCommand, AddRmCommand, AddExplainCommand, AddRepackCommand, AddJobsCommand,
-        AddInspectCommand, AddExportCommand, AddImportCommand, AddVersionCommand}) {
+        AddTagCommand, AddRmCommand, AddExplainCommand, AddRepackCommand, AddGcCommand,
+        AddRetentionCommand, AddJobsCommand, AddInspectCommand, AddExportCommand, AddImportCommand,
+        AddVersionCommand}) {
     add(app, session);
   }
 }

@@ -48,8 +48,10 @@ void AddCommand(CLI::App& app, Session& session, const std::string& name,
   command->footer("Examples:\n" + examples);
   const auto arguments = std::make_shared<Arguments>();
   add(*command, *arguments);
-  command->callback([&session, name, arguments, run] {
-    session.what = name;
+  // Of a command within a command, both names.
+  const std::string what = app.get_parent() == nullptr ? name : app.get_name() + " " + name;
+  command->callback([&session, what, arguments, run] {
+    session.what = what;
     session.action = [&session, arguments, run] { return run(session, *arguments); };
   });
 }

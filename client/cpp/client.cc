@@ -94,7 +94,8 @@ Client::Client(std::shared_ptr<grpc::Channel> channel, const ClientOptions& opti
       lineage_(v1::Lineage::NewStub(channel_)),
       jobs_(v1::Jobs::NewStub(channel_)),
       admin_(v1::Admin::NewStub(channel_)),
-      compare_(v1::Compare::NewStub(channel_)) {}
+      compare_(v1::Compare::NewStub(channel_)),
+      maintenance_(v1::Maintenance::NewStub(channel_)) {}
 
 absl::StatusOr<v1::Model> Client::GetModel(const std::string& model) {
   v1::GetModelRequest request;
@@ -223,6 +224,32 @@ absl::StatusOr<v1::Job> Client::WatchJob(const std::string& job,
                          : status;
     }
   }
+}
+
+absl::StatusOr<std::string> Client::StartGc() {
+  WDELTA_ASSIGN_OR_RETURN(
+      const v1::StartGcResponse response,
+      Call(options_, *maintenance_, &v1::Maintenance::Stub::StartGc, v1::StartGcRequest()));
+  return response.job();
+}
+
+absl::StatusOr<v1::RetentionRule> Client::SetRetentionRule(const v1::RetentionRule& rule) {
+  v1::SetRetentionRuleRequest request;
+  *request.mutable_rule() = rule;
+  return Call(options_, *maintenance_, &v1::Maintenance::Stub::SetRetentionRule, request);
+}
+
+Pager<v1::RetentionRule> Client::ListRetentionRules() {
+  return MakePager<v1::RetentionRule>(
+      options_, *maintenance_, &v1::Maintenance::Stub::ListRetentionRules,
+      v1::ListRetentionRulesRequest(), &v1::ListRetentionRulesResponse::mutable_rules);
+}
+
+absl::Status Client::DeleteRetentionRule(const std::string& name) {
+  v1::DeleteRetentionRuleRequest request;
+  request.set_name(name);
+  return Call(options_, *maintenance_, &v1::Maintenance::Stub::DeleteRetentionRule, request)
+      .status();
 }
 
 absl::StatusOr<v1::ServerInfo> Client::GetServerInfo() {

@@ -23,6 +23,7 @@
 #include "wdelta/v1/fetch.grpc.pb.h"
 #include "wdelta/v1/jobs.grpc.pb.h"
 #include "wdelta/v1/lineage.grpc.pb.h"
+#include "wdelta/v1/maintenance.grpc.pb.h"
 #include "wdelta/v1/models.grpc.pb.h"
 #include "wdelta/v1/uploads.grpc.pb.h"
 
@@ -78,12 +79,19 @@ class Client {
                                    const std::function<void(const v1::Job&)>& on_change = {},
                                    Interrupt* interrupt = nullptr);
 
+  // Id of the job.
+  absl::StatusOr<std::string> StartGc();
+  absl::StatusOr<v1::RetentionRule> SetRetentionRule(const v1::RetentionRule& rule);
+  Pager<v1::RetentionRule> ListRetentionRules();
+  absl::Status DeleteRetentionRule(const std::string& name);
+
   absl::StatusOr<v1::ServerInfo> GetServerInfo();
 
   // For streams and uploads.
   v1::Uploads::Stub& uploads() { return *uploads_; }
   v1::Fetch::Stub& fetch() { return *fetch_; }
   v1::Compare::Stub& compare() { return *compare_; }
+  v1::Maintenance::Stub& maintenance() { return *maintenance_; }
   const ClientOptions& options() const { return options_; }
 
  private:
@@ -96,6 +104,7 @@ class Client {
   const std::unique_ptr<v1::Jobs::Stub> jobs_;
   const std::unique_ptr<v1::Admin::Stub> admin_;
   const std::unique_ptr<v1::Compare::Stub> compare_;
+  const std::unique_ptr<v1::Maintenance::Stub> maintenance_;
 };
 
 // OK for a job that succeeded; FAILED_PRECONDITION, reason `JOB_FAILED` or

@@ -81,8 +81,10 @@ absl::Status WorkerPool::WorkUntilError(size_t index, bool& made_progress) {
 
 void WorkerPool::RunLogged(Job job) {
   const std::string id = job.record.id();
-  const std::string what = store::v1::JobRecord::Kind_Name(job.record.kind()) + " of model " +
-                           job.record.model_id() + " (" + job.record.model_name() + ")";
+  std::string what = store::v1::JobRecord::Kind_Name(job.record.kind());
+  if (!job.record.model_id().empty()) {
+    what += " of model " + job.record.model_id() + " (" + job.record.model_name() + ")";
+  }
   log_->info("job {}: {} begins, attempt {}", id, what, job.record.attempts());
   const absl::Time start = absl::Now();
   const absl::Status status = run_(std::move(job), [this] { return IsStopping(); });

@@ -58,12 +58,6 @@ static_assert(static_cast<int>(v1::StorageCandidate::ALONE) == StorageCandidate:
 static_assert(static_cast<int>(v1::CHECKPOINT) == UploadRecord::CHECKPOINT &&
               static_cast<int>(v1::WDELTA) == UploadRecord::WDELTA);
 
-void SetTime(int64_t unix_us, google::protobuf::Timestamp* time) {
-  constexpr int64_t kMicrosPerSecond = 1'000'000;
-  time->set_seconds(unix_us / kMicrosPerSecond);
-  time->set_nanos(static_cast<int32_t>(unix_us % kMicrosPerSecond) * 1000);
-}
-
 std::string HexOf(absl::string_view digest) { return absl::BytesToHexString(digest); }
 
 std::string PrefixedDigest(absl::string_view digest) {
@@ -111,6 +105,12 @@ v1::LineageCheck ToProto(const store::v1::LineageCheck& check) {
 }
 
 }  // namespace
+
+void SetTime(int64_t unix_us, google::protobuf::Timestamp* time) {
+  constexpr int64_t kMicrosPerSecond = 1'000'000;
+  time->set_seconds(unix_us / kMicrosPerSecond);
+  time->set_nanos(static_cast<int32_t>(unix_us % kMicrosPerSecond) * 1000);
+}
 
 std::string IdReference(absl::string_view id) { return id.empty() ? "" : absl::StrCat("id:", id); }
 

@@ -31,6 +31,9 @@ v1::StorageExplanation ToProto(const Model& model, const store::v1::StorageChoic
 enum class EntryList { kOmit, kInclude };
 v1::Upload ToProto(const UploadView& upload, EntryList entry_list);
 
+// From microseconds since the Unix epoch.
+void SetTime(int64_t unix_us, google::protobuf::Timestamp* time);
+
 v1::GcReport ToProto(const store::v1::GcReport& report);
 v1::Job ToProto(const store::v1::JobRecord& job);
 v1::Tag ToProto(const Tag& tag);

@@ -10,6 +10,7 @@
 #include "server/rpc/fetch_service.h"
 #include "server/rpc/jobs_service.h"
 #include "server/rpc/lineage_service.h"
+#include "server/rpc/maintenance_service.h"
 #include "server/rpc/models_service.h"
 #include "server/rpc/rpc_environment.h"
 #include "server/rpc/uploads_service.h"
@@ -36,6 +37,7 @@ class RpcServices {
   FetchService fetch_;
   JobsService jobs_;
   LineageService lineage_;
+  MaintenanceService maintenance_;
   ModelsService models_;
   UploadsService uploads_;
 };

@@ -55,8 +55,8 @@ inline constexpr uint64_t kMaxRelativesVisited = 1000;  // of the declared linea
 
 // Index of contents.
 inline constexpr uint64_t kMinIndexedBytes = 4 * kKiB;  // of a tensor or side file
-inline constexpr size_t kMaxIndexedStreams = 4096;       // the largest, of a model
-inline constexpr size_t kMaxTensorsLookedUp = 64;   // the largest, for candidates
+inline constexpr size_t kMaxIndexedStreams = 4096;      // the largest, of a model
+inline constexpr size_t kMaxTensorsLookedUp = 64;       // the largest, for candidates
 
 // Content that an upload need not send.
 inline constexpr uint64_t kMinReusedBytes = 4 * kKiB;  // of a stream; less is sent

@@ -64,14 +64,28 @@ TEST(Config, StrongerSourcesWin) {
 
 TEST(Config, ReadsEveryType) {
   World world;
-  const auto loaded = LoadConfig({"--data_dir=/d", "--listen=0.0.0.0:1, unix:/s",
-                                  "--memory_limit=2GiB", "--log_format=json", "--drain_grace_ms=0"},
-                                 world.Sources());
+  const auto loaded =
+      LoadConfig({"--data_dir=/d", "--listen=0.0.0.0:1, unix:/s", "--memory_limit=2GiB",
+                  "--log_format=json", "--drain_grace_ms=0", "--gc_interval=90m"},
+                 world.Sources());
   ASSERT_TRUE(loaded.ok()) << loaded.status();
   EXPECT_THAT(loaded->config.listen, ElementsAre("0.0.0.0:1", "unix:/s"));
   EXPECT_EQ(loaded->config.memory_limit_bytes, uint64_t{2} << 30);
   EXPECT_EQ(loaded->config.log_format, LogFormat::kJson);
   EXPECT_EQ(loaded->config.drain_grace_ms, 0);
+  EXPECT_EQ(loaded->config.gc_interval, absl::Minutes(90));
+}
+
+TEST(Config, AnIntervalMayBeOff) {
+  World world;
+  const auto off = LoadConfig({"--data_dir=/d", "--gc_interval=off"}, world.Sources());
+  ASSERT_TRUE(off.ok()) << off.status();
+  EXPECT_EQ(off->config.gc_interval, absl::ZeroDuration());
+  for (const char* bad : {"0", "5s", "-1h", "soon", "inf"}) {
+    const auto refused =
+        LoadConfig({"--data_dir=/d", std::string("--gc_interval=") + bad}, world.Sources());
+    EXPECT_EQ(refused.status().code(), absl::StatusCode::kInvalidArgument) << bad;
+  }
 }
 
 TEST(Config, PrintedConfigReadsBackTheSame) {

@@ -45,6 +45,7 @@ TestServer::TestServer(const RpcOptions& options) {
   fetch = v1::Fetch::NewStub(channel);
   jobs = v1::Jobs::NewStub(channel);
   lineage = v1::Lineage::NewStub(channel);
+  maintenance = v1::Maintenance::NewStub(channel);
   admin = v1::Admin::NewStub(channel);
 }
 
