@@ -21,11 +21,13 @@ using store::v1::TagRecord;
 
 }  // namespace
 
-absl::Status Models::AddDeletion(const Model& model, Commit& commit) {
+absl::Status Models::AddDeletion(const Model& model, bool adds_reclaim, Commit& commit) {
   ModelRecord record = model.record;
   record.set_state(ModelRecord::DELETED);
   record.set_delete_time_us(ToMicros(clock_->Now()));
-  record.set_job_id(jobs_->AddTo(commit, store::v1::JobRecord::RECLAIM, record));
+  if (adds_reclaim) {
+    record.set_job_id(jobs_->AddTo(commit, store::v1::JobRecord::RECLAIM, record));
+  }
   commit.Require(keys::Model(record.id()), model.version);
   commit.Write(keys::Model(record.id()), record.SerializeAsString());
   commit.Erase(keys::Version(record.name(), record.id()));
@@ -67,7 +69,7 @@ absl::Status Models::Delete(absl::string_view reference) {
   return RetryOnConflict([&]() -> absl::Status {
     WDELTA_ASSIGN_OR_RETURN(const Model model, Resolve(reference));
     Commit commit;
-    WDELTA_RETURN_IF_ERROR(AddDeletion(model, commit));
+    WDELTA_RETURN_IF_ERROR(AddDeletion(model, true, commit));
     return catalog_->Apply(commit).status();
   });
 }
@@ -76,7 +78,7 @@ absl::Status Models::DeleteAs(const Model& model,
                               const std::vector<Commit::Condition>& conditions) {
   Commit commit;
   commit.conditions = conditions;
-  WDELTA_RETURN_IF_ERROR(AddDeletion(model, commit));
+  WDELTA_RETURN_IF_ERROR(AddDeletion(model, false, commit));
   return catalog_->Apply(commit).status();
 }
 

@@ -72,7 +72,7 @@ class Models {
   absl::Status Delete(absl::string_view reference);
 
   // Likewise of a model as it was read, if the conditions hold; ABORTED (`CONFLICT`)
-  // otherwise.
+  // otherwise. Adds no job: the caller frees it.
   absl::Status DeleteAs(const Model& model, const std::vector<Commit::Condition>& conditions);
 
   // Adds a job that encodes the model again; returns its id, or that of one that has
@@ -101,7 +101,7 @@ class Models {
  private:
   absl::StatusOr<std::string> ResolveToId(const ModelReference& reference);
   absl::StatusOr<std::string> ResolveDigest(absl::string_view hex_prefix);
-  absl::Status AddDeletion(const Model& model, Commit& commit);
+  absl::Status AddDeletion(const Model& model, bool adds_reclaim, Commit& commit);
 
   Catalog* const catalog_;
   JobQueue* const jobs_;

@@ -153,7 +153,11 @@ absl::StatusOr<bool> ParentCandidates::IsRuledOut(std::string id) {
     if (id == model_.id()) return true;
     if (avoided_ != nullptr) {
       if (avoided_->ids.contains(id)) return true;
-      if (avoided_->moved.contains(id)) return false;
+      const auto moved = avoided_->moved.find(id);
+      if (moved != avoided_->moved.end()) {
+        id = moved->second;
+        continue;
+      }
     }
     WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> model, models_->GetById(id));
     if (!model.has_value()) return false;

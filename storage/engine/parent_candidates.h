@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/status/statusor.h"
 #include "storage/base/digest.h"
@@ -25,8 +26,9 @@ struct AvoidedModels {
   absl::flat_hash_set<std::string> ids;
   // To be deleted: no one's parent from now on.
   absl::flat_hash_set<std::string> doomed;
-  // Models that are encoded against those by the records, but will not be.
-  absl::flat_hash_set<std::string> moved;
+  // Models that will not be encoded against what their records say but against these;
+  // empty: alone.
+  absl::flat_hash_map<std::string, std::string> moved;
 };
 
 // One model's candidates. One thread at a time. Owns none of its arguments, which must

@@ -3,9 +3,11 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -23,6 +25,8 @@ using Files = std::map<std::string, std::string>;
 // After `steps_left` changes every further one fails, as if the process had died.
 struct CrashPoint {
   int steps_left = 1'000'000;
+  // Other work that comes in between, once.
+  std::function<void()> before_next_commit;
   absl::Status Step() {
     if (steps_left-- > 0) return absl::OkStatus();
     return absl::UnavailableError("crashed");
@@ -64,6 +68,7 @@ class CrashingCatalog final : public Catalog {
     return inner_.Scan(request);
   }
   absl::StatusOr<uint64_t> Apply(const Commit& commit) override {
+    if (const auto meanwhile = std::exchange(crash_->before_next_commit, nullptr)) meanwhile();
     if (absl::Status step = crash_->Step(); !step.ok()) return step;
     return inner_.Apply(commit);
   }

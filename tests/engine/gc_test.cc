@@ -232,5 +232,48 @@ TEST_F(GcTest, AskingAgainGivesTheJobThatWaits) {
   EXPECT_NE(StartGc().id(), job);
 }
 
+// Two that would each be encoded against the other cannot both be.
+TEST_F(GcTest, APlanCountsNoParentTwice) {
+  UploadFamily(2);
+  Delete("base");
+  std::map<std::string, RewriteEstimate> rewrites;
+  GcPlanSink sink;
+  sink.deletion = [](const ExpiredModel&) { return absl::OkStatus(); };
+  sink.freed = [](const std::string&, const std::string&, uint64_t) { return absl::OkStatus(); };
+  sink.rewrite = [&](const RewriteEstimate& rewrite) {
+    rewrites[rewrite.name] = rewrite;
+    return absl::OkStatus();
+  };
+  sink.kept = [](const std::string&, const std::string&, const GcUnit&) {
+    return absl::OkStatus();
+  };
+  sink.alive = [] { return absl::OkStatus(); };
+  ASSERT_TRUE(store_->maintenance().PlanGc(sink).ok());
+  ASSERT_EQ(rewrites.size(), 2u);
+  EXPECT_EQ(rewrites["tuned1"].storage_parent_id, "");
+  EXPECT_EQ(rewrites["tuned2"].storage_parent_id, ids_["tuned1"]);
+  for (const auto& [name, rewrite] : rewrites) {
+    const double estimated = static_cast<double>(rewrite.estimated_bytes);
+    RunGc();
+    EXPECT_NEAR(estimated, static_cast<double>(RecordOf(name).stored_bytes()), 0.02 * estimated);
+  }
+}
+
+TEST_F(GcTest, ATagThatIsSetDuringADeletionGoesWithIt) {
+  UploadReady("base", testing::SmallCheckpoint(1));
+  UploadReady("other", testing::SmallCheckpoint(2));
+  ASSERT_TRUE(store_->models().SetTag("tags", "moved", "base").ok());
+  crash_.before_next_commit = [this] {
+    ASSERT_TRUE(store_->models().SetTag("tags", "late", "base").ok());
+    ASSERT_TRUE(store_->models().SetTag("tags", "moved", "other").ok());
+  };
+  ASSERT_TRUE(store_->models().Delete("base").ok());
+  const Page<Tag> tags = *store_->models().ListTags("", "", 10);
+  ASSERT_EQ(tags.items.size(), 1u);
+  EXPECT_EQ(tags.items[0].tag, "moved");
+  EXPECT_EQ(tags.items[0].record.model_id(), ids_["other"]);
+  EXPECT_THAT(*store_->models().TagsOf(ids_["base"]), IsEmpty());
+}
+
 }  // namespace
 }  // namespace wdelta

@@ -72,8 +72,9 @@ class RetentionTest : public testing::GcFixture {
   // Runs a gc, and checks that it did as planned.
   void Collect() {
     const size_t planned = Planned().size();
-    EXPECT_EQ(RunGc().models_deleted(), planned);
-    TryJobs().IgnoreError();
+    const store::v1::GcReport report = RunGc();
+    EXPECT_EQ(report.models_deleted(), planned);
+    EXPECT_GE(report.models_freed(), planned);
   }
 
   bool IsLive(const std::string& id) { return store_->models().Resolve("id:" + id).ok(); }

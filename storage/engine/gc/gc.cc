@@ -81,19 +81,19 @@ class Gc {
     });
   }
 
-  // True when all that is encoded against the unit's models was encoded anew.
-  absl::StatusOr<bool> Collect(const GcUnit& unit) {
+  // It goes when all that is encoded against its models was encoded anew.
+  absl::StatusOr<UnitFate> Collect(const GcUnit& unit) {
     int64_t growth = unit.growth_bytes;
     for (const RewriteEstimate& estimate : unit.rewrites) {
       growth -= estimate.Growth();
       WDELTA_ASSIGN_OR_RETURN(const bool is_rewritten, RewriteOne(unit, estimate, growth));
-      if (!is_rewritten) return false;
+      if (!is_rewritten) return UnitFate::kStays;
       WDELTA_RETURN_IF_ERROR(Reclaim(estimate.model_id));
       WDELTA_RETURN_IF_ERROR(context_.Save());
       WDELTA_RETURN_IF_ERROR(GiveWay());
     }
     for (const std::string& id : unit.deleted) WDELTA_RETURN_IF_ERROR(Reclaim(id));
-    return true;
+    return UnitFate::kGone;
   }
 
   // `growth`: of those of the unit that were encoded anew, and by estimate of those to come.

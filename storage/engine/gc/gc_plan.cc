@@ -4,6 +4,7 @@
 #include <optional>
 #include <utility>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "storage/base/error.h"
 #include "storage/base/status_macros.h"
@@ -42,8 +43,8 @@ class Planner {
         break;
       }
       unit.growth_bytes += estimate->Growth();
+      unit.avoided.moved[dependent] = estimate->storage_parent_id;
       unit.rewrites.push_back(*std::move(estimate));
-      unit.avoided.moved.insert(dependent);
       // Of the rest none is likely to shrink.
       if (unit.growth_bytes >= static_cast<int64_t>(unit.freed_bytes)) break;
     }
@@ -51,9 +52,12 @@ class Planner {
     return unit;
   }
 
-  void Leave(const GcUnit& unit) {
+  void Leave(const GcUnit& unit, UnitFate fate) {
     deleted_.Free(unit.deleted);
-    moved_.insert(unit.dependents.begin(), unit.dependents.end());
+    if (fate == UnitFate::kGone) return;
+    for (const RewriteEstimate& rewrite : unit.rewrites) {
+      moved_[rewrite.model_id] = rewrite.storage_parent_id;
+    }
   }
 
  private:
@@ -97,14 +101,14 @@ class Planner {
   DeletedModels& deleted_;
   absl::Status ended_;
   const std::function<absl::Status()> advance_;
-  absl::flat_hash_set<std::string> moved_;
+  absl::flat_hash_map<std::string, std::string> moved_;
 };
 
 }  // namespace
 
 absl::Status PlanUnits(const JobRunner::Dependencies& deps, DeletedModels& deleted,
                        const std::function<absl::Status()>& advance,
-                       const std::function<absl::StatusOr<bool>(const GcUnit& unit)>& on_unit,
+                       const std::function<absl::StatusOr<UnitFate>(const GcUnit& unit)>& on_unit,
                        const std::function<absl::Status(const GcUnit& unit)>& on_kept) {
   Planner planner(deps, deleted, advance);
   const std::vector<std::string> order = deleted.Needed();
@@ -113,12 +117,12 @@ absl::Status PlanUnits(const JobRunner::Dependencies& deps, DeletedModels& delet
   for (const std::string& id : order) {
     if (deleted.Get(id).is_freed) continue;
     WDELTA_ASSIGN_OR_RETURN(GcUnit unit, planner.UnitOf(id));
-    bool is_going = false;
+    UnitFate fate = UnitFate::kStays;
     if (unit.IsWorthIt()) {
-      WDELTA_ASSIGN_OR_RETURN(is_going, on_unit(unit));
+      WDELTA_ASSIGN_OR_RETURN(fate, on_unit(unit));
     }
-    if (is_going) {
-      planner.Leave(unit);
+    if (fate != UnitFate::kStays) {
+      planner.Leave(unit, fate);
     } else {
       unit.avoided = AvoidedModels();
       kept[id] = std::move(unit);

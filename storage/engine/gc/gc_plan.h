@@ -46,15 +46,21 @@ struct GcUnit {
   }
 };
 
+enum class UnitFate {
+  kStays,
+  kGone,     // the records say so by now
+  kWouldGo,  // nothing was changed
+};
+
 // Looks at what is left of `deleted`, what is deepest in the storage chains first, and calls
-// `on_unit` with every unit that is worth it; the callback returns whether its models go.
-// Those do not come again, and count as gone for the units after them. What is not worth it
+// `on_unit` with every unit that is worth it; the callback returns what became of it. What
+// goes does not come again, and counts as gone for the units after it. What is not worth it
 // by itself may be together with its storage parents; what is not at all is given to
 // `on_kept`. One model's sample is in memory at a time. `advance` is called often; an error
 // of it ends the work, as do those of the callbacks.
 absl::Status PlanUnits(const JobRunner::Dependencies& deps, DeletedModels& deleted,
                        const std::function<absl::Status()>& advance,
-                       const std::function<absl::StatusOr<bool>(const GcUnit& unit)>& on_unit,
+                       const std::function<absl::StatusOr<UnitFate>(const GcUnit& unit)>& on_unit,
                        const std::function<absl::Status(const GcUnit& unit)>& on_kept);
 
 }  // namespace wdelta

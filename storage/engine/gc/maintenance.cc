@@ -60,14 +60,14 @@ absl::StatusOr<GcPlanTotals> Maintenance::PlanGc(const GcPlanSink& sink) {
   deleted.Free(unneeded);
   const absl::Status planned = PlanUnits(
       deps_, deleted, sink.alive,
-      [&](const GcUnit& unit) -> absl::StatusOr<bool> {
+      [&](const GcUnit& unit) -> absl::StatusOr<UnitFate> {
         for (const RewriteEstimate& rewrite : unit.rewrites) {
           WDELTA_RETURN_IF_ERROR(sink.rewrite(rewrite));
         }
         totals.models_rewritten += unit.rewrites.size();
         totals.growth_bytes += unit.growth_bytes;
         WDELTA_RETURN_IF_ERROR(free(unit.deleted));
-        return true;
+        return UnitFate::kWouldGo;
       },
       [&](const GcUnit& unit) -> absl::Status {
         ++totals.models_kept;

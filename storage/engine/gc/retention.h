@@ -66,7 +66,8 @@ struct RetentionOptions {
 absl::Status FindExpired(const JobRunner::Dependencies& deps, const RetentionOptions& options,
                          const std::function<absl::Status(const ExpiredModel&)>& on_expired);
 
-// Deletes it unless it, its tags or the newest of its run have changed; false then.
+// Deletes it unless it, its tags or the newest of its run have changed; false then. Its
+// bytes are the caller's to free.
 absl::StatusOr<bool> DeleteExpired(Models& models, const ExpiredModel& expired);
 
 }  // namespace wdelta
