@@ -35,6 +35,7 @@ v1::Upload ToProto(const UploadView& upload, EntryList entry_list);
 void SetTime(int64_t unix_us, google::protobuf::Timestamp* time);
 
 v1::GcReport ToProto(const store::v1::GcReport& report);
+v1::ScrubReport ToProto(const store::v1::ScrubReport& report);
 v1::Job ToProto(const store::v1::JobRecord& job);
 v1::Tag ToProto(const Tag& tag);
 // `stored`: where the model is decoded from; null while it is not READY.

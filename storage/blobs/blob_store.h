@@ -26,7 +26,7 @@ struct BlobPage {
   bool more = false;            // go on after the last one
 };
 
-enum class PutResult { kCreated, kExisted };
+enum class PutResult { kCreated, kExisted, kReplaced };
 
 // Any thread may call it. A foreign error becomes UNAVAILABLE when a retry may
 // help, RESOURCE_EXHAUSTED (`DISK_FULL`) for a full disk, DATA_LOSS for damage.
@@ -34,7 +34,8 @@ class BlobStore {
  public:
   virtual ~BlobStore() = default;
 
-  // Stores `data` under its SHA-256 unless it is there. Durable once it returns.
+  // Stores `data` under its SHA-256 unless it is there. What is there is read and
+  // compared first, and replaced when it is damaged. Durable once it returns.
   // INVALID_ARGUMENT: `digest` is not that of `data`, or more than kMaxBlobBytes.
   virtual absl::StatusOr<PutResult> Put(const Digest& digest, absl::string_view data) = 0;
 

@@ -180,21 +180,30 @@ absl::StatusOr<PutResult> RocksdbBlobStore::Put(const Digest& digest, absl::stri
   WDELTA_RETURN_IF_ERROR(CheckBlob(digest, data));
   absl::MutexLock lock(&WriteLockOf(digest));
   WDELTA_ASSIGN_OR_RETURN(const std::optional<Layout> found, ReadLayout(digest));
-  if (found.has_value()) return PutResult::kExisted;
-
+  if (found.has_value()) {
+    const absl::StatusOr<std::string> stored = Get(digest, 0, found->size_bytes);
+    if (stored.ok() && *stored == data) return PutResult::kExisted;
+    if (!stored.ok() && !absl::IsDataLoss(stored.status()) && !absl::IsNotFound(stored.status())) {
+      return stored.status();
+    }
+  }
   const Layout layout{data.size(), kPartBytes, true};
   std::string size;
   AppendU64(size, layout.size_bytes);
   AppendU32(size, kPartBytes);
   rocksdb::WriteBatch batch(data.size() + 64 * (PartCount(layout) + 1));
-  rocksdb::Status status = batch.Put(SizeKey(digest), size);
+  rocksdb::Status status;
+  for (uint64_t part = 0; found.has_value() && part < PartCount(*found) && status.ok(); ++part) {
+    status = batch.Delete(DataKey(digest, *found, part));
+  }
+  if (status.ok()) status = batch.Put(SizeKey(digest), size);
   for (uint64_t part = 0; part < PartCount(layout) && status.ok(); ++part) {
     status = batch.Put(DataKey(digest, layout, part),
                        ToSlice(data.substr(part * kPartBytes, kPartBytes)));
   }
   if (status.ok()) status = db_->Write(DurableWrite(), &batch);
   WDELTA_RETURN_IF_ERROR(ToStatus(status, absl::StrCat("put of blob ", digest.ToHex())));
-  return PutResult::kCreated;
+  return found.has_value() ? PutResult::kReplaced : PutResult::kCreated;
 }
 
 absl::StatusOr<std::string> RocksdbBlobStore::Get(const Digest& digest, uint64_t offset,

@@ -112,6 +112,9 @@ inline std::string Staged(absl::string_view id, uint32_t entry_index) {
 // request/<request id> -> RequestRecord
 inline std::string Request(absl::string_view id) { return absl::StrCat("request/", id); }
 
+// scrub_job -> id of the last SCRUB job
+inline constexpr absl::string_view kScrubJob = "scrub_job";
+
 // job/<id> -> JobRecord
 inline constexpr absl::string_view kJobs = "job/";
 inline std::string Job(absl::string_view id) { return absl::StrCat(kJobs, id); }

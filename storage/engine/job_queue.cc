@@ -27,7 +27,8 @@ bool HasEnded(const JobRecord& job) {
 }
 
 std::string JobQueue::AddTo(Commit& commit, JobRecord::Kind kind,
-                            const store::v1::ModelRecord& model, store::v1::Effort effort) {
+                            const store::v1::ModelRecord& model, store::v1::Effort effort,
+                            bool repair) {
   JobRecord job;
   job.set_id(ids_->Next());
   job.set_kind(kind);
@@ -36,6 +37,7 @@ std::string JobQueue::AddTo(Commit& commit, JobRecord::Kind kind,
   job.set_model_name(model.name());
   job.set_total_bytes(kind == JobRecord::RECLAIM || kind == JobRecord::GC ? 0 : model.raw_bytes());
   job.set_effort(effort);
+  job.set_repair(repair);
   job.set_create_time_us(ToMicros(clock_->Now()));
   job.set_update_time_us(job.create_time_us());
   commit.Require(keys::Job(job.id()), 0);

@@ -30,10 +30,10 @@ class JobQueue {
   JobQueue(Catalog* catalog, IdGenerator* ids, const Clock* clock, std::string node_id)
       : catalog_(catalog), ids_(ids), clock_(clock), node_id_(std::move(node_id)) {}
 
-  // Adds a job to a commit; returns its id. `effort`: of a REPACK.
+  // Adds a job to a commit; returns its id. `effort`: of a REPACK; `repair`: of a SCRUB.
   std::string AddTo(Commit& commit, store::v1::JobRecord::Kind kind,
-                    const store::v1::ModelRecord& model,
-                    store::v1::Effort effort = store::v1::FAST);
+                    const store::v1::ModelRecord& model, store::v1::Effort effort = store::v1::FAST,
+                    bool repair = false);
 
   // NOT_FOUND (`JOB_NOT_FOUND`).
   absl::StatusOr<Job> Get(const std::string& id);

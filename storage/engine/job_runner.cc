@@ -12,6 +12,7 @@
 #include "storage/engine/reclaim.h"
 #include "storage/engine/records.h"
 #include "storage/engine/repack.h"
+#include "storage/engine/scrub/scrub.h"
 
 namespace wdelta {
 namespace {
@@ -65,6 +66,9 @@ absl::Status JobRunner::Run(Job job, std::function<bool()> stopping) {
       break;
     case JobRecord::RECLAIM:
       outcome = RunReclaim(deps_, context);
+      break;
+    case JobRecord::SCRUB:
+      outcome = RunScrub(deps_, context);
       break;
     case JobRecord::GC:
       outcome = RunGc(deps_, context);

@@ -37,6 +37,9 @@ class JobContext {
 
   // Of a GC; saved with the progress.
   store::v1::GcReport& gc_report() { return *job_.record.mutable_gc_report(); }
+  // Likewise of a SCRUB, and how much it has to read.
+  store::v1::ScrubReport& scrub_report() { return *job_.record.mutable_scrub_report(); }
+  void SetTotal(uint64_t bytes) { job_.record.set_total_bytes(bytes); }
 
  private:
   JobQueue* const queue_;

@@ -137,7 +137,8 @@ absl::StatusOr<ContentSourcePtr> Reader::OpenReady(const ModelRecord& model, uin
     WDELTA_ASSIGN_OR_RETURN(parent, OpenParent(model.storage_parent_id(), depth + 1));
   }
   WDELTA_ASSIGN_OR_RETURN(auto wdelta, WdeltaReader::Open(OpenDelta(model)));
-  return WdeltaSource::Open(std::move(wdelta), std::move(parent), &codecs_, &parent_chunks_);
+  return WdeltaSource::Open(absl::StrCat("model '", model.name(), "'"), std::move(wdelta),
+                            std::move(parent), &codecs_, &parent_chunks_);
 }
 
 absl::StatusOr<ContentSourcePtr> Reader::OpenParent(const std::string& parent_id, uint32_t depth) {
@@ -160,7 +161,8 @@ absl::StatusOr<ContentSourcePtr> Reader::OpenWdelta(std::shared_ptr<const Random
   if (!storage_parent_id.empty()) {
     WDELTA_ASSIGN_OR_RETURN(parent, OpenParent(storage_parent_id, 0));
   }
-  return WdeltaSource::Open(std::move(wdelta), std::move(parent), &codecs_, &parent_chunks_);
+  return WdeltaSource::Open(".wdelta", std::move(wdelta), std::move(parent), &codecs_,
+                            &parent_chunks_);
 }
 
 std::shared_ptr<const RandomAccessFile> Reader::OpenDelta(const ModelRecord& model) {

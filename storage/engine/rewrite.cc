@@ -48,7 +48,10 @@ class Rewrite {
     // Committed before, and interrupted before the job's end was seen.
     if (IsOwnForm()) return outcome;
     WDELTA_RETURN_IF_ERROR(deps_.claims->ReleaseAll(request_.owner));
-    WDELTA_ASSIGN_OR_RETURN(input_.target, deps_.reader->Open(old_.record));
+    input_.target = request_.source;
+    if (input_.target == nullptr) {
+      WDELTA_ASSIGN_OR_RETURN(input_.target, deps_.reader->Open(old_.record));
+    }
     input_.effort = request_.effort;
     WDELTA_ASSIGN_OR_RETURN(choice_, Choose(deps_, old_.record, input_.target, request_.avoided,
                                             [this] { return context_.Advance(0); }));

@@ -23,6 +23,9 @@ struct RewriteOutcome {
 
 struct RewriteRequest {
   std::string model_id;
+  // Where its content is read; null: where it is served from. A damaged model is mended by
+  // another source.
+  ContentSourcePtr source;
   // Of what is stored, used for nothing else; see blob_claims.h.
   std::string owner;
   Effort effort = Effort::kFast;

@@ -10,9 +10,10 @@
 
 namespace wdelta {
 
-WdeltaSource::WdeltaSource(std::shared_ptr<const WdeltaReader> reader, ContentSourcePtr parent,
-                           CodecPool* codecs, ChunkCache* parent_chunks)
-    : reader_(std::move(reader)),
+WdeltaSource::WdeltaSource(std::string name, std::shared_ptr<const WdeltaReader> reader,
+                           ContentSourcePtr parent, CodecPool* codecs, ChunkCache* parent_chunks)
+    : name_(std::move(name)),
+      reader_(std::move(reader)),
       parent_(std::move(parent)),
       codecs_(codecs),
       parent_chunks_(parent_chunks) {
@@ -23,7 +24,8 @@ WdeltaSource::WdeltaSource(std::shared_ptr<const WdeltaReader> reader, ContentSo
   }
 }
 
-absl::StatusOr<ContentSourcePtr> WdeltaSource::Open(std::shared_ptr<const WdeltaReader> reader,
+absl::StatusOr<ContentSourcePtr> WdeltaSource::Open(std::string name,
+                                                    std::shared_ptr<const WdeltaReader> reader,
                                                     ContentSourcePtr parent, CodecPool* codecs,
                                                     ChunkCache* parent_chunks) {
   const WdeltaFile& file = reader->file();
@@ -45,8 +47,8 @@ absl::StatusOr<ContentSourcePtr> WdeltaSource::Open(std::shared_ptr<const Wdelta
                                     "': the parent has no stream ", *stream.parent_stream));
     }
   }
-  return ContentSourcePtr(
-      new WdeltaSource(std::move(reader), std::move(parent), codecs, parent_chunks));
+  return ContentSourcePtr(new WdeltaSource(std::move(name), std::move(reader), std::move(parent),
+                                           codecs, parent_chunks));
 }
 
 std::optional<Digest> WdeltaSource::StreamDigest(uint32_t stream) const {
@@ -80,6 +82,12 @@ absl::Status WdeltaSource::ReadChunk(CodecPool::Worker& worker, uint32_t stream,
 
 absl::Status WdeltaSource::Read(uint32_t stream, uint64_t offset, size_t size,
                                 char* destination) const {
+  const absl::Status status = ReadUnnamed(stream, offset, size, destination);
+  return status.ok() ? status : Annotate(status, name_);
+}
+
+absl::Status WdeltaSource::ReadUnnamed(uint32_t stream, uint64_t offset, size_t size,
+                                       char* destination) const {
   const WdeltaFile& file = reader_->file();
   const WdeltaStream& info = file.streams[stream];
   CodecPool::Lease worker = codecs_->Borrow();

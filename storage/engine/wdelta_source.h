@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "storage/engine/chunk_cache.h"
 #include "storage/engine/codec_pool.h"
@@ -15,8 +16,10 @@ class WdeltaSource final : public ContentSource {
   // FAILED_PRECONDITION (`WRONG_PARENT`) unless `parent` is the model that the file
   // was encoded against, null for a file without parent; DATA_LOSS when a stream
   // refers to a stream that the parent does not have. `codecs` and
-  // `parent_chunks`, where decoded chunks of parents are kept, must outlive it.
-  static absl::StatusOr<ContentSourcePtr> Open(std::shared_ptr<const WdeltaReader> reader,
+  // `parent_chunks`, where decoded chunks of parents are kept, must outlive it. Errors of
+  // reading begin with `name`.
+  static absl::StatusOr<ContentSourcePtr> Open(std::string name,
+                                               std::shared_ptr<const WdeltaReader> reader,
                                                ContentSourcePtr parent, CodecPool* codecs,
                                                ChunkCache* parent_chunks);
 
@@ -27,8 +30,10 @@ class WdeltaSource final : public ContentSource {
   std::shared_ptr<const WdeltaReader> stored() const override { return reader_; }
 
  private:
-  WdeltaSource(std::shared_ptr<const WdeltaReader> reader, ContentSourcePtr parent,
-               CodecPool* codecs, ChunkCache* parent_chunks);
+  WdeltaSource(std::string name, std::shared_ptr<const WdeltaReader> reader,
+               ContentSourcePtr parent, CodecPool* codecs, ChunkCache* parent_chunks);
+
+  absl::Status ReadUnnamed(uint32_t stream, uint64_t offset, size_t size, char* destination) const;
 
   // Bytes of the parent's stream, from the cache or decoded into it.
   absl::StatusOr<ChunkCache::Bytes> ReadParent(uint32_t parent_stream, uint64_t offset,
@@ -36,6 +41,7 @@ class WdeltaSource final : public ContentSource {
   absl::Status ReadChunk(CodecPool::Worker& worker, uint32_t stream, uint64_t chunk,
                          char* destination) const;
 
+  const std::string name_;
   const std::shared_ptr<const WdeltaReader> reader_;
   const ContentSourcePtr parent_;
   CodecPool* const codecs_;

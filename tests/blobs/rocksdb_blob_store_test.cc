@@ -7,6 +7,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "rocksdb/db.h"
 #include "storage/base/error.h"
 #include "tests/conformance/blob_store_suite.h"
 #include "tests/support/temp_folder.h"
@@ -48,6 +49,29 @@ uint64_t FileBytes(const std::string& folder, const std::string& extension) {
     if (entry.path().extension() == extension) bytes += entry.file_size();
   }
   return bytes;
+}
+
+TEST(RocksdbBlobStore, PutReplacesWhatIsDamaged) {
+  RocksdbHarness harness;
+  const std::string data(200'000, 'x');
+  const Digest digest = Digest::Of(data);
+  ASSERT_EQ(*harness.store().Put(digest, data), PutResult::kCreated);
+  harness.Close();
+  {
+    rocksdb::DB* opened = nullptr;
+    ASSERT_TRUE(rocksdb::DB::Open(rocksdb::Options(), harness.path(), &opened).ok());
+    const std::unique_ptr<rocksdb::DB> db(opened);
+    std::string second_part_key = "d" + digest.ToBytes() + std::string("\0\0\0\1", 4);
+    std::string part;
+    ASSERT_TRUE(db->Get(rocksdb::ReadOptions(), second_part_key, &part).ok());
+    part[7] ^= 1;
+    ASSERT_TRUE(db->Put(rocksdb::WriteOptions(), second_part_key, part).ok());
+  }
+  harness.Reopen();
+  EXPECT_NE(*harness.store().Get(digest, 0, data.size()), data);
+  EXPECT_EQ(*harness.store().Put(digest, data), PutResult::kReplaced);
+  EXPECT_EQ(*harness.store().Get(digest, 0, data.size()), data);
+  EXPECT_EQ(*harness.store().Put(digest, data), PutResult::kExisted);
 }
 
 TEST(RocksdbBlobStore, RefusesAFolderInUse) {

@@ -39,11 +39,20 @@ class CrashingBlobStore final : public BlobStore {
   explicit CrashingBlobStore(CrashPoint* crash) : crash_(crash) {}
   absl::StatusOr<PutResult> Put(const Digest& digest, absl::string_view data) override {
     if (absl::Status step = crash_->Step(); !step.ok()) return step;
-    return inner_.Put(digest, data);
+    const bool replaces = damaged_.erase(digest) > 0;
+    const absl::StatusOr<PutResult> result = inner_.Put(digest, data);
+    return replaces && result.ok() ? PutResult::kReplaced : result;
   }
   absl::StatusOr<std::string> Get(const Digest& digest, uint64_t offset, uint64_t size) override {
-    return inner_.Get(digest, offset, size);
+    absl::StatusOr<std::string> bytes = inner_.Get(digest, offset, size);
+    const auto damaged = damaged_.find(digest);
+    if (!bytes.ok() || damaged == damaged_.end()) return bytes;
+    const uint64_t at = damaged->second;
+    if (at >= offset && at < offset + size) (*bytes)[at - offset] ^= 1;
+    return bytes;
   }
+  // One bit of the byte at `offset` is the other way round until the blob is put again.
+  void Damage(const Digest& digest, uint64_t offset) { damaged_[digest] = offset; }
   absl::StatusOr<BlobInfo> Stat(const Digest& digest) override { return inner_.Stat(digest); }
   absl::StatusOr<BlobPage> List(const std::string& after_hex, uint32_t limit) override {
     return inner_.List(after_hex, limit);
@@ -55,6 +64,7 @@ class CrashingBlobStore final : public BlobStore {
 
  private:
   MemoryBlobStore inner_;
+  std::map<Digest, uint64_t> damaged_;
   CrashPoint* const crash_;
 };
 

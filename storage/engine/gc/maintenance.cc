@@ -12,20 +12,29 @@ namespace wdelta {
 
 using store::v1::JobRecord;
 
-absl::StatusOr<std::string> Maintenance::StartGc() {
-  return RetryOnConflict([this]() -> absl::StatusOr<std::string> {
-    WDELTA_ASSIGN_OR_RETURN(const std::optional<Record> last, deps_.catalog->Get(keys::kGcJob));
+absl::StatusOr<std::string> Maintenance::StartOnly(absl::string_view key, JobRecord::Kind kind,
+                                                   bool repair) {
+  return RetryOnConflict([&]() -> absl::StatusOr<std::string> {
+    WDELTA_ASSIGN_OR_RETURN(const std::optional<Record> last, deps_.catalog->Get(key));
     if (last.has_value()) {
       const absl::StatusOr<Job> job = deps_.queue->Get(last->value);
       if (job.ok() && !HasEnded(job->record)) return last->value;
     }
     Commit commit;
-    const std::string id = deps_.queue->AddTo(commit, JobRecord::GC, {});
-    commit.Require(std::string(keys::kGcJob), last.has_value() ? last->version : 0);
-    commit.Write(std::string(keys::kGcJob), id);
+    const std::string id = deps_.queue->AddTo(commit, kind, {}, store::v1::FAST, repair);
+    commit.Require(std::string(key), last.has_value() ? last->version : 0);
+    commit.Write(std::string(key), id);
     WDELTA_RETURN_IF_ERROR(deps_.catalog->Apply(commit).status());
     return id;
   });
+}
+
+absl::StatusOr<std::string> Maintenance::StartGc() {
+  return StartOnly(keys::kGcJob, JobRecord::GC, false);
+}
+
+absl::StatusOr<std::string> Maintenance::StartScrub(bool repair) {
+  return StartOnly(keys::kScrubJob, JobRecord::SCRUB, repair);
 }
 
 absl::StatusOr<GcPlanTotals> Maintenance::PlanGc(const GcPlanSink& sink) {

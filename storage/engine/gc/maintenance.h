@@ -47,11 +47,18 @@ class Maintenance {
   // Adds a GC job; returns its id, or that of the one that has not ended.
   absl::StatusOr<std::string> StartGc();
 
+  // Adds a SCRUB job; returns its id, or that of the one that has not ended.
+  absl::StatusOr<std::string> StartScrub(bool repair);
+
   // Changes nothing. In the calling thread, and in the pool of codecs; an error of the sink
   // ends the work.
   absl::StatusOr<GcPlanTotals> PlanGc(const GcPlanSink& sink);
 
  private:
+  // Adds a job of which only one may wait or run, `key` naming the last.
+  absl::StatusOr<std::string> StartOnly(absl::string_view key, store::v1::JobRecord::Kind kind,
+                                        bool repair);
+
   const JobRunner::Dependencies deps_;
   RetentionRules rules_;
 };
