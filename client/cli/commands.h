@@ -19,6 +19,7 @@ void AddRepackCommand(CLI::App& app, Session& session);
 void AddRetentionCommand(CLI::App& app, Session& session);
 void AddRmCommand(CLI::App& app, Session& session);
 void AddGcCommand(CLI::App& app, Session& session);
+void AddScrubCommand(CLI::App& app, Session& session);
 void AddJobsCommand(CLI::App& app, Session& session);
 void AddInspectCommand(CLI::App& app, Session& session);
 void AddExportCommand(CLI::App& app, Session& session);

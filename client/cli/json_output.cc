@@ -155,6 +155,33 @@ Json GcReportJson(const v1::GcReport& report) {
       {"old_records", report.old_records()},       {"problems", std::move(problems)}};
 }
 
+Json ScrubReportJson(const v1::ScrubReport& report) {
+  Json damages = Json::array();
+  for (const v1::ScrubDamage& damage : report.damages()) {
+    Json affected = Json::array();
+    for (const v1::ScrubDamage::Affected& model : damage.affected()) {
+      affected.push_back({{"model", model.model()}, {"name", model.name()}});
+    }
+    damages.push_back({{"model", damage.model()},
+                       {"name", damage.name()},
+                       {"problem", damage.problem()},
+                       {"blobs", ListJson(damage.blobs())},
+                       {"is_total", damage.is_total()},
+                       {"lost_chunk_count", damage.lost_chunk_count()},
+                       {"lost", ListJson(damage.lost())},
+                       {"affected_count", damage.affected_count()},
+                       {"affected", std::move(affected)},
+                       {"is_repaired", damage.is_repaired()},
+                       {"repair_note", damage.repair_note()}});
+  }
+  return {{"model_count", report.model_count()},
+          {"blob_count", report.blob_count()},
+          {"blob_bytes", report.blob_bytes()},
+          {"damage_count", report.damage_count()},
+          {"repaired_count", report.repaired_count()},
+          {"damages", std::move(damages)}};
+}
+
 Json JobJson(const v1::Job& job) {
   Json json = {{"id", job.id()},
                {"kind", KindWord(job.kind())},
@@ -168,6 +195,7 @@ Json JobJson(const v1::Job& job) {
                {"create_time", TimeJson(job.has_create_time(), job.create_time())},
                {"update_time", TimeJson(job.has_update_time(), job.update_time())}};
   if (job.has_gc_report()) json["gc_report"] = GcReportJson(job.gc_report());
+  if (job.has_scrub_report()) json["scrub_report"] = ScrubReportJson(job.scrub_report());
   return json;
 }
 

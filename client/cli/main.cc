@@ -31,7 +31,7 @@ void AddAll(CLI::App& app, Session& session) {
   app.add_flag("--quiet", session.quiet, "No progress, no success lines");
   for (const auto add :
        {AddPushCommand, AddPullCommand, AddLsCommand, AddShowCommand, AddLogCommand, AddDiffCommand,
-        AddTagCommand, AddRmCommand, AddExplainCommand, AddRepackCommand, AddGcCommand,
+        AddTagCommand, AddRmCommand, AddExplainCommand, AddRepackCommand, AddGcCommand, AddScrubCommand,
         AddRetentionCommand, AddJobsCommand, AddInspectCommand, AddExportCommand, AddImportCommand,
         AddVersionCommand}) {
     add(app, session);

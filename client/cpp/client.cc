@@ -233,6 +233,15 @@ absl::StatusOr<std::string> Client::StartGc() {
   return response.job();
 }
 
+absl::StatusOr<std::string> Client::StartScrub(bool repair) {
+  v1::StartScrubRequest request;
+  request.set_repair(repair);
+  WDELTA_ASSIGN_OR_RETURN(
+      const v1::StartScrubResponse response,
+      Call(options_, *maintenance_, &v1::Maintenance::Stub::StartScrub, request));
+  return response.job();
+}
+
 absl::StatusOr<v1::RetentionRule> Client::SetRetentionRule(const v1::RetentionRule& rule) {
   v1::SetRetentionRuleRequest request;
   *request.mutable_rule() = rule;

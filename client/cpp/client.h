@@ -81,6 +81,7 @@ class Client {
 
   // Id of the job.
   absl::StatusOr<std::string> StartGc();
+  absl::StatusOr<std::string> StartScrub(bool repair);
   absl::StatusOr<v1::RetentionRule> SetRetentionRule(const v1::RetentionRule& rule);
   Pager<v1::RetentionRule> ListRetentionRules();
   absl::Status DeleteRetentionRule(const std::string& name);

@@ -16,6 +16,9 @@ class MaintenanceService final : public v1::Maintenance::CallbackService {
   grpc::ServerUnaryReactor* StartGc(grpc::CallbackServerContext* context,
                                     const v1::StartGcRequest* request,
                                     v1::StartGcResponse* response) override;
+  grpc::ServerUnaryReactor* StartScrub(grpc::CallbackServerContext* context,
+                                       const v1::StartScrubRequest* request,
+                                       v1::StartScrubResponse* response) override;
   grpc::ServerUnaryReactor* SetRetentionRule(grpc::CallbackServerContext* context,
                                              const v1::SetRetentionRuleRequest* request,
                                              v1::RetentionRule* response) override;
