@@ -24,6 +24,7 @@ namespace {
 constexpr absl::string_view kRevisionKey = "m/revision";
 constexpr absl::string_view kAfterAllRecords = "s";
 constexpr size_t kVersionBytes = sizeof(uint64_t);
+constexpr int kCacheShardBits = 2;
 
 std::string RecordKey(absl::string_view key) { return absl::StrCat("r", key); }
 
@@ -46,8 +47,13 @@ rocksdb::Options MakeOptions(const RocksdbCatalogOptions& options) {
   db_options.compression = rocksdb::kZSTD;
 
   rocksdb::BlockBasedTableOptions table;
-  table.block_cache = rocksdb::NewLRUCache(options.block_cache_bytes);
+  // Few shards, and indexes and filters in parts: a block that is larger than its shard
+  // would be read again by every lookup.
+  table.block_cache = rocksdb::NewLRUCache(options.block_cache_bytes, kCacheShardBits);
   table.cache_index_and_filter_blocks = true;
+  table.index_type = rocksdb::BlockBasedTableOptions::kTwoLevelIndexSearch;
+  table.partition_filters = true;
+  table.enable_index_compression = false;
   table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
   table.format_version = 5;
   db_options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
