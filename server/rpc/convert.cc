@@ -15,6 +15,7 @@ using store::v1::JobRecord;
 using store::v1::ModelRecord;
 using store::v1::ParentEdge;
 using store::v1::StorageCandidate;
+using store::v1::TagChangeRecord;
 using store::v1::UploadRecord;
 
 // Public and stored enums have equal numbers, so that a conversion is a cast. A
@@ -55,8 +56,35 @@ static_assert(static_cast<int>(v1::StorageCandidate::ALONE) == StorageCandidate:
               static_cast<int>(v1::StorageCandidate::UNREADABLE) == StorageCandidate::UNREADABLE &&
               static_cast<int>(v1::StorageCandidate::NOT_FOR_LOSS) ==
                   StorageCandidate::NOT_FOR_LOSS);
+static_assert(static_cast<int>(v1::TagChange::SET) == TagChangeRecord::SET &&
+              static_cast<int>(v1::TagChange::TAG_DELETED) == TagChangeRecord::TAG_DELETED &&
+              static_cast<int>(v1::TagChange::MODEL_DELETED) == TagChangeRecord::MODEL_DELETED);
 static_assert(static_cast<int>(v1::CHECKPOINT) == UploadRecord::CHECKPOINT &&
               static_cast<int>(v1::WDELTA) == UploadRecord::WDELTA);
+
+// Rounded up, for times of models are whole microseconds.
+absl::StatusOr<int64_t> MicrosOf(absl::string_view field, const google::protobuf::Timestamp& time) {
+  constexpr int64_t kMinSeconds = -62'135'596'800;  // year 1
+  constexpr int64_t kMaxSeconds = 253'402'300'799;  // year 9999
+  constexpr int64_t kMicrosPerSecond = 1'000'000;
+  constexpr int32_t kNanosPerSecond = 1'000'000'000;
+  if (time.seconds() < kMinSeconds || time.seconds() > kMaxSeconds || time.nanos() < 0 ||
+      time.nanos() >= kNanosPerSecond) {
+    return MakeError(absl::StatusCode::kInvalidArgument, "BAD_TIME",
+                     absl::StrCat(field, ": expected a time of the years 1 to 9999, found ",
+                                  time.seconds(), " s and ", time.nanos(), " ns"),
+                     {{"field", std::string(field)}});
+  }
+  return time.seconds() * kMicrosPerSecond + (time.nanos() + 999) / 1000;
+}
+
+absl::Status CheckRange(absl::string_view what, const ByteRange& range) {
+  if (range.min <= range.max) return absl::OkStatus();
+  return MakeError(absl::StatusCode::kInvalidArgument, "BAD_RANGE",
+                   absl::StrCat("min_", what, ": expected at most max_", what, " (", range.max,
+                                "), found ", range.min),
+                   {{"field", absl::StrCat("min_", what)}});
+}
 
 std::string HexOf(absl::string_view digest) { return absl::BytesToHexString(digest); }
 
@@ -278,6 +306,18 @@ v1::Tag ToProto(const Tag& tag) {
   return out;
 }
 
+v1::TagChange ToProto(const TagChange& change) {
+  const TagChangeRecord& record = change.record;
+  v1::TagChange out;
+  out.set_from_model(IdReference(record.from_model_id()));
+  out.set_from_name(record.from_name());
+  out.set_to_model(IdReference(record.to_model_id()));
+  out.set_to_name(record.to_name());
+  SetTime(record.time_us(), out.mutable_change_time());
+  out.set_reason(static_cast<v1::TagChange::Reason>(record.reason()));
+  return out;
+}
+
 v1::Tensor ToProto(const Checkpoint& checkpoint, uint32_t stream, const WdeltaFile* stored) {
   const StreamInfo& info = checkpoint.streams[stream];
   const TensorInfo& tensor = info.tensor;
@@ -337,6 +377,23 @@ absl::StatusOr<ModelFilter> FromProto(const v1::ListModelsRequest& request) {
                        absl::StrCat("states: expected states of a model, found ", state));
     }
     filter.states.push_back(static_cast<ModelRecord::State>(state));
+  }
+  if (request.has_created_after()) {
+    WDELTA_ASSIGN_OR_RETURN(filter.created_from_us,
+                            MicrosOf("created_after", request.created_after()));
+  }
+  if (request.has_created_before()) {
+    WDELTA_ASSIGN_OR_RETURN(filter.created_before_us,
+                            MicrosOf("created_before", request.created_before()));
+  }
+  if (request.has_min_raw_bytes()) filter.raw_bytes.min = request.min_raw_bytes();
+  if (request.has_max_raw_bytes()) filter.raw_bytes.max = request.max_raw_bytes();
+  WDELTA_RETURN_IF_ERROR(CheckRange("raw_bytes", filter.raw_bytes));
+  if (request.has_min_stored_bytes() || request.has_max_stored_bytes()) {
+    filter.stored_bytes.emplace();
+    if (request.has_min_stored_bytes()) filter.stored_bytes->min = request.min_stored_bytes();
+    if (request.has_max_stored_bytes()) filter.stored_bytes->max = request.max_stored_bytes();
+    WDELTA_RETURN_IF_ERROR(CheckRange("stored_bytes", *filter.stored_bytes));
   }
   return filter;
 }

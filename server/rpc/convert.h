@@ -38,6 +38,7 @@ v1::GcReport ToProto(const store::v1::GcReport& report);
 v1::ScrubReport ToProto(const store::v1::ScrubReport& report);
 v1::Job ToProto(const store::v1::JobRecord& job);
 v1::Tag ToProto(const Tag& tag);
+v1::TagChange ToProto(const TagChange& change);
 // `stored`: where the model is decoded from; null while it is not READY.
 v1::Tensor ToProto(const Checkpoint& checkpoint, uint32_t stream, const WdeltaFile* stored);
 
@@ -47,7 +48,7 @@ StringMap ToStringMap(const google::protobuf::Map<std::string, std::string>& map
 // engine checks the rest.
 absl::StatusOr<StartUploadParams> FromProto(const v1::StartUploadRequest& request);
 
-// INVALID_ARGUMENT (`BAD_STATE`).
+// INVALID_ARGUMENT (`BAD_STATE`, `BAD_TIME`, `BAD_RANGE`).
 absl::StatusOr<ModelFilter> FromProto(const v1::ListModelsRequest& request);
 
 }  // namespace wdelta

@@ -149,6 +149,26 @@ absl::Status ListTagsBody(ModelStore& store, const v1::ListTagsRequest& request,
   return absl::OkStatus();
 }
 
+absl::Status ListTagHistoryBody(ModelStore& store, const v1::ListTagHistoryRequest& request,
+                                v1::ListTagHistoryResponse* response) {
+  const std::string filters = FiltersOf(request);
+  WDELTA_ASSIGN_OR_RETURN(const std::string position,
+                          DecodePageToken(filters, request.page_token()));
+  uint64_t after = 0;
+  if (!position.empty() && (!absl::SimpleAtoi(position, &after) || after == 0)) {
+    return MakeError(absl::StatusCode::kInvalidArgument, "BAD_PAGE_TOKEN", "page_token: damaged");
+  }
+  WDELTA_ASSIGN_OR_RETURN(const std::vector<TagChange> changes,
+                          store.models().TagHistory(request.name(), request.tag(), after,
+                                                    EffectivePageSize(request.page_size())));
+  for (const TagChange& change : changes) *response->add_changes() = ToProto(change);
+  // Changes have numbers from 1 without gaps.
+  if (!changes.empty() && changes.back().number > 1) {
+    response->set_next_page_token(EncodePageToken(filters, absl::StrCat(changes.back().number)));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 grpc::ServerUnaryReactor* ModelsService::GetModel(grpc::CallbackServerContext* context,
@@ -235,6 +255,15 @@ grpc::ServerUnaryReactor* ModelsService::ListTags(grpc::CallbackServerContext* c
   return ServeUnary(
       environment_, "Models.ListTags", context, request, response,
       [this](const auto& in, auto* out) { return ListTagsBody(environment_.store(), in, out); });
+}
+
+grpc::ServerUnaryReactor* ModelsService::ListTagHistory(grpc::CallbackServerContext* context,
+                                                        const v1::ListTagHistoryRequest* request,
+                                                        v1::ListTagHistoryResponse* response) {
+  return ServeUnary(environment_, "Models.ListTagHistory", context, request, response,
+                    [this](const auto& in, auto* out) {
+                      return ListTagHistoryBody(environment_.store(), in, out);
+                    });
 }
 
 }  // namespace wdelta

@@ -41,6 +41,9 @@ class ModelsService final : public v1::Models::CallbackService {
   grpc::ServerUnaryReactor* ListTags(grpc::CallbackServerContext* context,
                                      const v1::ListTagsRequest* request,
                                      v1::ListTagsResponse* response) override;
+  grpc::ServerUnaryReactor* ListTagHistory(grpc::CallbackServerContext* context,
+                                           const v1::ListTagHistoryRequest* request,
+                                           v1::ListTagHistoryResponse* response) override;
 
  private:
   RpcEnvironment& environment_;

@@ -80,7 +80,9 @@ inline constexpr int kMaxJobWatches = 64;               // each has a thread
 inline constexpr int kMaxComparisons = 4;               // each has a thread
 inline constexpr uint64_t kFetchAheadBytes = 4 * kMiB;  // of tensors behind the current one
 inline constexpr size_t kMaxFetchAheadTensors = 64;
+inline constexpr uint32_t kMaxModelsScannedPerPage = 1000;  // before a page is returned short
 inline constexpr uint64_t kMaxLineageVisits = 1'000'000;
+inline constexpr int kMaxModelsOfCommonAncestors = 16;
 inline constexpr uint64_t kMaxTensorPatterns = 1000;
 inline constexpr uint64_t kMaxTensorPatternBytes = 1024;
 

@@ -38,6 +38,14 @@ inline std::string Tagged(absl::string_view id, absl::string_view name, absl::st
   return absl::StrCat(TaggedPrefix(id), name, "@", tag);
 }
 
+// tag_history/<name>@<tag>/<number, 12 digits> -> TagChangeRecord: from 1, without gaps
+inline std::string TagHistoryPrefix(absl::string_view name, absl::string_view tag) {
+  return absl::StrCat("tag_history/", name, "@", tag, "/");
+}
+inline std::string TagHistory(absl::string_view name, absl::string_view tag, uint64_t number) {
+  return absl::StrCat(TagHistoryPrefix(name, tag), absl::Dec(number, absl::kZeroPad12));
+}
+
 // digest/<hex>/<model id> -> empty: live models by content
 inline std::string DigestPrefix(absl::string_view hex) { return absl::StrCat("digest/", hex); }
 inline std::string DigestOf(absl::string_view hex, absl::string_view id) {

@@ -1,9 +1,8 @@
-// Deletion, repacking and tags: the parts of Models that change several records at once.
+// Deletion and repacking: the parts of Models that change several records at once.
 #include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "storage/base/digest.h"
 #include "storage/base/error.h"
 #include "storage/base/status_macros.h"
@@ -17,7 +16,6 @@ namespace {
 
 using store::v1::ModelRecord;
 using store::v1::NameRecord;
-using store::v1::TagRecord;
 
 }  // namespace
 
@@ -37,15 +35,7 @@ absl::Status Models::AddDeletion(const Model& model, bool adds_reclaim, Commit& 
   }
   commit.Erase(keys::StorageChoice(record.id()));
   WDELTA_RETURN_IF_ERROR(RemoveFromIndex(*catalog_, record.id(), commit));
-  WDELTA_ASSIGN_OR_RETURN(const std::vector<std::string> tags, TagsOf(record.id()));
-  for (const std::string& tag : tags) {
-    // It may be moved to another model meanwhile.
-    const std::string tag_key = absl::StrCat(keys::kTags, tag);
-    WDELTA_ASSIGN_OR_RETURN(const auto pointer, ReadRecord<TagRecord>(*catalog_, tag_key));
-    if (!pointer.has_value() || pointer->message.model_id() != record.id()) continue;
-    commit.Require(tag_key, pointer->version).Erase(tag_key);
-    commit.Erase(keys::TaggedPrefix(record.id()) + tag);
-  }
+  WDELTA_RETURN_IF_ERROR(AddDeletionOfTags(record, commit));
 
   // The name goes to its newest remaining version.
   const std::string name_key = keys::Name(record.name());
@@ -102,72 +92,6 @@ absl::StatusOr<std::string> Models::Repack(absl::string_view reference, store::v
     WDELTA_RETURN_IF_ERROR(catalog_->Apply(commit).status());
     return record.repack_job_id();
   });
-}
-
-absl::StatusOr<Tag> Models::SetTag(absl::string_view name, absl::string_view tag,
-                                   absl::string_view model_reference) {
-  WDELTA_RETURN_IF_ERROR(ValidateName(name));
-  WDELTA_RETURN_IF_ERROR(ValidateTag(tag));
-  return RetryOnConflict([&]() -> absl::StatusOr<Tag> {
-    WDELTA_ASSIGN_OR_RETURN(const Model model, Resolve(model_reference));
-    const std::string key = keys::Tag(name, tag);
-    WDELTA_ASSIGN_OR_RETURN(const auto old, ReadRecord<TagRecord>(*catalog_, key));
-    Tag made{std::string(name), std::string(tag), {}};
-    made.record.set_model_id(model.record.id());
-    made.record.set_update_time_us(ToMicros(clock_->Now()));
-    Commit commit;
-    // The model must still be live when the tag appears; written again, unchanged, so that
-    // a deletion that has not seen the tag fails and looks again.
-    const std::string model_key = keys::Model(model.record.id());
-    commit.Require(model_key, model.version);
-    commit.Write(model_key, model.record.SerializeAsString());
-    commit.Require(key, old.has_value() ? old->version : 0);
-    if (old.has_value() && old->message.model_id() != model.record.id()) {
-      commit.Erase(keys::Tagged(old->message.model_id(), name, tag));
-    }
-    commit.Write(keys::Tagged(model.record.id(), name, tag), "");
-    commit.Write(key, made.record.SerializeAsString());
-    WDELTA_RETURN_IF_ERROR(catalog_->Apply(commit).status());
-    return made;
-  });
-}
-
-absl::Status Models::DeleteTag(absl::string_view name, absl::string_view tag) {
-  WDELTA_RETURN_IF_ERROR(ValidateName(name));
-  WDELTA_RETURN_IF_ERROR(ValidateTag(tag));
-  return RetryOnConflict([&]() -> absl::Status {
-    const std::string key = keys::Tag(name, tag);
-    WDELTA_ASSIGN_OR_RETURN(const auto old, ReadRecord<TagRecord>(*catalog_, key));
-    if (!old.has_value()) {
-      return MakeError(absl::StatusCode::kNotFound, "TAG_NOT_FOUND",
-                       absl::StrCat("no tag '", name, "@", tag, "'"));
-    }
-    Commit commit;
-    commit.Require(key, old->version).Erase(key);
-    commit.Erase(keys::Tagged(old->message.model_id(), name, tag));
-    return catalog_->Apply(commit).status();
-  });
-}
-
-absl::StatusOr<Page<Tag>> Models::ListTags(absl::string_view name, const std::string& after,
-                                           uint32_t limit) {
-  if (!name.empty()) WDELTA_RETURN_IF_ERROR(ValidateName(name));
-  const std::string prefix = name.empty() ? std::string(keys::kTags) : keys::TagPrefix(name);
-  const std::string begin = after.empty() ? prefix : absl::StrCat(keys::kTags, after) + '\0';
-  WDELTA_ASSIGN_OR_RETURN(
-      const ScanPage records,
-      catalog_->Scan({std::max(begin, prefix), PrefixEnd(prefix), limit, false}));
-  Page<Tag> page;
-  for (const Record& record : records.records) {
-    WDELTA_ASSIGN_OR_RETURN(auto parsed, ParseRecord<TagRecord>(record));
-    const std::vector<std::string> parts =
-        absl::StrSplit(record.key.substr(keys::kTags.size()), absl::MaxSplits('@', 1));
-    page.items.push_back({parts[0], parts[1], std::move(parsed.message)});
-  }
-  if (records.more && !page.items.empty()) {
-    page.next = absl::StrCat(page.items.back().name, "@", page.items.back().tag);
-  }
-  return page;
 }
 
 }  // namespace wdelta

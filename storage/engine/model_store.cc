@@ -14,6 +14,7 @@ ModelStore::ModelStore(const Dependencies& d, ModelStoreOptions options)
       staging_(options_.staging_dir, d.files, d.catalog),
       jobs_(d.catalog, &ids_, d.clock, options_.node_id),
       models_(d.catalog, &jobs_, d.clock),
+      lineage_(d.catalog),
       reader_(d.blobs, &models_, &staging_, &codec_pool_, options_.parent_cache_bytes),
       uploads_({d.catalog, d.files, &staging_, &jobs_, &models_, &reader_, &ids_, d.clock,
                 options_.max_open_uploads}),
@@ -24,6 +25,7 @@ ModelStore::ModelStore(const Dependencies& d, ModelStoreOptions options)
       codec_pool_(options_.codec_threads) {}
 
 absl::Status ModelStore::Recover() {
+  WDELTA_RETURN_IF_ERROR(lineage_.Start());
   WDELTA_RETURN_IF_ERROR(jobs_.ReleaseOwn());
   // A staging folder belongs to an open upload or to a model that still needs it.
   return staging_.RemoveStrays([this](const std::string& upload_id) -> absl::StatusOr<bool> {

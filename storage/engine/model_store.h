@@ -19,6 +19,7 @@
 #include "storage/engine/gc/maintenance.h"
 #include "storage/engine/job_queue.h"
 #include "storage/engine/job_runner.h"
+#include "storage/engine/lineage_index.h"
 #include "storage/engine/models.h"
 #include "storage/engine/reader.h"
 #include "storage/engine/staging.h"
@@ -52,10 +53,12 @@ class ModelStore {
   ModelStore(const ModelStore&) = delete;
   ModelStore& operator=(const ModelStore&) = delete;
 
-  // Removes staged bytes that nothing refers to any more. Once, before serving.
+  // Reads the lineage of all models, and removes staged bytes that nothing refers to any
+  // more. Once, before serving.
   absl::Status Recover();
 
   Models& models() { return models_; }
+  LineageIndex& lineage() { return lineage_; }
   Uploads& uploads() { return uploads_; }
   Reader& reader() { return reader_; }
   JobQueue& jobs() { return jobs_; }
@@ -71,6 +74,7 @@ class ModelStore {
   Staging staging_;
   JobQueue jobs_;
   Models models_;
+  LineageIndex lineage_;
   Reader reader_;
   Uploads uploads_;
   const JobRunner::Dependencies job_dependencies_;

@@ -19,12 +19,15 @@ using store::v1::ModelRecord;
 using store::v1::NameRecord;
 using store::v1::TagRecord;
 
-// Records read for one page before it is returned short.
-constexpr uint32_t kMaxScannedPerPage = 10'000;
+constexpr uint32_t kMaxModelsPerScan = 500;
 
 absl::Status ModelNotFound(absl::string_view reference) {
   return MakeError(absl::StatusCode::kNotFound, "MODEL_NOT_FOUND",
                    absl::StrCat("no model '", reference, "'"), {{"model", std::string(reference)}});
+}
+
+bool Contains(const ByteRange& range, uint64_t bytes) {
+  return range.min <= bytes && bytes <= range.max;
 }
 
 bool Matches(const ModelFilter& filter, const ModelRecord& model) {
@@ -34,6 +37,15 @@ bool Matches(const ModelFilter& filter, const ModelRecord& model) {
     return false;
   }
   if (!filter.name_pattern.empty() && !MatchesPattern(filter.name_pattern, model.name())) {
+    return false;
+  }
+  if (model.create_time_us() < filter.created_from_us ||
+      model.create_time_us() >= filter.created_before_us ||
+      !Contains(filter.raw_bytes, model.raw_bytes())) {
+    return false;
+  }
+  if (filter.stored_bytes.has_value() && (model.state() != ModelRecord::READY ||
+                                          !Contains(*filter.stored_bytes, model.stored_bytes()))) {
     return false;
   }
   return std::all_of(filter.labels.begin(), filter.labels.end(), [&](const auto& label) {
@@ -121,13 +133,15 @@ absl::StatusOr<Page<Model>> Models::List(const ModelFilter& filter, const std::s
         page.items.push_back({std::move(parsed.message), parsed.version});
       }
       const bool last = !records.more && &record == &records.records.back();
-      if (!last && (page.items.size() >= limit || scanned >= kMaxScannedPerPage)) {
+      if (!last && (page.items.size() >= limit || scanned >= limits::kMaxModelsScannedPerPage)) {
         page.next = id;
         return page;
       }
     }
     if (!records.more || records.records.empty()) return page;
     request.begin = records.records.back().key + '\0';
+    // Where little matches, more is read at once.
+    request.limit = std::max(request.limit, std::min(2 * request.limit, kMaxModelsPerScan));
   }
 }
 

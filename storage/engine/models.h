@@ -1,6 +1,7 @@
 // Models by reference: read, list, change, delete, tag. Any thread may call it.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -26,10 +27,26 @@ struct Tag {
   store::v1::TagRecord record;
 };
 
+// One change of a tag, as it lies in the catalog.
+struct TagChange {
+  uint64_t number = 0;  // of the tag's changes, from 1
+  store::v1::TagChangeRecord record;
+};
+
+// Both included.
+struct ByteRange {
+  uint64_t min = 0;
+  uint64_t max = UINT64_MAX;
+};
+
 struct ModelFilter {
   StringMap labels;                                   // all must match
   std::string name_pattern;                           // empty: any
   std::vector<store::v1::ModelRecord::State> states;  // empty: any
+  int64_t created_from_us = INT64_MIN;
+  int64_t created_before_us = INT64_MAX;
+  ByteRange raw_bytes;
+  std::optional<ByteRange> stored_bytes;  // set: only models that are stored
 };
 
 template <typename T>
@@ -79,6 +96,8 @@ class Models {
   // not ended. FAILED_PRECONDITION (`MODEL_NOT_READY`).
   absl::StatusOr<std::string> Repack(absl::string_view reference, store::v1::Effort effort);
 
+  // A change of a tag, its deletion and that of its model too, is kept with the tag's
+  // history in the same commit.
   absl::StatusOr<Tag> SetTag(absl::string_view name, absl::string_view tag,
                              absl::string_view model_reference);
   // NOT_FOUND (`TAG_NOT_FOUND`).
@@ -86,6 +105,10 @@ class Models {
   // All tags, or those of one name.
   absl::StatusOr<Page<Tag>> ListTags(absl::string_view name, const std::string& after,
                                      uint32_t limit);
+  // Changes of one tag, the latest first, behind the one whose number is `after` (0: from
+  // the latest). NOT_FOUND (`TAG_NOT_FOUND`) when there is neither a tag nor a change.
+  absl::StatusOr<std::vector<TagChange>> TagHistory(absl::string_view name, absl::string_view tag,
+                                                    uint64_t after, uint32_t limit);
   // `name@tag` of the tags that point at a model.
   absl::StatusOr<std::vector<std::string>> TagsOf(absl::string_view id);
 
@@ -102,6 +125,9 @@ class Models {
   absl::StatusOr<std::string> ResolveToId(const ModelReference& reference);
   absl::StatusOr<std::string> ResolveDigest(absl::string_view hex_prefix);
   absl::Status AddDeletion(const Model& model, bool adds_reclaim, Commit& commit);
+  absl::Status AddDeletionOfTags(const store::v1::ModelRecord& model, Commit& commit);
+  absl::Status AddTagChange(absl::string_view name, absl::string_view tag,
+                            store::v1::TagChangeRecord change, Commit& commit);
 
   Catalog* const catalog_;
   JobQueue* const jobs_;

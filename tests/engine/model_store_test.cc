@@ -258,8 +258,9 @@ TEST_F(ModelStoreTest, DeletingKeepsWhatOthersNeedAndThenLeavesNothing) {
   ASSERT_TRUE(store_->models().Delete("tuned").ok());
   RunJobs();
   EXPECT_TRUE(blobs_.List("", 10)->blobs.empty());
-  for (const std::string prefix : {"model/", "name/", "version/", "tag", "digest/", "child/",
-                                   "encoded_on/", "blob", "staged/", "queue/"}) {
+  // The history of a tag stays.
+  for (const std::string prefix : {"model/", "name/", "version/", "tag/", "tagged/", "digest/",
+                                   "child/", "encoded_on/", "blob", "staged/", "queue/"}) {
     const ScanPage left = *catalog_.Scan({prefix, PrefixEnd(prefix), 10, false});
     EXPECT_TRUE(left.records.empty()) << left.records[0].key << " was left behind";
   }

@@ -99,52 +99,118 @@ TEST(ModelsService, TagsPointAtModels) {
   EXPECT_EQ(found.files_size(), 2);
 }
 
-std::vector<std::string> Walk(TestServer& server, v1::TraverseRequest request) {
-  std::vector<std::string> nodes;
+std::vector<std::string> NamesOf(TestServer& server, v1::ListModelsRequest request) {
+  std::vector<std::string> names;
   do {
-    v1::TraverseResponse page;
+    v1::ListModelsResponse page;
     grpc::ClientContext context;
-    const grpc::Status status = server.lineage->Traverse(&context, request, &page);
+    const grpc::Status status = server.models->ListModels(&context, request, &page);
     if (!status.ok()) return {CodeAndReason(status)};
-    for (const v1::LineageNode& node : page.nodes()) {
-      nodes.push_back(node.model().name() + std::to_string(node.depth()) +
-                      (node.deleted() ? "deleted" : ""));
-    }
+    for (const v1::Model& model : page.models()) names.push_back(model.name());
     request.set_page_token(page.next_page_token());
   } while (!request.page_token().empty());
-  return nodes;
+  return names;
 }
 
-TEST(LineageService, WalksBothWaysNearestFirstInPages) {
+TEST(ModelsService, FiltersOverPages) {
   TestServer server;
-  server.Push("base", SmallCheckpoint(1));
-  server.Push("a", SmallCheckpoint(1, 2), {"base"});
-  server.Push("b", SmallCheckpoint(1, 3), {"base"});
-  server.Push("merge", SmallCheckpoint(1, 4), {"a", "b"});
-  v1::TraverseRequest request;
-  request.set_model("a");
-  request.set_page_size(1);
-  EXPECT_THAT(Walk(server, request), ElementsAre("INVALID_ARGUMENT BAD_DIRECTION"));
-  request.set_direction(v1::TraverseRequest::BOTH);
-  EXPECT_THAT(Walk(server, request), ElementsAre("a0", "base1", "merge1"));
-  request.set_model("merge");
-  request.set_direction(v1::TraverseRequest::ANCESTORS);
-  EXPECT_THAT(Walk(server, request), ElementsAre("merge0", "a1", "b1", "base2"));
-  request.set_max_depth(1);
-  EXPECT_THAT(Walk(server, request), ElementsAre("merge0", "a1", "b1"));
-  request.set_max_depth(0);
-  request.set_model("base");
-  request.set_direction(v1::TraverseRequest::DESCENDANTS);
-  EXPECT_THAT(Walk(server, request), ElementsAre("base0", "a1", "b1", "merge2"));
+  std::vector<v1::Model> models;
+  const auto push = [&](const std::string& name, size_t more_bytes) {
+    TestFiles files = SmallCheckpoint(1);
+    files["notes.txt"] = std::string(more_bytes, 'x');
+    models.push_back(server.Push(name, files));
+  };
+  push("m1", 1);
+  push("m2", 2);
+  push("m3", 3);
+  server.RunJobs();
+  push("staged", 4);
+  for (const uint32_t page_size : {1u, 2u, 0u}) {
+    v1::ListModelsRequest request;
+    request.set_page_size(page_size);
+    *request.mutable_created_after() = models[1].create_time();
+    EXPECT_THAT(NamesOf(server, request), ElementsAre("m2", "m3", "staged"));
+    *request.mutable_created_before() = models[3].create_time();
+    EXPECT_THAT(NamesOf(server, request), ElementsAre("m2", "m3"));
+    request.clear_created_after();
+    EXPECT_THAT(NamesOf(server, request), ElementsAre("m1", "m2", "m3"));
 
-  v1::DeleteModelRequest remove;
-  remove.set_model("a");
-  google::protobuf::Empty nothing;
-  grpc::ClientContext context;
-  ASSERT_TRUE(server.models->DeleteModel(&context, remove, &nothing).ok());
-  request.set_model("merge");
-  request.set_direction(v1::TraverseRequest::ANCESTORS);
-  EXPECT_THAT(Walk(server, request), ElementsAre("merge0", "a1deleted", "b1", "base2"));
+    request.Clear();
+    request.set_page_size(page_size);
+    request.set_min_raw_bytes(models[1].raw_bytes());
+    EXPECT_THAT(NamesOf(server, request), ElementsAre("m2", "m3", "staged"));
+    request.set_max_raw_bytes(models[2].raw_bytes() - 1);
+    EXPECT_THAT(NamesOf(server, request), ElementsAre("m2"));
+
+    request.Clear();
+    request.set_page_size(page_size);
+    request.set_min_stored_bytes(0);
+    EXPECT_THAT(NamesOf(server, request), ElementsAre("m1", "m2", "m3"));
+    request.set_max_stored_bytes(0);
+    EXPECT_THAT(NamesOf(server, request), ElementsAre());
+    request.clear_max_stored_bytes();
+    request.clear_min_stored_bytes();
+    request.add_states(v1::Model::STAGED);
+    EXPECT_THAT(NamesOf(server, request), ElementsAre("staged"));
+  }
+}
+
+TEST(ModelsService, RefusesFiltersThatMakeNoSense) {
+  TestServer server;
+  v1::ListModelsRequest request;
+  request.mutable_created_after()->set_nanos(-1);
+  EXPECT_THAT(NamesOf(server, request), ElementsAre("INVALID_ARGUMENT BAD_TIME"));
+  request.Clear();
+  request.mutable_created_before()->set_seconds(INT64_MAX);
+  EXPECT_THAT(NamesOf(server, request), ElementsAre("INVALID_ARGUMENT BAD_TIME"));
+  request.Clear();
+  request.set_min_raw_bytes(2);
+  request.set_max_raw_bytes(1);
+  EXPECT_THAT(NamesOf(server, request), ElementsAre("INVALID_ARGUMENT BAD_RANGE"));
+  request.Clear();
+  request.set_min_stored_bytes(2);
+  request.set_max_stored_bytes(1);
+  EXPECT_THAT(NamesOf(server, request), ElementsAre("INVALID_ARGUMENT BAD_RANGE"));
+}
+
+TEST(ModelsService, TagHistoryInPages) {
+  TestServer server;
+  for (const char* name : {"a", "b"}) server.Push(name, SmallCheckpoint(1));
+  v1::ListTagHistoryRequest request;
+  request.set_name("m");
+  request.set_tag("prod");
+  request.set_page_size(2);
+  const auto history = [&]() -> std::vector<std::string> {
+    std::vector<std::string> lines;
+    v1::ListTagHistoryRequest next = request;
+    do {
+      v1::ListTagHistoryResponse page;
+      grpc::ClientContext context;
+      const grpc::Status status = server.models->ListTagHistory(&context, next, &page);
+      if (!status.ok()) return {CodeAndReason(status)};
+      for (const v1::TagChange& change : page.changes()) {
+        lines.push_back(change.from_name() + ">" + change.to_name() + " " +
+                        v1::TagChange::Reason_Name(change.reason()));
+        EXPECT_EQ(change.to_model().empty(), change.to_name().empty());
+        EXPECT_TRUE(change.has_change_time());
+      }
+      next.set_page_token(page.next_page_token());
+    } while (!next.page_token().empty());
+    return lines;
+  };
+  EXPECT_THAT(history(), ElementsAre("NOT_FOUND TAG_NOT_FOUND"));
+  for (const char* model : {"a", "b", "a"}) {
+    v1::SetTagRequest set;
+    set.set_name("m");
+    set.set_tag("prod");
+    set.set_model(model);
+    v1::Tag tag;
+    grpc::ClientContext context;
+    ASSERT_TRUE(server.models->SetTag(&context, set, &tag).ok());
+  }
+  EXPECT_THAT(history(), ElementsAre("b>a SET", "a>b SET", ">a SET"));
+  request.set_tag("-");
+  EXPECT_THAT(history(), ElementsAre("INVALID_ARGUMENT BAD_TAG"));
 }
 
 TEST(AdminService, CountsModels) {

@@ -1,0 +1,24 @@
+// The answers of wdelta.v1.Lineage. They block on storage; any thread.
+#pragma once
+
+#include "absl/status/status.h"
+#include "storage/engine/model_store.h"
+#include "wdelta/v1/lineage.pb.h"
+
+namespace wdelta {
+
+// Errors are those that lineage.proto states for the calls.
+absl::Status Answer(ModelStore& store, const v1::TraverseRequest& request,
+                    v1::TraverseResponse* response);
+absl::Status Answer(ModelStore& store, const v1::ListRootsRequest& request,
+                    v1::ListRootsResponse* response);
+absl::Status Answer(ModelStore& store, const v1::ListLeavesRequest& request,
+                    v1::ListLeavesResponse* response);
+absl::Status Answer(ModelStore& store, const v1::ListChildrenRequest& request,
+                    v1::ListChildrenResponse* response);
+absl::Status Answer(ModelStore& store, const v1::FindPathRequest& request,
+                    v1::FindPathResponse* response);
+absl::Status Answer(ModelStore& store, const v1::CommonAncestorsRequest& request,
+                    v1::CommonAncestorsResponse* response);
+
+}  // namespace wdelta
