@@ -13,6 +13,7 @@ void AddLsCommand(CLI::App& app, Session& session);
 void AddShowCommand(CLI::App& app, Session& session);
 void AddLogCommand(CLI::App& app, Session& session);
 void AddDiffCommand(CLI::App& app, Session& session);
+void AddBlameCommand(CLI::App& app, Session& session);
 void AddTagCommand(CLI::App& app, Session& session);
 void AddExplainCommand(CLI::App& app, Session& session);
 void AddRepackCommand(CLI::App& app, Session& session);

@@ -174,12 +174,9 @@ Json ScrubReportJson(const v1::ScrubReport& report) {
                        {"is_repaired", damage.is_repaired()},
                        {"repair_note", damage.repair_note()}});
   }
-  return {{"model_count", report.model_count()},
-          {"blob_count", report.blob_count()},
-          {"blob_bytes", report.blob_bytes()},
-          {"damage_count", report.damage_count()},
-          {"repaired_count", report.repaired_count()},
-          {"damages", std::move(damages)}};
+  return {{"model_count", report.model_count()},       {"blob_count", report.blob_count()},
+          {"blob_bytes", report.blob_bytes()},         {"damage_count", report.damage_count()},
+          {"repaired_count", report.repaired_count()}, {"damages", std::move(damages)}};
 }
 
 Json JobJson(const v1::Job& job) {

@@ -29,11 +29,13 @@ void AddAll(CLI::App& app, Session& session) {
       ->check(CLI::IsMember({"text", "json"}))
       ->capture_default_str();
   app.add_flag("--quiet", session.quiet, "No progress, no success lines");
-  for (const auto add :
-       {AddPushCommand, AddPullCommand, AddLsCommand, AddShowCommand, AddLogCommand, AddDiffCommand,
-        AddTagCommand, AddRmCommand, AddExplainCommand, AddRepackCommand, AddGcCommand, AddScrubCommand,
-        AddRetentionCommand, AddJobsCommand, AddInspectCommand, AddExportCommand, AddImportCommand,
-        AddVersionCommand}) {
+  for (const auto add : {
+           AddPushCommand,      AddPullCommand,   AddLsCommand,      AddShowCommand,
+           AddLogCommand,       AddDiffCommand,   AddTagCommand,     AddRmCommand,
+           AddExplainCommand,   AddRepackCommand, AddGcCommand,      AddScrubCommand,
+           AddRetentionCommand, AddJobsCommand,   AddInspectCommand, AddExportCommand,
+           AddImportCommand,    AddBlameCommand,  AddVersionCommand,
+       }) {
     add(app, session);
   }
 }

@@ -52,10 +52,9 @@ void PrintDamage(Session& session, const v1::ScrubDamage& damage) {
 absl::StatusOr<v1::Job> Wait(Session& session, Client& client, const std::string& id) {
   ProgressBar bar("scrub", session.quiet);
   WDELTA_ASSIGN_OR_RETURN(v1::Job job, client.WatchJob(id, [&bar](const v1::Job& now) {
-                            if (now.total_bytes() == 0) return;
-                            bar.Update({.done_bytes = now.done_bytes(),
-                                        .total_bytes = now.total_bytes()});
-                          }));
+    if (now.total_bytes() == 0) return;
+    bar.Update({.done_bytes = now.done_bytes(), .total_bytes = now.total_bytes()});
+  }));
   return job;
 }
 
@@ -77,9 +76,9 @@ absl::Status Run(Session& session, const Arguments& arguments) {
                            report.damage_count(), " damaged, ", report.repaired_count(),
                            " repaired"));
   if (report.damage_count() == report.repaired_count()) return absl::OkStatus();
-  return MakeError(absl::StatusCode::kDataLoss, "STORE_DAMAGED",
-                   absl::StrCat(report.damage_count() - report.repaired_count(),
-                                " models are damaged"));
+  return MakeError(
+      absl::StatusCode::kDataLoss, "STORE_DAMAGED",
+      absl::StrCat(report.damage_count() - report.repaired_count(), " models are damaged"));
 }
 
 }  // namespace

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "server/rpc/blocking_stream.h"
 #include "server/rpc/convert.h"
+#include "server/rpc/tensor_shape.h"
 #include "storage/base/error.h"
 #include "storage/base/status_macros.h"
 #include "storage/engine/compare/model_diff.h"
@@ -46,11 +47,6 @@ void Fill(const Difference& difference, v1::Difference* out) {
   out->set_max_absolute_change(difference.max_change);
 }
 
-void Fill(const TensorInfo& tensor, v1::TensorShape* out) {
-  out->set_dtype(std::string(DTypeName(tensor.dtype)));
-  out->mutable_shape()->Add(tensor.shape.begin(), tensor.shape.end());
-}
-
 void Fill(const DiffSummary& summary, v1::TensorCounts* out) {
   out->set_unchanged(summary.tensors_unchanged);
   out->set_changed(summary.tensors_changed);
@@ -64,8 +60,8 @@ v1::TensorDiff ToProto(const TensorDiff& diff) {
   v1::TensorDiff out;
   out.set_name(diff.name);
   out.set_change(ToProto(diff.change));
-  if (diff.a.has_value()) Fill(*diff.a, out.mutable_a());
-  if (diff.b.has_value()) Fill(*diff.b, out.mutable_b());
+  if (diff.a.has_value()) *out.mutable_a() = ShapeToProto(*diff.a);
+  if (diff.b.has_value()) *out.mutable_b() = ShapeToProto(*diff.b);
   const bool is_measured = diff.change == DiffKind::kChanged || diff.change == DiffKind::kUnchanged;
   if (is_measured) Fill(diff.difference, out.mutable_difference());
   // Of dtypes without numbers it is only known that bytes differ.

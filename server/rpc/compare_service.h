@@ -13,6 +13,8 @@ class CompareService final : public v1::Compare::CallbackService {
 
   grpc::ServerWriteReactor<v1::DiffResponse>* Diff(grpc::CallbackServerContext* context,
                                                    const v1::DiffRequest* request) override;
+  grpc::ServerWriteReactor<v1::BlameResponse>* Blame(grpc::CallbackServerContext* context,
+                                                     const v1::BlameRequest* request) override;
 
  private:
   RpcEnvironment& environment_;

@@ -161,14 +161,14 @@ grpc::ServerUnaryReactor* MaintenanceService::StartGc(grpc::CallbackServerContex
 grpc::ServerUnaryReactor* MaintenanceService::StartScrub(grpc::CallbackServerContext* context,
                                                          const v1::StartScrubRequest* request,
                                                          v1::StartScrubResponse* response) {
-  return ServeUnary(
-      environment_, "Maintenance.StartScrub", context, request, response,
-      [this](const auto& in, auto* out) -> absl::Status {
-        WDELTA_ASSIGN_OR_RETURN(const std::string job,
-                                environment_.store().maintenance().StartScrub(in.repair()));
-        out->set_job(job);
-        return absl::OkStatus();
-      });
+  return ServeUnary(environment_, "Maintenance.StartScrub", context, request, response,
+                    [this](const auto& in, auto* out) -> absl::Status {
+                      WDELTA_ASSIGN_OR_RETURN(
+                          const std::string job,
+                          environment_.store().maintenance().StartScrub(in.repair()));
+                      out->set_job(job);
+                      return absl::OkStatus();
+                    });
 }
 
 grpc::ServerUnaryReactor* MaintenanceService::SetRetentionRule(

@@ -63,6 +63,9 @@ inline constexpr uint64_t kMinReusedBytes = 4 * kKiB;  // of a stream; less is s
 inline constexpr size_t kMaxNearModels = 8;            // whose every stream is known
 inline constexpr uint64_t kMaxContentsPerCall = 10'000;
 
+// Comparing.
+inline constexpr uint64_t kMaxBlamedAncestors = 10'000;  // opened for one answer
+
 // Serving.
 inline constexpr uint64_t kMaxPieceBytes = 2 * kMiB;
 inline constexpr uint64_t kFetchPieceBytes = 1 * kMiB;

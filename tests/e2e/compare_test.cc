@@ -70,5 +70,34 @@ TEST_F(CompareTest, Diff) {
   EXPECT_THAT(unknown.err, HasSubstr("MODEL_NOT_FOUND"));
 }
 
+TEST_F(CompareTest, Blame) {
+  Push("base", {});
+  Push("ft-perl", {"base"});
+  Push("ft-grown-vocab", {"ft-perl"});
+  const Json grown = RunJson({"blame", "ft-grown-vocab"});
+  ASSERT_FALSE(grown.is_discarded());
+  // A larger vocabulary and a new head; all else is as the fine-tune left it.
+  size_t own = 0;
+  for (const Json& tensor : grown["tensors"]) {
+    EXPECT_EQ(tensor["trail_end"], nullptr);
+    EXPECT_EQ(tensor["name_there"], tensor["name"]);
+    if (tensor["model_name"] == "ft-grown-vocab") {
+      ++own;
+    } else {
+      EXPECT_EQ(tensor["model_name"], "ft-perl") << tensor["name"];
+    }
+  }
+  EXPECT_GE(own, 2u);
+  EXPECT_GT(grown["tensors"].size(), 2 * own);
+  ASSERT_EQ(grown["models"].size(), 2u);
+  EXPECT_EQ(grown["totals"]["tensor_count"], grown["tensors"].size());
+  EXPECT_THAT(daemon_.WdeltaOk({"blame", "ft-grown-vocab"}), HasSubstr("score.weight"));
+  EXPECT_THAT(daemon_.WdeltaOk({"blame", "ft-grown-vocab", "--by-model"}), HasSubstr("ft-perl"));
+
+  daemon_.WdeltaOk({"rm", "base"});
+  EXPECT_THAT(daemon_.WdeltaOk({"blame", "ft-perl"}),
+              HasSubstr("or before: its parent base was deleted"));
+}
+
 }  // namespace
 }  // namespace wdelta::testing

@@ -46,6 +46,7 @@ TestServer::TestServer(const RpcOptions& options) {
   jobs = v1::Jobs::NewStub(channel);
   lineage = v1::Lineage::NewStub(channel);
   maintenance = v1::Maintenance::NewStub(channel);
+  compare = v1::Compare::NewStub(channel);
   admin = v1::Admin::NewStub(channel);
 }
 
