@@ -66,6 +66,9 @@ inline constexpr uint64_t kMaxContentsPerCall = 10'000;
 // Comparing.
 inline constexpr uint64_t kMaxBlamedAncestors = 10'000;  // opened for one answer
 
+// Merging.
+inline constexpr size_t kMaxMergeSources = 16;  // each has a chunk a thread in memory
+
 // Serving.
 inline constexpr uint64_t kMaxPieceBytes = 2 * kMiB;
 inline constexpr uint64_t kFetchPieceBytes = 1 * kMiB;

@@ -66,6 +66,15 @@ inline std::string EncodedOn(absl::string_view parent, absl::string_view id) {
   return absl::StrCat(EncodedOnPrefix(parent), id);
 }
 
+// needed_by/<source id>/<model id> -> empty: models that are still to be computed from
+// whose bytes
+inline std::string NeededByPrefix(absl::string_view id) {
+  return absl::StrCat("needed_by/", id, "/");
+}
+inline std::string NeededBy(absl::string_view source, absl::string_view id) {
+  return absl::StrCat(NeededByPrefix(source), id);
+}
+
 // storage_choice/<model id> -> StorageChoiceRecord
 inline std::string StorageChoice(absl::string_view id) {
   return absl::StrCat("storage_choice/", id);

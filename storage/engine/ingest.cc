@@ -16,6 +16,8 @@
 #include "storage/engine/fidelity.h"
 #include "storage/engine/lossy_plan.h"
 #include "storage/engine/lossy_verify.h"
+#include "storage/engine/merge/merge_holds.h"
+#include "storage/engine/merge/merge_target.h"
 #include "storage/engine/model_files.h"
 #include "storage/engine/parent_candidates.h"
 #include "storage/engine/parent_choice.h"
@@ -108,11 +110,20 @@ class Ingest {
     if (context_.job().record.kind() == JobRecord::INGEST) {
       return deps_.staging->OpenCheckpoint(model_.record);
     }
+    if (context_.job().record.kind() == JobRecord::MERGE) return OpenMerge();
     // The file's own parent was found at the end of the upload.
     WDELTA_ASSIGN_OR_RETURN(auto file, deps_.staging->OpenForRead(model_.record.staging_id(), 0));
     WDELTA_ASSIGN_OR_RETURN(const bool is_v1, IsV1File(*file));
     if (is_v1) return OpenV1(std::move(file));
     return deps_.reader->OpenWdelta(std::move(file), model_.record.storage_parent_id());
+  }
+
+  absl::StatusOr<ContentSourcePtr> OpenMerge() {
+    const store::v1::MergeRecipe& recipe = model_.record.merge();
+    WDELTA_ASSIGN_OR_RETURN(std::vector<MergeModel> models,
+                            OpenMergeModels(recipe, *deps_.models, *deps_.reader));
+    return OpenMerged(recipe, std::move(models), *deps_.reader, deps_.pool,
+                      [this] { return context_.Advance(0); });
   }
 
   absl::StatusOr<ContentSourcePtr> OpenV1(std::shared_ptr<const RandomAccessFile> file) {
@@ -235,6 +246,7 @@ class Ingest {
     choice_.record.set_choose_time_us(ready_.ready_time_us());
     commit.Write(keys::StorageChoice(ready_.id()), choice_.record.SerializeAsString());
     WDELTA_RETURN_IF_ERROR(PutInIndex(*deps_.catalog, ready_, file_, commit));
+    WDELTA_RETURN_IF_ERROR(ReleaseMergeInputs(*deps_.catalog, *deps_.queue, ready_, commit));
     deps_.queue->AddEnd(commit, job, JobRecord::SUCCEEDED, "");
     return deps_.catalog->Apply(commit).status();
   }

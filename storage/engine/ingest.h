@@ -1,4 +1,5 @@
-// The body of INGEST and IMPORT jobs: a staged upload becomes a verified `.wdelta`.
+// The body of INGEST, IMPORT and MERGE jobs: a staged upload, or what is computed from other
+// models, becomes a verified `.wdelta`.
 #pragma once
 
 #include "absl/status/status.h"

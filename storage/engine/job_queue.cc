@@ -8,6 +8,7 @@
 #include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
 #include "storage/catalog/keys.h"
+#include "storage/engine/job_failure.h"
 #include "storage/engine/records.h"
 
 namespace wdelta {
@@ -17,6 +18,10 @@ using store::v1::JobRecord;
 
 absl::Status JobNotFound(absl::string_view id) {
   return MakeError(absl::StatusCode::kNotFound, "JOB_NOT_FOUND", absl::StrCat("no job '", id, "'"));
+}
+
+std::string CancelledText(absl::string_view id) {
+  return absl::StrCat("job '", id, "' was cancelled");
 }
 
 }  // namespace
@@ -92,6 +97,8 @@ absl::StatusOr<Job> JobQueue::RequestCancel(const std::string& id) {
     if (job.record.state() == JobRecord::PENDING) {
       job.record.set_state(JobRecord::CANCELLED);
       commit.Erase(keys::Queue(id));
+      WDELTA_RETURN_IF_ERROR(AddJobFailure(*catalog_, *this, job.record, JobRecord::CANCELLED,
+                                           CancelledText(id), commit));
     }
     commit.Write(keys::Job(id), job.record.SerializeAsString());
     WDELTA_ASSIGN_OR_RETURN(job.version, catalog_->Apply(commit));
@@ -187,7 +194,7 @@ absl::Status JobQueue::Renew(Job& job) {
   return RetryOnConflict([&]() -> absl::Status {
     WDELTA_ASSIGN_OR_RETURN(const Job found, GetHeld(job));
     if (found.record.cancel_requested()) {
-      return absl::CancelledError(absl::StrCat("job '", job.record.id(), "' was cancelled"));
+      return absl::CancelledError(CancelledText(job.record.id()));
     }
     const absl::Time now = clock_->Now();
     job.record.set_lease_until_us(ToMicros(now + absl::Milliseconds(limits::kJobLeaseMs)));

@@ -43,6 +43,7 @@ class JobQueue {
   absl::StatusOr<std::unique_ptr<Watcher>> Watch(const std::string& id);
   // Changes of any queue entry or job, for workers.
   absl::StatusOr<std::unique_ptr<Watcher>> WatchAll();
+  // A job that waits has ended when this returns, its model as after job_failure.h.
   // FAILED_PRECONDITION (`JOB_ENDED`).
   absl::StatusOr<Job> RequestCancel(const std::string& id);
 

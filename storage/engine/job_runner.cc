@@ -9,6 +9,7 @@
 #include "storage/catalog/keys.h"
 #include "storage/engine/gc/gc.h"
 #include "storage/engine/ingest.h"
+#include "storage/engine/job_failure.h"
 #include "storage/engine/reclaim.h"
 #include "storage/engine/records.h"
 #include "storage/engine/repack.h"
@@ -59,6 +60,7 @@ absl::Status JobRunner::Run(Job job, std::function<bool()> stopping) {
   switch (context.job().record.kind()) {
     case JobRecord::INGEST:
     case JobRecord::IMPORT:
+    case JobRecord::MERGE:
       outcome = RunIngest(deps_, context);
       break;
     case JobRecord::REPACK:
@@ -105,23 +107,15 @@ absl::Status JobRunner::Settle(const Job& held, const absl::Status& outcome) {
 }
 
 absl::Status JobRunner::Fail(const Job& job, JobRecord::State state, const absl::Status& why) {
-  WDELTA_RETURN_IF_ERROR(RetryOnConflict([&]() -> absl::Status {
+  const absl::Status ended = RetryOnConflict([&]() -> absl::Status {
     WDELTA_ASSIGN_OR_RETURN(const Job current, deps_.queue->GetHeld(job));
     Commit commit;
     deps_.queue->AddEnd(commit, current, state, why.message());
-    WDELTA_ASSIGN_OR_RETURN(std::optional<Model> model,
-                            deps_.models->GetById(job.record.model_id()));
-    const bool marks_model = model.has_value() && state == JobRecord::FAILED &&
-                             (model->record.state() == ModelRecord::STAGED ||
-                              model->record.state() == ModelRecord::IMPORTING);
-    if (marks_model) {
-      model->record.set_state(ModelRecord::FAILED);
-      model->record.set_error(std::string(why.message()));
-      const std::string key = keys::Model(model->record.id());
-      commit.Require(key, model->version).Write(key, model->record.SerializeAsString());
-    }
+    WDELTA_RETURN_IF_ERROR(
+        AddJobFailure(*deps_.catalog, *deps_.queue, current.record, state, why.message(), commit));
     return deps_.catalog->Apply(commit).status();
-  }));
+  });
+  WDELTA_RETURN_IF_ERROR(ended);
   // Not before: another attempt, had the job been taken over, would claim the same.
   return ReleaseClaims(job);
 }
@@ -133,6 +127,7 @@ absl::Status JobRunner::ReleaseClaims(const Job& job) {
       return deps_.claims->ReleaseAll(RepackOwner(job.record.model_id(), job.record.id()));
     case JobRecord::INGEST:
     case JobRecord::IMPORT:
+    case JobRecord::MERGE:
       return deps_.claims->ReleaseAll(job.record.model_id());
     default:
       return absl::OkStatus();  // a GC leaves them to the next

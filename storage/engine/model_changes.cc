@@ -34,6 +34,7 @@ absl::Status Models::AddDeletion(const Model& model, bool adds_reclaim, Commit& 
     commit.Erase(keys::DigestOf(digest.ToHex(), record.id()));
   }
   commit.Erase(keys::StorageChoice(record.id()));
+  if (!record.request_id().empty()) commit.Erase(keys::Request(record.request_id()));
   WDELTA_RETURN_IF_ERROR(RemoveFromIndex(*catalog_, record.id(), commit));
   WDELTA_RETURN_IF_ERROR(AddDeletionOfTags(record, commit));
 

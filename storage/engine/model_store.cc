@@ -18,6 +18,7 @@ ModelStore::ModelStore(const Dependencies& d, ModelStoreOptions options)
       reader_(d.blobs, &models_, &staging_, &codec_pool_, options_.parent_cache_bytes),
       uploads_({d.catalog, d.files, &staging_, &jobs_, &models_, &reader_, &ids_, d.clock,
                 options_.max_open_uploads}),
+      merges_({d.catalog, &jobs_, &models_, &reader_, &ids_, d.clock}),
       job_dependencies_({d.catalog, &jobs_, &models_, &reader_, &staging_, &claims_, &codec_pool_,
                          d.clock, options_.storage_policy, d.blobs}),
       runner_(job_dependencies_),

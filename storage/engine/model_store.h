@@ -20,6 +20,7 @@
 #include "storage/engine/job_queue.h"
 #include "storage/engine/job_runner.h"
 #include "storage/engine/lineage_index.h"
+#include "storage/engine/merge/merges.h"
 #include "storage/engine/models.h"
 #include "storage/engine/reader.h"
 #include "storage/engine/staging.h"
@@ -60,6 +61,7 @@ class ModelStore {
   Models& models() { return models_; }
   LineageIndex& lineage() { return lineage_; }
   Uploads& uploads() { return uploads_; }
+  Merges& merges() { return merges_; }
   Reader& reader() { return reader_; }
   JobQueue& jobs() { return jobs_; }
   JobRunner& runner() { return runner_; }
@@ -77,6 +79,7 @@ class ModelStore {
   LineageIndex lineage_;
   Reader reader_;
   Uploads uploads_;
+  Merges merges_;
   const JobRunner::Dependencies job_dependencies_;
   JobRunner runner_;
   Maintenance maintenance_;

@@ -110,10 +110,14 @@ absl::StatusOr<ContentSourcePtr> Reader::OpenPlace(const ModelRecord& model, con
                      ModelRecord::State_Name(model.state()), model.error().empty() ? "" : ": ",
                      model.error()));
   }
-  // An import has no digest until all of it was decoded and compared.
+  // An import or a merge has no digest until all of it was decoded and compared.
   if (model.digest().empty()) {
-    return MakeError(absl::StatusCode::kFailedPrecondition, "MODEL_IMPORTING",
-                     absl::StrCat("model '", model.name(), "' was imported and is not verified"));
+    return MakeError(
+        absl::StatusCode::kFailedPrecondition, "MODEL_IMPORTING",
+        absl::StrCat("model '", model.name(), "' was ", model.has_merge() ? "merged" : "imported",
+                     " and is not verified: expected state READY, found ",
+                     ModelRecord::State_Name(model.state()), model.error().empty() ? "" : ": ",
+                     model.error()));
   }
   {
     absl::MutexLock lock(&mutex_);

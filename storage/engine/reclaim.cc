@@ -7,6 +7,7 @@
 #include "storage/base/error.h"
 #include "storage/base/status_macros.h"
 #include "storage/catalog/keys.h"
+#include "storage/engine/merge/merge_holds.h"
 #include "storage/engine/model_files.h"
 #include "storage/engine/records.h"
 #include "storage/engine/stored_delta.h"
@@ -32,8 +33,8 @@ absl::Status InUseError(absl::string_view what, const ModelRecord& model) {
                    absl::StrCat(what, "model '", model.name(), "' is being fetched"));
 }
 
-// Makes a deleted model that nothing is encoded against a tombstone. From then on nobody
-// begins to read it.
+// Makes a deleted model that nothing is encoded against or computed from a tombstone. From then on
+// nobody begins to read it.
 absl::Status GiveUpBytes(const JobRunner::Dependencies& deps, const std::string& id,
                          JobQueue* next) {
   std::string staging_id;
@@ -46,7 +47,9 @@ absl::Status GiveUpBytes(const JobRunner::Dependencies& deps, const std::string&
     }
     WDELTA_ASSIGN_OR_RETURN(const bool needed,
                             AnyWithPrefix(*deps.catalog, keys::EncodedOnPrefix(id)));
-    if (needed) return absl::OkStatus();
+    WDELTA_ASSIGN_OR_RETURN(const bool is_input,
+                            AnyWithPrefix(*deps.catalog, keys::NeededByPrefix(id)));
+    if (needed || is_input) return absl::OkStatus();
     if (deps.reader->InUse(id)) return InUseError("", model->record);
     Commit commit;
     commit.Require(keys::Model(id), model->version);
@@ -59,6 +62,24 @@ absl::Status GiveUpBytes(const JobRunner::Dependencies& deps, const std::string&
   WDELTA_RETURN_IF_ERROR(given_up);
   // Fetches of staged bytes hold the files open. Left by a crash, the folder is a stray.
   return staging_id.empty() ? absl::OkStatus() : deps.staging->Remove(staging_id);
+}
+
+// Lets go of what a deleted model was still to be computed from.
+absl::Status LeaveMergeInputs(const JobRunner::Dependencies& deps, const std::string& id) {
+  return RetryOnConflict([&]() -> absl::Status {
+    WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> model, deps.models->GetById(id));
+    if (!model.has_value() || model->record.state() != ModelRecord::DELETED ||
+        !model->record.has_merge()) {
+      return absl::OkStatus();
+    }
+    ModelRecord record = model->record;
+    record.clear_merge();
+    Commit commit;
+    commit.Require(keys::Model(id), model->version);
+    commit.Write(keys::Model(id), record.SerializeAsString());
+    WDELTA_RETURN_IF_ERROR(ReleaseMergeInputs(*deps.catalog, *deps.queue, model->record, commit));
+    return deps.catalog->Apply(commit).status();
+  });
 }
 
 // Frees the former stored forms of a model.
@@ -100,6 +121,7 @@ absl::Status EraseTombstones(const JobRunner::Dependencies& deps, const std::str
       commit.Erase(keys::Child(edge.model_id(), next));
       waiting.push_back(edge.model_id());
     }
+    WDELTA_RETURN_IF_ERROR(ReleaseMergeInputs(*deps.catalog, *deps.queue, model->record, commit));
     const absl::Status erased = deps.catalog->Apply(commit).status();
     if (!absl::IsAborted(erased)) WDELTA_RETURN_IF_ERROR(erased);  // erased by another
   }
@@ -109,6 +131,7 @@ absl::Status EraseTombstones(const JobRunner::Dependencies& deps, const std::str
 absl::Status ReclaimModel(const JobRunner::Dependencies& deps, const std::string& id,
                           JobQueue* next, Reclaimed& reclaimed) {
   WDELTA_RETURN_IF_ERROR(FreeFormer(deps, id, reclaimed));
+  WDELTA_RETURN_IF_ERROR(LeaveMergeInputs(deps, id));
   WDELTA_RETURN_IF_ERROR(GiveUpBytes(deps, id, next));
   WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> model, deps.models->GetById(id));
   if (model.has_value() && HoldsBytes(model->record)) return absl::OkStatus();

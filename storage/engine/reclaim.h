@@ -15,12 +15,12 @@ struct Reclaimed {
   uint64_t models_freed = 0;
 };
 
-// Frees the bytes of a deleted model unless another one is encoded against it, and then
-// adds a RECLAIM job to `next`, unless it is null, for its storage parent if that was kept
-// for it alone. A model with descendants in the lineage leaves a record of its name and
-// parents. Of any model, frees the blobs of its former stored forms. Adds what it did to
-// `reclaimed`. UNAVAILABLE (`MODEL_IN_USE`) while a fetch reads what is to be freed. Safe to
-// repeat. Any thread may call it.
+// Frees the bytes of a deleted model unless another one is encoded against it or still to
+// be computed from it, and then adds a RECLAIM job to `next`, unless it is null, for its
+// storage parent if that was kept for it alone. A model with descendants in the lineage
+// leaves a record of its name and parents. Of any model, frees the blobs of its former
+// stored forms. Adds what it did to `reclaimed`. UNAVAILABLE (`MODEL_IN_USE`) while a fetch
+// reads what is to be freed. Safe to repeat. Any thread may call it.
 absl::Status ReclaimModel(const JobRunner::Dependencies& deps, const std::string& id,
                           JobQueue* next, Reclaimed& reclaimed);
 

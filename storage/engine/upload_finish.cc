@@ -10,6 +10,7 @@
 #include "storage/catalog/keys.h"
 #include "storage/engine/fidelity.h"
 #include "storage/engine/model_files.h"
+#include "storage/engine/new_model.h"
 #include "storage/engine/records.h"
 #include "storage/engine/staged_source.h"
 #include "storage/engine/uploads.h"
@@ -22,22 +23,8 @@ namespace {
 
 using store::v1::JobRecord;
 using store::v1::ModelRecord;
-using store::v1::NameRecord;
 using store::v1::ParentEdge;
 using store::v1::UploadRecord;
-
-// Fills what can be counted from the streams of a checkpoint.
-void CountTensors(const std::vector<StreamInfo>& streams, ModelRecord& model) {
-  uint64_t tensors = 0;
-  uint64_t parameters = 0;
-  for (const StreamInfo& stream : streams) {
-    if (stream.kind != StreamKind::kTensor) continue;
-    ++tensors;
-    parameters += ElementCount(stream.tensor.shape).value_or(0);
-  }
-  model.set_tensor_count(tensors);
-  model.set_parameter_count(parameters);
-}
 
 absl::Status CheckIndexes(const ContentSource& source) {
   const Checkpoint& checkpoint = source.checkpoint();
@@ -204,38 +191,18 @@ absl::StatusOr<ModelRecord> Uploads::BuildModel(const UploadRecord& upload,
 absl::StatusOr<FinishedUpload> Uploads::CommitModel(const Stored& upload, ModelRecord model) {
   const bool is_import = upload.record.kind() == UploadRecord::WDELTA;
   return RetryOnConflict([&]() -> absl::StatusOr<FinishedUpload> {
-    WDELTA_RETURN_IF_ERROR(CheckNameFree(model.name(), upload.record.new_version()));
+    WDELTA_RETURN_IF_ERROR(
+        CheckNameFree(*deps_.catalog, model.name(), upload.record.new_version()));
     Commit commit;
     model.set_job_id(
         deps_.jobs->AddTo(commit, is_import ? JobRecord::IMPORT : JobRecord::INGEST, model));
-    for (const ParentEdge& edge : model.parents()) {
-      const absl::StatusOr<Model> parent =
-          deps_.models->Resolve(absl::StrCat("id:", edge.model_id()));
-      if (!parent.ok()) return Annotate(parent.status(), absl::StrCat("parent ", edge.name()));
-      commit.Require(keys::Model(edge.model_id()), parent->version);
-      commit.Write(keys::Child(edge.model_id(), model.id()), "");
-    }
-    WDELTA_ASSIGN_OR_RETURN(const auto name,
-                            ReadRecord<NameRecord>(*deps_.catalog, keys::Name(model.name())));
-    NameRecord pointer;
-    pointer.set_model_id(model.id());
-    pointer.set_last_position((name.has_value() ? name->message.last_position() : 0) + 1);
-    model.set_run_position(pointer.last_position());
-    commit.Require(keys::Name(model.name()), name.has_value() ? name->version : 0);
-    commit.Write(keys::Name(model.name()), pointer.SerializeAsString());
-    commit.Write(keys::Version(model.name(), model.id()), "");
-    if (!model.digest().empty()) {
-      WDELTA_ASSIGN_OR_RETURN(const Digest digest, Digest::FromBytes(model.digest()));
-      commit.Write(keys::DigestOf(digest.ToHex(), model.id()), "");
-    }
+    WDELTA_RETURN_IF_ERROR(AddNewModel(*deps_.catalog, *deps_.models, model, commit));
     UploadRecord finished = upload.record;
     finished.set_state(UploadRecord::FINISHED);
     finished.set_model_id(model.id());
     commit.Require(keys::Upload(finished.id()), upload.version);
     commit.Write(keys::Upload(finished.id()), finished.SerializeAsString());
     commit.Erase(keys::OpenUpload(finished.id()));
-    commit.Require(keys::Model(model.id()), 0);
-    commit.Write(keys::Model(model.id()), model.SerializeAsString());
     WDELTA_ASSIGN_OR_RETURN(const uint64_t version, deps_.catalog->Apply(commit));
     return FinishedUpload{{model, version}, model.job_id()};
   });

@@ -10,13 +10,13 @@
 #include "storage/base/status_macros.h"
 #include "storage/catalog/keys.h"
 #include "storage/engine/fidelity.h"
+#include "storage/engine/new_model.h"
 #include "storage/engine/records.h"
 #include "storage/tensor/checkpoint.h"
 
 namespace wdelta {
 namespace {
 
-using store::v1::NameRecord;
 using store::v1::ParentEdge;
 using store::v1::RequestRecord;
 using store::v1::UploadEntry;
@@ -158,36 +158,10 @@ absl::StatusOr<std::vector<ParentEdge>> Uploads::ResolveParents(
   return edges;
 }
 
-absl::Status Uploads::CheckNameFree(absl::string_view name, bool new_version) {
-  if (new_version) return absl::OkStatus();
-  WDELTA_ASSIGN_OR_RETURN(const auto taken,
-                          ReadRecord<NameRecord>(*deps_.catalog, keys::Name(name)));
-  if (!taken.has_value()) return absl::OkStatus();
-  return MakeError(absl::StatusCode::kAlreadyExists, "NAME_TAKEN",
-                   absl::StrCat("model name '", name,
-                                "' is taken; ask for a new version of it or choose another"),
-                   {{"name", std::string(name)}});
-}
-
 absl::StatusOr<UploadView> Uploads::Start(const StartUploadParams& params) {
-  if (params.request_id.size() > limits::kMaxRequestIdBytes) {
-    return MakeError(absl::StatusCode::kInvalidArgument, "BAD_REQUEST_ID",
-                     absl::StrCat("request_id: expected at most ", limits::kMaxRequestIdBytes,
-                                  " characters, found ", params.request_id.size()));
-  }
-  if (!params.request_id.empty()) {
-    WDELTA_ASSIGN_OR_RETURN(
-        const auto earlier,
-        ReadRecord<RequestRecord>(*deps_.catalog, keys::Request(params.request_id)));
-    if (earlier.has_value()) {
-      if (earlier->message.fingerprint() == params.fingerprint.ToBytes()) {
-        return Get(earlier->message.upload_id());
-      }
-      return MakeError(
-          absl::StatusCode::kAlreadyExists, "REQUEST_ID_REUSED",
-          absl::StrCat("request_id '", params.request_id, "' was used for another request"));
-    }
-  }
+  WDELTA_ASSIGN_OR_RETURN(const std::optional<RequestRecord> earlier,
+                          FindRequest(*deps_.catalog, params.request_id, params.fingerprint));
+  if (earlier.has_value()) return Get(earlier->upload_id());
   WDELTA_RETURN_IF_ERROR(ValidateName(params.name));
   WDELTA_RETURN_IF_ERROR(ValidateLabels(params.labels));
   WDELTA_RETURN_IF_ERROR(ValidateMetadata(params.metadata));
@@ -197,7 +171,7 @@ absl::StatusOr<UploadView> Uploads::Start(const StartUploadParams& params) {
                      "fidelity: expected lossless for an import, found a lossy policy",
                      {{"field", "fidelity"}});
   }
-  WDELTA_RETURN_IF_ERROR(CheckNameFree(params.name, params.new_version));
+  WDELTA_RETURN_IF_ERROR(CheckNameFree(*deps_.catalog, params.name, params.new_version));
   WDELTA_ASSIGN_OR_RETURN(const std::vector<ParentEdge> parents, ResolveParents(params.parents));
   WDELTA_ASSIGN_OR_RETURN(const std::vector<std::string> open,
                           ScanKeySuffixes(*deps_.catalog, std::string(keys::kOpenUploads)));

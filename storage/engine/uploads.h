@@ -125,7 +125,6 @@ class Uploads {
       const std::vector<ParentReference>& parents);
   // For the content of one upload.
   absl::StatusOr<ContentFinder> NewFinder(const store::v1::UploadRecord& upload);
-  absl::Status CheckNameFree(absl::string_view name, bool new_version);
   absl::StatusOr<FinishedUpload> FinishedModelOf(const store::v1::UploadRecord& record);
   absl::StatusOr<store::v1::ModelRecord> BuildModel(const store::v1::UploadRecord& upload,
                                                     const StringMap& sha256_by_path);

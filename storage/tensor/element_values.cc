@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 
@@ -178,13 +179,25 @@ void StoreBfloat16(absl::Span<const float> numbers, std::string& bytes) {
 }
 
 // NaNs come out the same whatever made them: CPUs differ in their signs.
-template <typename Stored>
-void StoreReals(absl::Span<const float> numbers, std::string& bytes) {
+template <typename Stored, typename Number>
+void StoreReals(absl::Span<const Number> numbers, std::string& bytes) {
   for (size_t i = 0; i < numbers.size(); ++i) {
     const Stored stored = std::isnan(numbers[i]) ? std::numeric_limits<Stored>::quiet_NaN()
                                                  : static_cast<Stored>(numbers[i]);
     std::memcpy(bytes.data() + i * sizeof(stored), &stored, sizeof(stored));
   }
+}
+
+// Round to odd: whatever narrower type it is rounded to next, the result is that of one
+// rounding.
+float NarrowToOdd(double number) {
+  const auto nearest = static_cast<float>(number);
+  const auto bits = std::bit_cast<uint32_t>(nearest);
+  if (std::isnan(number) || static_cast<double>(nearest) == number || (bits & 1) != 0) {
+    return nearest;
+  }
+  const bool is_too_small = std::fabs(static_cast<double>(nearest)) < std::fabs(number);
+  return std::bit_cast<float>(is_too_small ? bits + 1 : bits - 1);
 }
 
 }  // namespace
@@ -273,6 +286,19 @@ absl::StatusOr<std::string> WriteNumbers(DType dtype, absl::Span<const float> nu
     StoreSmallFloats<uint8_t>(numbers, *SmallFloatOf(dtype), bytes);
   }
   return bytes;
+}
+
+absl::StatusOr<std::string> WriteNumbers(DType dtype, absl::Span<const double> numbers) {
+  if (dtype == DType::kF64) {
+    std::string bytes(numbers.size() * sizeof(double), '\0');
+    StoreReals<double>(numbers, bytes);
+    return bytes;
+  }
+  std::vector<float> narrow(numbers.size());
+  for (size_t i = 0; i < numbers.size(); ++i) {
+    narrow[i] = dtype == DType::kF32 ? static_cast<float>(numbers[i]) : NarrowToOdd(numbers[i]);
+  }
+  return WriteNumbers(dtype, narrow);
 }
 
 }  // namespace wdelta

@@ -36,5 +36,7 @@ absl::Status ReadNumbers(DType dtype, absl::string_view bytes, absl::Span<double
 // infinity, or NaN where the dtype has none; NaN becomes the dtype's positive quiet NaN.
 // INVALID_ARGUMENT for another dtype.
 absl::StatusOr<std::string> WriteNumbers(DType dtype, absl::Span<const float> numbers);
+// Likewise, rounded once.
+absl::StatusOr<std::string> WriteNumbers(DType dtype, absl::Span<const double> numbers);
 
 }  // namespace wdelta

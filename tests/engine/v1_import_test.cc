@@ -244,6 +244,30 @@ TEST_F(V1ImportTest, AParentHasSeveralHashes) {
   EXPECT_THAT(RecordOf("wrong").error(), HasSubstr("found " + hash(bf16, by_shard).ToHex()));
 }
 
+TEST_F(V1ImportTest, ACancelledImportFailsAndCanBeRemoved) {
+  ASSERT_TRUE(Push("base", ReadGolden("base.safetensors")).ok());
+  RunJobs();
+  const auto waiting = Import("waiting", {"base"}, ReadGolden("int4.wdelta"));
+  ASSERT_TRUE(waiting.ok());
+  ASSERT_TRUE(store_->jobs().RequestCancel(waiting->job_id).ok());
+  const auto running = Import("running", {"base"}, ReadGolden("int4.wdelta"));
+  ASSERT_TRUE(running.ok());
+  absl::StatusOr<JobQueue::Claim> claim = store_->jobs().ClaimNext();
+  ASSERT_TRUE(claim.ok() && claim->job.has_value());
+  ASSERT_TRUE(store_->jobs().RequestCancel(running->job_id).ok());
+  EXPECT_TRUE(
+      absl::IsCancelled(store_->runner().Run(*std::move(claim->job), [] { return false; })));
+  for (const std::string name : {"waiting", "running"}) {
+    EXPECT_EQ(RecordOf(name).state(), ModelRecord::FAILED) << name;
+    EXPECT_THAT(RecordOf(name).error(), HasSubstr("was cancelled"));
+    EXPECT_THAT(std::string(store_->reader().Open(RecordOf(name)).status().message()),
+                HasSubstr("found FAILED: job"));
+    ASSERT_TRUE(store_->models().Delete(name).ok());
+  }
+  RunJobs();
+  EXPECT_TRUE(store_->models().Children(RecordOf("base").id())->empty());
+}
+
 TEST_F(V1ImportTest, WrongParentFailsWithBothHashes) {
   const std::string other = ReadGolden("sparse.expected.safetensors");
   ASSERT_TRUE(Push("other", other).ok());

@@ -85,6 +85,36 @@ TEST(ElementValuesTest, RoundsToTheNearestAndTiesToEven) {
   }
 }
 
+// Through float32 first, each of these would be rounded twice and wrongly.
+TEST(ElementValuesTest, DoublesAreRoundedOnce) {
+  const auto write = [](DType dtype, double number) {
+    uint32_t code = 0;
+    const std::string bytes = WriteNumbers(dtype, absl::MakeConstSpan(&number, 1)).value();
+    std::memcpy(&code, bytes.data(), bytes.size());
+    return code;
+  };
+  EXPECT_EQ(write(DType::kBF16, 1 + 0x1p-8 + 0x1p-40), 0x3f81u);
+  EXPECT_EQ(write(DType::kBF16, 1 + 0x1p-8), 0x3f80u);
+  EXPECT_EQ(write(DType::kBF16, 1 + 3 * 0x1p-8 - 0x1p-40), 0x3f81u);
+  EXPECT_EQ(write(DType::kF16, -(1 + 0x1p-11 + 0x1p-40)), 0xbc01u);
+  EXPECT_EQ(write(DType::kF8E4M3, 1 + 0x1p-4 + 0x1p-50), 0x39u);
+  EXPECT_EQ(write(DType::kF16, 0x1p-25 + 0x1p-60), 0x0001u);
+  EXPECT_EQ(write(DType::kBF16, 1e300), 0x7f80u);
+  EXPECT_EQ(write(DType::kBF16, -1e-300), 0x8000u);
+  EXPECT_EQ(write(DType::kF32, 1 + 0x1p-24 + 0x1p-50), 0x3f800001u);
+  EXPECT_EQ(write(DType::kF32, std::numeric_limits<double>::quiet_NaN()), 0x7fc00000u);
+  for (const DType dtype : kSmallFloats) {
+    std::mt19937 random(7);
+    for (int i = 0; i < 1000; ++i) {
+      const auto number = std::bit_cast<float>(static_cast<uint32_t>(random()));
+      EXPECT_EQ(write(dtype, number), Write(dtype, number)) << DTypeName(dtype) << " " << number;
+    }
+  }
+  const double third = 1.0 / 3;
+  EXPECT_EQ(WriteNumbers(DType::kF64, absl::MakeConstSpan(&third, 1)).value(),
+            std::string(reinterpret_cast<const char*>(&third), sizeof(third)));
+}
+
 TEST(ElementValuesTest, WhatIsTooLargeIsInfinityOrNaN) {
   EXPECT_EQ(Write(DType::kF16, 1e6f), 0x7c00u);
   EXPECT_EQ(Write(DType::kBF16, -std::numeric_limits<float>::max()), 0xff80u);

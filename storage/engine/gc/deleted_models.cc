@@ -41,6 +41,10 @@ absl::Status DeletedModels::Load(Catalog& catalog, const absl::flat_hash_set<std
     const bool is_gone = record.state() == ModelRecord::DELETED || doomed.contains(record.id());
     if (record.retired_owners_size() > 0) with_former_forms_.push_back(record.id());
     if (is_gone && HoldsBytes(record)) {
+      // What a merge is still to read stays, a child of what it is encoded against.
+      WDELTA_ASSIGN_OR_RETURN(const bool is_merged,
+                              AnyWithPrefix(catalog, keys::NeededByPrefix(record.id())));
+      if (is_merged) return alive();
       nodes_[record.id()] = {record.name(), record.storage_parent_id(), {}};
       order_.push_back(record.id());
     } else if (is_gone) {
