@@ -14,6 +14,7 @@ void AddShowCommand(CLI::App& app, Session& session);
 void AddLogCommand(CLI::App& app, Session& session);
 void AddDiffCommand(CLI::App& app, Session& session);
 void AddBlameCommand(CLI::App& app, Session& session);
+void AddMergeCommand(CLI::App& app, Session& session);
 void AddTagCommand(CLI::App& app, Session& session);
 void AddExplainCommand(CLI::App& app, Session& session);
 void AddRepackCommand(CLI::App& app, Session& session);

@@ -95,7 +95,8 @@ Client::Client(std::shared_ptr<grpc::Channel> channel, const ClientOptions& opti
       jobs_(v1::Jobs::NewStub(channel_)),
       admin_(v1::Admin::NewStub(channel_)),
       compare_(v1::Compare::NewStub(channel_)),
-      maintenance_(v1::Maintenance::NewStub(channel_)) {}
+      maintenance_(v1::Maintenance::NewStub(channel_)),
+      merge_(v1::Merge::NewStub(channel_)) {}
 
 absl::StatusOr<v1::Model> Client::GetModel(const std::string& model) {
   v1::GetModelRequest request;
@@ -142,6 +143,10 @@ absl::StatusOr<std::string> Client::RepackModel(const std::string& model,
   WDELTA_ASSIGN_OR_RETURN(const v1::RepackModelResponse response,
                           Call(options_, *models_, &v1::Models::Stub::RepackModel, request));
   return response.job();
+}
+
+absl::StatusOr<v1::MergeModelsResponse> Client::MergeModels(const v1::MergeModelsRequest& request) {
+  return Call(options_, *merge_, &v1::Merge::Stub::MergeModels, request);
 }
 
 absl::StatusOr<v1::Tag> Client::SetTag(const std::string& name, const std::string& tag,

@@ -24,6 +24,7 @@
 #include "wdelta/v1/jobs.grpc.pb.h"
 #include "wdelta/v1/lineage.grpc.pb.h"
 #include "wdelta/v1/maintenance.grpc.pb.h"
+#include "wdelta/v1/merge.grpc.pb.h"
 #include "wdelta/v1/models.grpc.pb.h"
 #include "wdelta/v1/uploads.grpc.pb.h"
 
@@ -59,6 +60,9 @@ class Client {
   // Id of the job.
   absl::StatusOr<std::string> RepackModel(const std::string& model,
                                           v1::FidelityPolicy::Effort effort);
+
+  // `request` as documented in merge.proto.
+  absl::StatusOr<v1::MergeModelsResponse> MergeModels(const v1::MergeModelsRequest& request);
 
   absl::StatusOr<v1::Tag> SetTag(const std::string& name, const std::string& tag,
                                  const std::string& model);
@@ -106,6 +110,7 @@ class Client {
   const std::unique_ptr<v1::Admin::Stub> admin_;
   const std::unique_ptr<v1::Compare::Stub> compare_;
   const std::unique_ptr<v1::Maintenance::Stub> maintenance_;
+  const std::unique_ptr<v1::Merge::Stub> merge_;
 };
 
 // OK for a job that succeeded; FAILED_PRECONDITION, reason `JOB_FAILED` or

@@ -12,6 +12,7 @@ RpcServices::RpcServices(RpcEnvironment* environment)
       jobs_(environment),
       lineage_(environment),
       maintenance_(environment),
+      merge_(environment),
       models_(environment),
       uploads_(environment) {}
 
@@ -22,6 +23,7 @@ void RpcServices::RegisterTo(grpc::ServerBuilder& builder) {
   builder.RegisterService(&jobs_);
   builder.RegisterService(&lineage_);
   builder.RegisterService(&maintenance_);
+  builder.RegisterService(&merge_);
   builder.RegisterService(&models_);
   builder.RegisterService(&uploads_);
   builder.SetMaxReceiveMessageSize(static_cast<int>(limits::kMaxMessageBytes));
@@ -33,6 +35,7 @@ std::vector<std::string> RpcServices::Names() {
   return {v1::Admin::service_full_name(),   v1::Compare::service_full_name(),
           v1::Fetch::service_full_name(),   v1::Jobs::service_full_name(),
           v1::Lineage::service_full_name(), v1::Maintenance::service_full_name(),
+          v1::Lineage::service_full_name(), v1::Merge::service_full_name(),
           v1::Models::service_full_name(),  v1::Uploads::service_full_name()};
 }
 

@@ -11,6 +11,7 @@
 #include "server/rpc/jobs_service.h"
 #include "server/rpc/lineage_service.h"
 #include "server/rpc/maintenance_service.h"
+#include "server/rpc/merge_service.h"
 #include "server/rpc/models_service.h"
 #include "server/rpc/rpc_environment.h"
 #include "server/rpc/uploads_service.h"
@@ -38,6 +39,7 @@ class RpcServices {
   JobsService jobs_;
   LineageService lineage_;
   MaintenanceService maintenance_;
+  MergeService merge_;
   ModelsService models_;
   UploadsService uploads_;
 };

@@ -47,6 +47,7 @@ TestServer::TestServer(const RpcOptions& options) {
   lineage = v1::Lineage::NewStub(channel);
   maintenance = v1::Maintenance::NewStub(channel);
   compare = v1::Compare::NewStub(channel);
+  merge = v1::Merge::NewStub(channel);
   admin = v1::Admin::NewStub(channel);
 }
 

@@ -61,6 +61,7 @@ class TestServer {
   std::unique_ptr<v1::Lineage::Stub> lineage;
   std::unique_ptr<v1::Maintenance::Stub> maintenance;
   std::unique_ptr<v1::Compare::Stub> compare;
+  std::unique_ptr<v1::Merge::Stub> merge;
   std::unique_ptr<v1::Admin::Stub> admin;
 
  private:
