@@ -35,8 +35,8 @@ std::vector<std::string> RpcServices::Names() {
   return {v1::Admin::service_full_name(),   v1::Compare::service_full_name(),
           v1::Fetch::service_full_name(),   v1::Jobs::service_full_name(),
           v1::Lineage::service_full_name(), v1::Maintenance::service_full_name(),
-          v1::Lineage::service_full_name(), v1::Merge::service_full_name(),
-          v1::Models::service_full_name(),  v1::Uploads::service_full_name()};
+          v1::Merge::service_full_name(),   v1::Models::service_full_name(),
+          v1::Uploads::service_full_name()};
 }
 
 }  // namespace wdelta
