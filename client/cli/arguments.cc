@@ -1,8 +1,10 @@
 #include "client/cli/arguments.h"
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
 #include "storage/base/status_macros.h"
 
 namespace wdelta {
@@ -25,7 +27,9 @@ absl::StatusOr<std::map<std::string, std::string>> ParseKeyValues(
 
 absl::StatusOr<v1::Parent::Relation> ParseRelation(absl::string_view word) {
   if (word.empty()) return v1::Parent::RELATION_UNSPECIFIED;
-  const std::string name = absl::AsciiStrToUpper(absl::StrReplaceAll(word, {{"-", "_"}}));
+  std::string name = absl::AsciiStrToUpper(absl::StrReplaceAll(word, {{"-", "_"}}));
+  if (name == "QUANTISATION") name = "QUANTIZATION";
+  if (name == "CONTINUED") name = "CONTINUED_TRAINING";
   v1::Parent::Relation relation = v1::Parent::RELATION_UNSPECIFIED;
   if (!v1::Parent::Relation_Parse(name, &relation) ||
       relation == v1::Parent::RELATION_UNSPECIFIED) {
@@ -34,6 +38,34 @@ absl::StatusOr<v1::Parent::Relation> ParseRelation(absl::string_view word) {
         "`: expected fine-tune, merge, quantization, distillation, continued-training or other"));
   }
   return relation;
+}
+
+absl::StatusOr<v1::Parent> ParseParent(absl::string_view text,
+                                       v1::Parent::Relation default_relation) {
+  std::vector<std::string> parts = absl::StrSplit(text, ',');
+  std::string reference = parts[0];
+  v1::Parent parent;
+  parent.set_relation(default_relation);
+  // `sha256:HEX` and `id:ID` have a colon of their own.
+  const size_t begin = absl::StartsWith(reference, "sha256:") || absl::StartsWith(reference, "id:")
+                           ? reference.find(':') + 1
+                           : 0;
+  const size_t colon = reference.find(':', begin);
+  if (colon != std::string::npos) {
+    const std::string word = reference.substr(colon + 1);
+    WDELTA_ASSIGN_OR_RETURN(const v1::Parent::Relation relation, ParseRelation(word));
+    if (relation == v1::Parent::RELATION_UNSPECIFIED) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("parent `", text, "`: expected a relation behind the colon"));
+    }
+    parent.set_relation(relation);
+    reference.resize(colon);
+  }
+  parent.set_model(reference);
+  parts.erase(parts.begin());
+  WDELTA_ASSIGN_OR_RETURN(const auto metadata, ParseKeyValues(parts));
+  parent.mutable_metadata()->insert(metadata.begin(), metadata.end());
+  return parent;
 }
 
 absl::StatusOr<std::pair<std::string, std::string>> ParseTagReference(absl::string_view text) {
@@ -46,10 +78,12 @@ absl::StatusOr<std::pair<std::string, std::string>> ParseTagReference(absl::stri
 
 void UploadArguments::AddTo(CLI::App& command) {
   command.add_option("--name", name, "Name of the model, `name` or `namespace/name`")->required();
-  command.add_option("--parent", parents, "What it was made from; may be repeated")
+  command
+      .add_option("--parent", parents,
+                  "What it was made from, MODEL[:RELATION][,KEY=VALUE...]; may be repeated")
       ->allow_extra_args(false);
   command.add_option("--relation", relation,
-                     "To its parents: fine-tune, merge, quantization, distillation, "
+                     "To parents given without one: fine-tune, merge, quantization, distillation, "
                      "continued-training, other");
   command.add_option("--label", labels, "key=value to filter by; may be repeated")
       ->allow_extra_args(false);
@@ -66,9 +100,7 @@ absl::StatusOr<PushOptions> UploadArguments::ToOptions() const {
   options.name = name;
   WDELTA_ASSIGN_OR_RETURN(const v1::Parent::Relation parsed, ParseRelation(relation));
   for (const std::string& reference : parents) {
-    v1::Parent& parent = options.parents.emplace_back();
-    parent.set_model(reference);
-    parent.set_relation(parsed);
+    WDELTA_ASSIGN_OR_RETURN(options.parents.emplace_back(), ParseParent(reference, parsed));
   }
   WDELTA_ASSIGN_OR_RETURN(options.labels, ParseKeyValues(labels));
   WDELTA_ASSIGN_OR_RETURN(options.metadata, ParseKeyValues(metadata));

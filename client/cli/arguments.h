@@ -17,8 +17,12 @@ namespace wdelta {
 absl::StatusOr<std::map<std::string, std::string>> ParseKeyValues(
     const std::vector<std::string>& arguments);
 
-// `fine-tune`, `merge`…; empty is unspecified.
+// `fine-tune`, `merge`, `quantisation`, `continued`…; empty is unspecified.
 absl::StatusOr<v1::Parent::Relation> ParseRelation(absl::string_view word);
+
+// `MODEL[:RELATION][,KEY=VALUE…]`; `default_relation` where none is given.
+absl::StatusOr<v1::Parent> ParseParent(absl::string_view text,
+                                       v1::Parent::Relation default_relation);
 
 // `NAME@TAG`, split.
 absl::StatusOr<std::pair<std::string, std::string>> ParseTagReference(absl::string_view text);

@@ -135,6 +135,26 @@ Json TagJson(const v1::Tag& tag) {
           {"update_time", TimeJson(tag.has_update_time(), tag.update_time())}};
 }
 
+Json TagChangeJson(const v1::TagChange& change) {
+  return {{"from_model", change.from_model()},
+          {"from_name", change.from_name()},
+          {"to_model", change.to_model()},
+          {"to_name", change.to_name()},
+          {"change_time", TimeJson(change.has_change_time(), change.change_time())},
+          {"reason", ReasonWord(change.reason())}};
+}
+
+Json PathStepJson(const v1::PathStep& step) {
+  const std::string hop = absl::AsciiStrToLower(v1::PathStep::Hop_Name(step.hop()));
+  return {{"node", LineageNodeJson(step.node())},
+          {"hop", step.hop() == v1::PathStep::HOP_UNSPECIFIED ? Json(nullptr) : Json(hop)},
+          {"edge", step.has_edge() ? ParentJson(step.edge()) : Json(nullptr)}};
+}
+
+Json CommonAncestorJson(const v1::CommonAncestor& ancestor) {
+  return {{"node", LineageNodeJson(ancestor.node())}, {"depths", ListJson(ancestor.depths())}};
+}
+
 Json LineageNodeJson(const v1::LineageNode& node) {
   return {
       {"model", ModelJson(node.model())},
@@ -231,6 +251,9 @@ std::string RefusalWord(v1::StorageCandidate::Refusal refusal) {
 }
 std::string RelationWord(v1::Parent::Relation relation) {
   return absl::AsciiStrToLower(v1::Parent::Relation_Name(relation));
+}
+std::string ReasonWord(v1::TagChange::Reason reason) {
+  return absl::AsciiStrToLower(v1::TagChange::Reason_Name(reason));
 }
 
 }  // namespace wdelta

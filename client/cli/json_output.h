@@ -19,7 +19,10 @@ Json ModelJson(const v1::Model& model);
 Json ExplanationJson(const v1::StorageExplanation& explanation);
 Json TensorJson(const v1::Tensor& tensor);
 Json TagJson(const v1::Tag& tag);
+Json TagChangeJson(const v1::TagChange& change);
 Json LineageNodeJson(const v1::LineageNode& node);
+Json PathStepJson(const v1::PathStep& step);
+Json CommonAncestorJson(const v1::CommonAncestor& ancestor);
 // With `gc_report` where it has one.
 Json JobJson(const v1::Job& job);
 Json GcReportJson(const v1::GcReport& report);
@@ -32,5 +35,6 @@ std::string SourceWord(v1::StorageCandidate::Source source);
 // Empty for a candidate that was not refused.
 std::string RefusalWord(v1::StorageCandidate::Refusal refusal);
 std::string RelationWord(v1::Parent::Relation relation);
+std::string ReasonWord(v1::TagChange::Reason reason);
 
 }  // namespace wdelta

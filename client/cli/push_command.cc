@@ -13,6 +13,7 @@ constexpr char kExamples[] =
     "  wdelta push ./qwen-base --name qwen\n"
     "  wdelta push ./qwen-wiki --name qwen-wiki --parent qwen --wait\n"
     "  wdelta push ./soup --name soup --parent a --parent b --relation merge --label team=nlp\n"
+    "  wdelta push ./small --name small --parent qwen:distillation,temperature=2\n"
     "  wdelta push ./wiki --name wiki --parent qwen --fidelity near-lossless --relative-error "
     "0.05\n"
     "  wdelta push ./wiki --name wiki --parent qwen --fidelity near-lossless --bits-per-weight 3\n"

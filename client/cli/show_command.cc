@@ -52,6 +52,16 @@ class Fields {
   std::string text_;
 };
 
+// `merge, weight=0.5`
+std::string EdgeText(const v1::Parent& parent) {
+  std::vector<std::string> pairs;
+  for (const auto& [key, value] : parent.metadata()) {
+    pairs.push_back(absl::StrCat(", ", key, "=", value));
+  }
+  std::sort(pairs.begin(), pairs.end());
+  return absl::StrCat(RelationWord(parent.relation()), absl::StrJoin(pairs, ""));
+}
+
 std::string DescribeModel(const v1::Model& model) {
   Fields fields;
   fields.Add("name", model.name());
@@ -64,8 +74,7 @@ std::string DescribeModel(const v1::Model& model) {
   for (const v1::Parent& parent : model.parents()) {
     const bool is_doubtful =
         std::find(doubtful.begin(), doubtful.end(), parent.model()) != doubtful.end();
-    fields.Add("parent", absl::StrCat(parent.name(), " (", RelationWord(parent.relation()), ") ",
-                                      parent.model(),
+    fields.Add("parent", absl::StrCat(parent.name(), " (", EdgeText(parent), ") ", parent.model(),
                                       is_doubtful ? "  DOUBTFUL: no closer than others" : ""));
   }
   if (!model.lineage_check().suggested_parent().empty()) {

@@ -11,19 +11,27 @@ namespace {
 constexpr char kExamples[] =
     "  wdelta tag\n"
     "  wdelta tag qwen-wiki@prod qwen-wiki\n"
-    "  wdelta tag --delete qwen-wiki@prod\n";
+    "  wdelta tag --delete qwen-wiki@prod\n"
+    "  wdelta tag --history qwen-wiki@prod\n";
 
 struct Arguments {
   std::string tag;
   std::string model;
   std::string deleted;
+  std::string history_of;
 };
 
 void Add(CLI::App& command, Arguments& arguments) {
   CLI::Option* tag = command.add_option("NAME@TAG", arguments.tag, "The tag to set or move");
   CLI::Option* model = command.add_option("MODEL", arguments.model, "What it points at");
   tag->needs(model);
-  command.add_option("--delete", arguments.deleted, "Remove NAME@TAG")->excludes(tag);
+  CLI::Option* deleted =
+      command.add_option("--delete", arguments.deleted, "Remove NAME@TAG")->excludes(tag);
+  command
+      .add_option("--history", arguments.history_of,
+                  "What NAME@TAG pointed at, the latest change first")
+      ->excludes(tag)
+      ->excludes(deleted);
 }
 
 absl::Status List(Session& session, Client& client) {
@@ -43,6 +51,31 @@ absl::Status List(Session& session, Client& client) {
   return absl::OkStatus();
 }
 
+// `NAME id`, or `-`.
+std::string PointedAt(const std::string& name, const std::string& model) {
+  return model.empty() ? "-" : absl::StrCat(name, " ", ShortId(model));
+}
+
+absl::Status PrintHistory(Session& session, Client& client, const std::string& text) {
+  WDELTA_ASSIGN_OR_RETURN(const auto reference, ParseTagReference(text));
+  WDELTA_ASSIGN_OR_RETURN(const std::vector<v1::TagChange> changes,
+                          client.ListTagHistory(reference.first, reference.second).All());
+  Json json = Json::array();
+  Table table({{"TIME"}, {"FROM"}, {"TO"}, {"REASON"}});
+  for (const v1::TagChange& change : changes) {
+    json.push_back(TagChangeJson(change));
+    table.AddRow({HumanTime(change.change_time(), absl::LocalTimeZone()),
+                  PointedAt(change.from_name(), change.from_model()),
+                  PointedAt(change.to_name(), change.to_model()), ReasonWord(change.reason())});
+  }
+  if (session.is_json()) {
+    session.PrintJson(json);
+  } else {
+    session.Print(table.Render());
+  }
+  return absl::OkStatus();
+}
+
 absl::Status Run(Session& session, const Arguments& arguments) {
   WDELTA_ASSIGN_OR_RETURN(Client * client, session.Connect());
   if (!arguments.deleted.empty()) {
@@ -52,6 +85,7 @@ absl::Status Run(Session& session, const Arguments& arguments) {
     session.Say(absl::StrCat("deleted ", arguments.deleted));
     return absl::OkStatus();
   }
+  if (!arguments.history_of.empty()) return PrintHistory(session, *client, arguments.history_of);
   if (arguments.tag.empty()) return List(session, *client);
   WDELTA_ASSIGN_OR_RETURN(const auto reference, ParseTagReference(arguments.tag));
   WDELTA_ASSIGN_OR_RETURN(const v1::Tag tag,
@@ -64,7 +98,8 @@ absl::Status Run(Session& session, const Arguments& arguments) {
 }  // namespace
 
 void AddTagCommand(CLI::App& app, Session& session) {
-  AddCommand<Arguments>(app, session, "tag", "List, set or delete tags", kExamples, Add, Run);
+  AddCommand<Arguments>(app, session, "tag", "List, set or delete tags, show their history",
+                        kExamples, Add, Run);
 }
 
 }  // namespace wdelta

@@ -104,11 +104,8 @@ absl::StatusOr<v1::Model> Client::GetModel(const std::string& model) {
   return Call(options_, *models_, &v1::Models::Stub::GetModel, request);
 }
 
-Pager<v1::Model> Client::ListModels(const ModelFilter& filter) {
-  v1::ListModelsRequest request;
-  request.mutable_labels()->insert(filter.labels.begin(), filter.labels.end());
-  request.set_name_pattern(filter.name_pattern);
-  return MakePager(options_, *models_, &v1::Models::Stub::ListModels, std::move(request),
+Pager<v1::Model> Client::ListModels(const v1::ListModelsRequest& filters) {
+  return MakePager(options_, *models_, &v1::Models::Stub::ListModels, filters,
                    &v1::ListModelsResponse::mutable_models);
 }
 
@@ -172,6 +169,14 @@ Pager<v1::Tag> Client::ListTags(const std::string& name) {
                    &v1::ListTagsResponse::mutable_tags);
 }
 
+Pager<v1::TagChange> Client::ListTagHistory(const std::string& name, const std::string& tag) {
+  v1::ListTagHistoryRequest request;
+  request.set_name(name);
+  request.set_tag(tag);
+  return MakePager(options_, *models_, &v1::Models::Stub::ListTagHistory, std::move(request),
+                   &v1::ListTagHistoryResponse::mutable_changes);
+}
+
 Pager<v1::LineageNode> Client::Traverse(const std::string& model,
                                         v1::TraverseRequest::Direction direction,
                                         uint32_t max_depth) {
@@ -181,6 +186,35 @@ Pager<v1::LineageNode> Client::Traverse(const std::string& model,
   request.set_max_depth(max_depth);
   return MakePager(options_, *lineage_, &v1::Lineage::Stub::Traverse, std::move(request),
                    &v1::TraverseResponse::mutable_nodes);
+}
+
+Pager<v1::LineageNode> Client::ListRoots() {
+  return MakePager(options_, *lineage_, &v1::Lineage::Stub::ListRoots, v1::ListRootsRequest(),
+                   &v1::ListRootsResponse::mutable_nodes);
+}
+
+Pager<v1::LineageNode> Client::ListLeaves() {
+  return MakePager(options_, *lineage_, &v1::Lineage::Stub::ListLeaves, v1::ListLeavesRequest(),
+                   &v1::ListLeavesResponse::mutable_nodes);
+}
+
+Pager<v1::LineageNode> Client::ListChildren(const std::string& model) {
+  v1::ListChildrenRequest request;
+  request.set_model(model);
+  return MakePager(options_, *lineage_, &v1::Lineage::Stub::ListChildren, std::move(request),
+                   &v1::ListChildrenResponse::mutable_nodes);
+}
+
+Pager<v1::PathStep> Client::FindPath(const v1::FindPathRequest& request) {
+  return MakePager(options_, *lineage_, &v1::Lineage::Stub::FindPath, request,
+                   &v1::FindPathResponse::mutable_steps);
+}
+
+Pager<v1::CommonAncestor> Client::CommonAncestors(const std::vector<std::string>& models) {
+  v1::CommonAncestorsRequest request;
+  for (const std::string& model : models) request.add_models(model);
+  return MakePager(options_, *lineage_, &v1::Lineage::Stub::CommonAncestors, std::move(request),
+                   &v1::CommonAncestorsResponse::mutable_ancestors);
 }
 
 absl::StatusOr<v1::Job> Client::GetJob(const std::string& job) {

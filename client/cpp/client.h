@@ -6,7 +6,6 @@
 #pragma once
 
 #include <functional>
-#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -36,11 +35,6 @@ struct ClientOptions {
   uint32_t page_size = 0;  // 0: the server's default
 };
 
-struct ModelFilter {
-  std::map<std::string, std::string> labels;  // all must match
-  std::string name_pattern;                   // empty: all
-};
-
 // Any number of threads may call one client. A Pager borrows its client.
 class Client {
  public:
@@ -51,7 +45,8 @@ class Client {
   explicit Client(std::shared_ptr<grpc::Channel> channel, const ClientOptions& options = {});
 
   absl::StatusOr<v1::Model> GetModel(const std::string& model);
-  Pager<v1::Model> ListModels(const ModelFilter& filter = {});
+  // Filters as documented in models.proto.
+  Pager<v1::Model> ListModels(const v1::ListModelsRequest& filters = {});
   Pager<v1::Tensor> ListTensors(const std::string& model);
   // `request` as documented in models.proto.
   absl::StatusOr<v1::Model> UpdateModel(const v1::UpdateModelRequest& request);
@@ -68,10 +63,18 @@ class Client {
                                  const std::string& model);
   absl::Status DeleteTag(const std::string& name, const std::string& tag);
   Pager<v1::Tag> ListTags(const std::string& name = "");
+  // The latest change first.
+  Pager<v1::TagChange> ListTagHistory(const std::string& name, const std::string& tag);
 
   // `max_depth` 0: no limit.
   Pager<v1::LineageNode> Traverse(const std::string& model,
                                   v1::TraverseRequest::Direction direction, uint32_t max_depth = 0);
+  Pager<v1::LineageNode> ListRoots();
+  Pager<v1::LineageNode> ListLeaves();
+  Pager<v1::LineageNode> ListChildren(const std::string& model);
+  // `request` as documented in lineage.proto.
+  Pager<v1::PathStep> FindPath(const v1::FindPathRequest& request);
+  Pager<v1::CommonAncestor> CommonAncestors(const std::vector<std::string>& models);
 
   absl::StatusOr<v1::Job> GetJob(const std::string& job);
   Pager<v1::Job> ListJobs();

@@ -7,6 +7,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
 
 namespace wdelta {
@@ -22,6 +23,7 @@ absl::string_view JointGlyph(unsigned arms, GraphGlyphs glyphs) {
                                             "-", "'", ".", "+", "-", "+", "+", "+"};
   constexpr absl::string_view kUnicode[16] = {" ", "│", "│", "│", "─", "╯", "╮", "┤",
                                               "─", "╰", "╭", "├", "─", "┴", "┬", "┼"};
+  if (arms == kUp) return glyphs == GraphGlyphs::kUnicode ? "╵" : "'";  // a column ends
   const bool passes_over = (arms & kOver) != 0 && (arms & (kUp | kDown)) != 0;
   const unsigned shown = passes_over ? (arms & (kUp | kDown)) : (arms & 15u);
   return glyphs == GraphGlyphs::kUnicode ? kUnicode[shown] : kAscii[shown];
@@ -36,35 +38,81 @@ struct Placement {
 
 class Drawing {
  public:
-  Drawing(std::vector<size_t> pending_children, GraphGlyphs glyphs)
-      : pending_(std::move(pending_children)), glyphs_(glyphs) {}
+  // `children` by node, in the order in which they will be added.
+  Drawing(std::vector<std::vector<size_t>> children, GraphGlyphs glyphs, size_t max_columns)
+      : children_(std::move(children)),
+        drawn_children_(children_.size(), 0),
+        glyphs_(glyphs),
+        max_columns_(max_columns) {}
 
-  // `parents` are indices of nodes drawn before, each once.
-  void Add(size_t node, const std::vector<size_t>& parents, absl::string_view label) {
-    const Placement placement = Place(parents);
-    if (placement.column == columns_.size()) columns_.push_back(kNone);
+  // `parents` are indices of nodes drawn before, each once; the result are those to which
+  // no line leads.
+  std::vector<size_t> Add(size_t node, std::vector<size_t> parents, absl::string_view label) {
+    std::vector<size_t> unseen;
+    std::erase_if(parents, [&](size_t parent) {
+      if (std::find(columns_.begin(), columns_.end(), parent) != columns_.end()) return false;
+      ++drawn_children_[parent];
+      unseen.push_back(parent);
+      return true;
+    });
+    Placement placement = Place(parents);
+    if (placement.column == columns_.size()) placement.column = NewColumn(parents);
     if (parents.empty() && placement.column == last_column_) AppendLine(JointLine({}));
     const bool is_straight = placement.parent_columns.size() == 1 &&
                              placement.parent_columns.front() == placement.column;
     if (!parents.empty() && !is_straight) AppendLine(JointLine(Joints(placement)));
     for (const size_t column : placement.closing_columns) columns_[column] = kNone;
     AppendLine(absl::StrCat(NodeLine(placement.column), " ", label));
-    columns_[placement.column] = pending_[node] > 0 ? node : kNone;
+    columns_[placement.column] = HasUndrawnChildren(node) ? node : kNone;
     last_column_ = placement.column;
     while (!columns_.empty() && columns_.back() == kNone) columns_.pop_back();
+    return unseen;
   }
+
+  // To the line of the node that was added last.
+  void AppendToLine(absl::string_view text) { absl::StrAppend(&lines_.back(), text); }
 
   std::vector<std::string> TakeLines() { return std::move(lines_); }
 
  private:
+  bool HasUndrawnChildren(size_t node) const {
+    return drawn_children_[node] < children_[node].size();
+  }
+
+  // Behind the others, or one that ends for it.
+  size_t NewColumn(const std::vector<size_t>& parents) {
+    size_t ending = kNone;
+    for (size_t i = 0; max_columns_ > 0 && columns_.size() >= max_columns_ && i < columns_.size();
+         ++i) {
+      const bool is_needed =
+          std::find(parents.begin(), parents.end(), columns_[i]) != parents.end();
+      if (!is_needed && (ending == kNone || NextChild(i) > NextChild(ending))) ending = i;
+    }
+    if (ending == kNone) {
+      columns_.push_back(kNone);
+      return columns_.size() - 1;
+    }
+    std::vector<unsigned> cells = Verticals();
+    cells[ending] = kUp;
+    AppendLine(JointLine(std::move(cells)));
+    columns_[ending] = kNone;
+    return ending;
+  }
+
+  // Of the owner of a column.
+  size_t NextChild(size_t column) const {
+    const size_t owner = columns_[column];
+    return children_[owner][drawn_children_[owner]];
+  }
+
   // Counts the node off its parents.
   Placement Place(const std::vector<size_t>& parents) {
     Placement placement;
     for (const size_t parent : parents) {
-      --pending_[parent];
+      ++drawn_children_[parent];
       const auto it = std::find(columns_.begin(), columns_.end(), parent);
       placement.parent_columns.push_back(static_cast<size_t>(it - columns_.begin()));
-      if (pending_[parent] == 0) placement.closing_columns.push_back(it - columns_.begin());
+      if (!HasUndrawnChildren(parent)) placement.closing_columns.push_back(it - columns_.begin());
     }
     std::sort(placement.parent_columns.begin(), placement.parent_columns.end());
     std::sort(placement.closing_columns.begin(), placement.closing_columns.end());
@@ -130,8 +178,10 @@ class Drawing {
     lines_.emplace_back(absl::StripTrailingAsciiWhitespace(line));
   }
 
-  std::vector<size_t> pending_;  // by node: children still to be drawn
+  const std::vector<std::vector<size_t>> children_;  // by node
+  std::vector<size_t> drawn_children_;               // by node
   const GraphGlyphs glyphs_;
+  const size_t max_columns_;
   std::vector<size_t> columns_;  // node that each column belongs to, or kNone
   size_t last_column_ = kNone;   // of the node drawn last
   std::vector<std::string> lines_;
@@ -166,15 +216,21 @@ absl::StatusOr<std::vector<std::vector<size_t>>> ResolveParents(
 }  // namespace
 
 absl::StatusOr<std::vector<std::string>> DrawGraph(const std::vector<GraphNode>& nodes,
-                                                   GraphGlyphs glyphs) {
+                                                   GraphGlyphs glyphs, size_t max_columns) {
   const auto parents = ResolveParents(nodes);
   if (!parents.ok()) return parents.status();
-  std::vector<size_t> pending_children(nodes.size(), 0);
-  for (const std::vector<size_t>& of_node : *parents) {
-    for (const size_t parent : of_node) ++pending_children[parent];
+  std::vector<std::vector<size_t>> children(nodes.size());
+  for (size_t i = 0; i < nodes.size(); ++i) {
+    for (const size_t parent : (*parents)[i]) children[parent].push_back(i);
   }
-  Drawing drawing(std::move(pending_children), glyphs);
-  for (size_t i = 0; i < nodes.size(); ++i) drawing.Add(i, (*parents)[i], nodes[i].label);
+  Drawing drawing(std::move(children), glyphs, max_columns);
+  for (size_t i = 0; i < nodes.size(); ++i) {
+    std::vector<std::string> unseen;
+    for (const size_t parent : drawing.Add(i, (*parents)[i], nodes[i].label)) {
+      unseen.push_back(nodes[parent].name.empty() ? nodes[parent].id : nodes[parent].name);
+    }
+    if (!unseen.empty()) drawing.AppendToLine(absl::StrCat("  <- ", absl::StrJoin(unseen, ", ")));
+  }
   return drawing.TakeLines();
 }
 

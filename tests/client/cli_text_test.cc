@@ -1,5 +1,6 @@
 #include <limits>
 
+#include "absl/strings/str_cat.h"
 #include "client/cli/arguments.h"
 #include "client/cli/json_output.h"
 #include "client/cli/table.h"
@@ -73,9 +74,34 @@ TEST(ArgumentsTest, RelationsAndTags) {
   EXPECT_EQ(*ParseRelation("fine-tune"), v1::Parent::FINE_TUNE);
   EXPECT_EQ(*ParseRelation(""), v1::Parent::RELATION_UNSPECIFIED);
   EXPECT_FALSE(ParseRelation("cousin").ok());
+  EXPECT_EQ(*ParseRelation("quantisation"), v1::Parent::QUANTIZATION);
+  EXPECT_EQ(*ParseRelation("continued"), v1::Parent::CONTINUED_TRAINING);
   EXPECT_EQ(ParseTagReference("ns/m@prod")->first, "ns/m");
   EXPECT_EQ(ParseTagReference("ns/m@prod")->second, "prod");
   for (const char* bad : {"m", "@prod", "m@"}) EXPECT_FALSE(ParseTagReference(bad).ok()) << bad;
+}
+
+TEST(ArgumentsTest, Parents) {
+  const auto parse = [](absl::string_view text) -> std::string {
+    const auto parent = ParseParent(text, v1::Parent::MERGE);
+    if (!parent.ok()) return "error";
+    const std::map<std::string, std::string> metadata(parent->metadata().begin(),
+                                                      parent->metadata().end());
+    std::string out = absl::StrCat(parent->model(), " ", RelationWord(parent->relation()));
+    for (const auto& [key, value] : metadata) absl::StrAppend(&out, " ", key, "=", value);
+    return out;
+  };
+  EXPECT_EQ(parse("base"), "base merge");
+  EXPECT_EQ(parse("ns/base@prod:fine-tune"), "ns/base@prod fine_tune");
+  EXPECT_EQ(parse("base,weight=0.5"), "base merge weight=0.5");
+  EXPECT_EQ(parse("base:other,b=x=y,a="), "base other a= b=x=y");
+  EXPECT_EQ(parse("sha256:0123abcd"), "sha256:0123abcd merge");
+  EXPECT_EQ(parse("sha256:0123abcd:distillation"), "sha256:0123abcd distillation");
+  EXPECT_EQ(parse("id:abc:quantisation,bits=4"), "id:abc quantization bits=4");
+  for (const char* bad :
+       {"base:", "base:cousin", "base:merge:merge", "base,weight", "base,=1", "base,a=1,a=2"}) {
+    EXPECT_EQ(parse(bad), "error") << bad;
+  }
 }
 
 TEST(JsonTest, IdsAreReferencesAndNumbersAreNumbers) {
