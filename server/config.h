@@ -22,11 +22,13 @@ enum class LogFormat { kText, kJson };
 struct Config {
   std::string data_dir;
   std::vector<std::string> listen;
+  std::string http_listen;   // empty: no HTTP
   std::string address_file;  // empty: none
   int workers = 0;
   int codec_threads = 0;
   uint64_t max_open_uploads = 0;
   int max_fetches = 0;
+  int http_max_connections = 0;
   uint64_t memory_limit_bytes = 0;
   uint32_t max_chain_depth = 0;
   double max_fetch_cost = 0;

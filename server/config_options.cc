@@ -4,12 +4,14 @@
 #include <thread>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "server/config.h"
+#include "server/http/http_limits.h"
 #include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
 
@@ -86,6 +88,13 @@ absl::Status SetListen(const std::string& text, std::vector<std::string>& out) {
   return absl::OkStatus();
 }
 
+absl::Status SetHttpListen(const std::string& text, std::string& out) {
+  if (absl::StartsWith(text, "unix:")) return Expected("HOST:PORT", text);
+  if (!text.empty()) WDELTA_RETURN_IF_ERROR(CheckAddress(text));
+  out = text;
+  return absl::OkStatus();
+}
+
 absl::Status SetLogLevel(const std::string& text, std::string& out) {
   constexpr const char* kLevels[] = {"debug", "info", "warn", "error"};
   if (std::find(std::begin(kLevels), std::end(kLevels), text) == std::end(kLevels)) {
@@ -132,7 +141,16 @@ std::vector<Option> ConfigOptions() {
       {"listen", "ADDRESS,...", "localhost:50051",
        "Addresses to serve on: HOST:PORT (port 0: any free one) or unix:/path",
        [](Config& c, Text t) { return SetListen(t, c.listen); }},
-      {"address_file", "FILE", "", "Written once serving: the bound addresses, one a line",
+      {"http_listen", "HOST:PORT", "",
+       "Where to serve the Hugging Face Hub's protocol over HTTP (HF_ENDPOINT=http://HOST:PORT); "
+       "empty: nowhere",
+       [](Config& c, Text t) { return SetHttpListen(t, c.http_listen); }},
+      {"http_max_connections", "N", absl::StrCat(http_limits::kDefaultMaxConnections),
+       "HTTP connections that are served at once, each by a thread; more wait. Downloads count "
+       "as fetches too",
+       [](Config& c, Text t) { return SetInt(t, 1, 10'000, c.http_max_connections); }},
+      {"address_file", "FILE", "",
+       "Written once serving: the bound addresses, one a line, that of HTTP last as http://…",
        [](Config& c, Text t) { return SetText(t, c.address_file); }},
       {"workers", "N", "2", "Threads that run jobs, such as compressing a model",
        [](Config& c, Text t) { return SetInt(t, 1, 64, c.workers); }},

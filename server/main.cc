@@ -2,6 +2,7 @@
 // services, serve, drain.
 //
 // Exit codes: 0 stopped as asked, 1 cannot start or serve, 2 bad configuration.
+#include <algorithm>
 #include <cstdio>
 #include <memory>
 #include <string>
@@ -9,8 +10,10 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
 #include "server/config.h"
 #include "server/grpc_server.h"
+#include "server/http/http_server.h"
 #include "server/jobs/gc_timer.h"
 #include "server/jobs/worker_pool.h"
 #include "server/log.h"
@@ -67,11 +70,19 @@ absl::Status Serve(const Config& config, spdlog::logger& log) {
 
   WDELTA_ASSIGN_OR_RETURN(const std::unique_ptr<GrpcServer> server,
                           GrpcServer::Start(config.listen, &services));
+  std::vector<std::string> addresses = server->addresses();
+  std::unique_ptr<HttpServer> http;
+  if (!config.http_listen.empty()) {
+    WDELTA_ASSIGN_OR_RETURN(
+        http, HttpServer::Start({config.http_listen, config.http_max_connections},
+                                {&store, catalog.get(), &environment.fetches(), &log}));
+    addresses.push_back("http://" + http->address());
+  }
   if (!config.address_file.empty()) {
-    WDELTA_RETURN_IF_ERROR(WriteAddressFile(config.address_file, server->addresses()));
+    WDELTA_RETURN_IF_ERROR(WriteAddressFile(config.address_file, addresses));
   }
   log.info("wdeltad {} serves {} on {}", WDELTA_VERSION, data_dir.path(),
-           absl::StrJoin(server->addresses(), ", "));
+           absl::StrJoin(addresses, ", "));
   if (rpc_options.max_fetches < config.max_fetches) {
     log.info("memory_limit allows {} fetches at once, not {}", rpc_options.max_fetches,
              config.max_fetches);
@@ -81,7 +92,10 @@ absl::Status Serve(const Config& config, spdlog::logger& log) {
   environment.StartDraining();
   gc_timer.RequestStop();
   workers.RequestStop();
+  const absl::Time end = absl::Now() + absl::Milliseconds(config.drain_grace_ms);
+  if (http != nullptr) http->StopAccepting();
   server->Drain(absl::Milliseconds(config.drain_grace_ms));
+  if (http != nullptr) http->Drain(std::max(end - absl::Now(), absl::ZeroDuration()));
   log.info("drained");
   return absl::OkStatus();
 }

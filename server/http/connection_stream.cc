@@ -1,0 +1,185 @@
+#include "server/http/connection_stream.h"
+
+#include <netdb.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <string_view>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/clock.h"
+#include "server/http/http_limits.h"
+
+namespace wdelta {
+namespace {
+
+constexpr std::string_view kHeadEnd = "\r\n\r\n";
+
+absl::Time DeadlineIn(int milliseconds) { return absl::Now() + absl::Milliseconds(milliseconds); }
+
+// False at the deadline.
+bool WaitFor(int socket, short events, absl::Time deadline) {
+  while (true) {
+    const int64_t left_ms = absl::ToInt64Milliseconds(
+        absl::Ceil(std::max(deadline - absl::Now(), absl::ZeroDuration()), absl::Milliseconds(1)));
+    pollfd watched{socket, events, 0};
+    const int ready = poll(&watched, 1, static_cast<int>(left_ms));
+    if (ready > 0) return true;
+    if (ready == 0 || errno != EINTR) return false;
+  }
+}
+
+using NameFunction = int (*)(int, sockaddr*, socklen_t*);
+
+void FillAddress(int socket, NameFunction name_function, std::string& ip, int& port) {
+  sockaddr_storage address{};
+  socklen_t size = sizeof(address);
+  auto* const generic = reinterpret_cast<sockaddr*>(&address);
+  if (name_function(socket, generic, &size) != 0) return;
+  char host[NI_MAXHOST];
+  char service[NI_MAXSERV];
+  if (getnameinfo(generic, size, host, sizeof(host), service, sizeof(service),
+                  NI_NUMERICHOST | NI_NUMERICSERV) != 0) {
+    return;
+  }
+  ip = host;
+  port = std::atoi(service);
+}
+
+}  // namespace
+
+bool ConnectionStream::Receive(size_t max_bytes, absl::Time deadline) {
+  const size_t held = buffer_.size();
+  buffer_.resize(held + max_bytes);
+  ssize_t received = -1;
+  while (true) {
+    received = recv(socket_, buffer_.data() + held, max_bytes, MSG_DONTWAIT);
+    if (received >= 0) break;
+    if (errno == EINTR) continue;
+    const bool must_wait = errno == EAGAIN || errno == EWOULDBLOCK;
+    if (!must_wait || !WaitFor(socket_, POLLIN, deadline)) break;
+  }
+  buffer_.resize(held + static_cast<size_t>(std::max<ssize_t>(received, 0)));
+  return received > 0;
+}
+
+ConnectionStream::Head ConnectionStream::ReadHead() {
+  // Bytes of a head that the library did not want are no part of the next one.
+  taken_ += head_bytes_;
+  buffer_.erase(0, taken_);
+  taken_ = 0;
+  head_bytes_ = 0;
+  body_bytes_ = 0;
+  absl::Time deadline =
+      DeadlineIn(buffer_.empty() ? http_limits::kIdleTimeoutMs : http_limits::kHeadTimeoutMs);
+  size_t searched = 0;
+  while (true) {
+    const size_t end = buffer_.find(kHeadEnd, searched);
+    if (end != std::string::npos) return TakeHead(end + kHeadEnd.size());
+    if (buffer_.size() > http_limits::kMaxHeadBytes) return Head::kTooLarge;
+    searched = buffer_.size() < kHeadEnd.size() ? 0 : buffer_.size() - kHeadEnd.size() + 1;
+    const bool is_first = buffer_.empty();
+    if (!Receive(4096, deadline)) return Head::kClosed;
+    if (is_first) deadline = DeadlineIn(http_limits::kHeadTimeoutMs);
+  }
+}
+
+ConnectionStream::Head ConnectionStream::TakeHead(size_t end) {
+  if (end > http_limits::kMaxHeadBytes) return Head::kTooLarge;
+  std::string head;
+  int lines = 0;
+  for (size_t begin = 0; begin < end;) {
+    const size_t stop = buffer_.find('\n', begin);
+    const absl::string_view line = absl::string_view(buffer_).substr(begin, stop + 1 - begin);
+    const size_t inner_end = line.size() - 2;
+    if (!absl::EndsWith(line, "\r\n") || line.find('\r') != inner_end ||
+        line.find('\0') != absl::string_view::npos) {
+      return Head::kMalformed;
+    }
+    if (++lines > http_limits::kMaxHeadLines) return Head::kTooLarge;
+    const absl::string_view name = line.substr(0, line.find(':'));
+    if (absl::EqualsIgnoreCase(absl::StripAsciiWhitespace(name), "range")) {
+      absl::StrAppend(&head, kRangeHeader, line.substr(name.size()));
+    } else {
+      head.append(line.data(), line.size());
+    }
+    begin = stop + 1;
+  }
+  buffer_.replace(0, end, head);
+  head_bytes_ = head.size();
+  return Head::kRead;
+}
+
+bool ConnectionStream::is_readable() const {
+  return taken_ < buffer_.size() ||
+         WaitFor(socket_, POLLIN, DeadlineIn(http_limits::kReadTimeoutMs));
+}
+
+bool ConnectionStream::is_writable() const {
+  return WaitFor(socket_, POLLOUT, DeadlineIn(http_limits::kWriteTimeoutMs));
+}
+
+ssize_t ConnectionStream::read(char* destination, size_t size) {
+  if (taken_ == buffer_.size()) {
+    buffer_.clear();
+    taken_ = 0;
+    if (!Receive(http_limits::kReadBufferBytes, DeadlineIn(http_limits::kReadTimeoutMs))) {
+      return -1;
+    }
+  }
+  const size_t available = head_bytes_ > 0 ? head_bytes_ : buffer_.size() - taken_;
+  const size_t taking = std::min(size, available);
+  std::memcpy(destination, buffer_.data() + taken_, taking);
+  taken_ += taking;
+  if (head_bytes_ > 0) {
+    head_bytes_ -= taking;
+  } else {
+    body_bytes_ += taking;
+  }
+  return static_cast<ssize_t>(taking);
+}
+
+ssize_t ConnectionStream::write(const char* data, size_t size) {
+  const absl::Time deadline = DeadlineIn(http_limits::kWriteTimeoutMs);
+  size_t sent = 0;
+  while (sent < size) {
+    const ssize_t count = send(socket_, data + sent, size - sent, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (count >= 0) {
+      sent += static_cast<size_t>(count);
+    } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+      if (!WaitFor(socket_, POLLOUT, deadline)) return -1;
+    } else if (errno != EINTR) {
+      return -1;
+    }
+  }
+  return static_cast<ssize_t>(size);
+}
+
+void ConnectionStream::get_remote_ip_and_port(std::string& ip, int& port) const {
+  FillAddress(socket_, getpeername, ip, port);
+}
+
+void ConnectionStream::get_local_ip_and_port(std::string& ip, int& port) const {
+  FillAddress(socket_, getsockname, ip, port);
+}
+
+void LingerBeforeClose(int socket) {
+  shutdown(socket, SHUT_WR);
+  const absl::Time deadline = DeadlineIn(http_limits::kLingerMs);
+  char dropped[16 * 1024];
+  size_t total = 0;
+  while (total < http_limits::kMaxLingerBytes && WaitFor(socket, POLLIN, deadline)) {
+    const ssize_t count = recv(socket, dropped, sizeof(dropped), MSG_DONTWAIT);
+    if (count <= 0) return;
+    total += static_cast<size_t>(count);
+  }
+}
+
+}  // namespace wdelta

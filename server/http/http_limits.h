@@ -1,0 +1,35 @@
+// Every bound of the HTTP server. Those that an operator may move are options of the
+// daemon whose defaults stand here.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace wdelta::http_limits {
+
+// Connections. Each has a thread, whose time a slow peer can only take up to these.
+inline constexpr int kDefaultMaxConnections = 64;
+inline constexpr size_t kMaxWaitingConnections = 256;  // accepted, without a thread yet
+inline constexpr int kListenBacklog = 512;
+inline constexpr int kMaxRequestsPerConnection = 1000;
+inline constexpr int kIdleTimeoutMs = 5'000;    // between requests
+inline constexpr int kHeadTimeoutMs = 10'000;   // from the first byte of a head to its last
+inline constexpr int kReadTimeoutMs = 30'000;   // of silence within a body
+inline constexpr int kWriteTimeoutMs = 60'000;  // for a piece of at most kFetchPieceBytes
+inline constexpr int kLingerMs = 2'000;         // for what a refused peer still sends
+inline constexpr size_t kMaxLingerBytes = 4 * 1024 * 1024;
+
+// Requests.
+inline constexpr size_t kMaxHeadBytes = 32 * 1024;  // request line and headers
+inline constexpr int kMaxHeadLines = 128;
+inline constexpr size_t kMaxTargetBytes = 4096;
+inline constexpr size_t kReadBufferBytes = 256 * 1024;
+inline constexpr size_t kMaxSmallBodyBytes = 1024 * 1024;  // that is held in memory
+
+// Answers.
+inline constexpr size_t kMaxTreePage = 1000;
+inline constexpr size_t kMaxListedTags = 1000;
+inline constexpr size_t kMaxErrorMessageChars = 1024;
+inline constexpr int kRetryAfterSeconds = 1;
+
+}  // namespace wdelta::http_limits

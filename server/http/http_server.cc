@@ -1,0 +1,181 @@
+#include "server/http/http_server.h"
+
+#include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "server/http/http_log.h"
+#include "server/http/hub_answer.h"
+#include "server/http/hub_body.h"
+#include "server/http/hub_files.h"
+#include "server/http/hub_models.h"
+#include "server/http/hub_pages.h"
+#include "server/http/hub_route.h"
+#include "storage/base/error.h"
+
+namespace wdelta {
+
+// Which part answers a request. Any thread.
+class HttpServer::Routes {
+ public:
+  explicit Routes(const Dependencies& d)
+      : models_(d.store, d.catalog),
+        files_(d.store, &models_, d.fetches, d.log),
+        pages_(&models_) {}
+
+  // GET and HEAD.
+  void Read(const httplib::Request& request, httplib::Response& response) {
+    const absl::StatusOr<HubRoute> route = ParseHubTarget(request.target);
+    if (!route.ok()) return AnswerError(route.status(), response);
+    switch (route->kind) {
+      case HubRoute::Kind::kHealth:
+      case HubRoute::Kind::kTelemetry:
+        return AnswerJson(nlohmann::json::object(), response);
+      case HubRoute::Kind::kWhoAmI:
+        return HubPages::WhoAmI(response);
+      case HubRoute::Kind::kResolve:
+        return files_.Serve(*route, request, response);
+      case HubRoute::Kind::kInfo:
+        return pages_.Info(*route, response);
+      case HubRoute::Kind::kTree:
+        return pages_.Tree(*route, request, response);
+      case HubRoute::Kind::kRefs:
+        return pages_.Refs(*route, response);
+      case HubRoute::Kind::kPathsInfo:
+        return AnswerMethodNotAllowed("POST", response);
+      case HubRoute::Kind::kUnknown:
+        return AnswerNoRoute(response);
+    }
+  }
+
+  // POST, PUT and DELETE. A body that is not read is dropped with its connection.
+  void Write(const httplib::Request& request, httplib::Response& response,
+             const httplib::ContentReader& reader) {
+    const absl::StatusOr<HubRoute> route = ParseHubTarget(request.target);
+    if (!route.ok()) {
+      AnswerError(route.status(), response);
+    } else if (request.is_multipart_form_data()) {
+      AnswerError(MakeError(absl::StatusCode::kInvalidArgument, "BAD_BODY",
+                            "body: expected JSON or an URL-encoded form, found multipart"),
+                  response);
+    } else if (route->kind == HubRoute::Kind::kUnknown) {
+      AnswerNoRoute(response);
+    } else if (route->kind != HubRoute::Kind::kPathsInfo) {
+      AnswerMethodNotAllowed("GET, HEAD", response);
+    } else if (request.method != "POST") {
+      AnswerMethodNotAllowed("POST", response);
+    } else {
+      const absl::StatusOr<std::string> body = ReadSmallBody(reader);
+      if (!body.ok()) return AnswerError(body.status(), response);
+      pages_.PathsInfo(*route, request, *body, response);
+    }
+  }
+
+ private:
+  static void AnswerNoRoute(httplib::Response& response) {
+    AnswerError(MakeError(absl::StatusCode::kNotFound, "ROUTE_NOT_FOUND",
+                          "nothing is served under this path"),
+                response);
+  }
+
+  HubModels models_;
+  HubFiles files_;
+  HubPages pages_;
+};
+
+namespace {
+
+struct HostAndPort {
+  std::string host;
+  int port = 0;
+};
+
+absl::StatusOr<HostAndPort> ParseListen(absl::string_view listen) {
+  const size_t colon = listen.rfind(':');
+  HostAndPort parsed;
+  if (colon == absl::string_view::npos || colon == 0 ||
+      !absl::SimpleAtoi(listen.substr(colon + 1), &parsed.port) || parsed.port < 0 ||
+      parsed.port > 65535) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("http_listen: expected HOST:PORT, found '", listen, "'"));
+  }
+  absl::string_view host = listen.substr(0, colon);
+  if (absl::ConsumePrefix(&host, "[")) absl::ConsumeSuffix(&host, "]");  // IPv6
+  parsed.host = std::string(host);
+  return parsed;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(const HttpOptions& options,
+                                                              const Dependencies& dependencies) {
+  const absl::StatusOr<HostAndPort> listen = ParseListen(options.listen);
+  if (!listen.ok()) return listen.status();
+  auto routes = std::make_unique<Routes>(dependencies);
+  auto server = std::make_unique<SocketServer>(options.max_connections);
+
+  using httplib::ContentReader;
+  using httplib::Request;
+  using httplib::Response;
+  // All before the library's own routing, which matches regular expressions.
+  server->set_pre_routing_handler(
+      [routes = routes.get()](const Request& request, Response& response) {
+        const std::string& method = request.method;
+        // The library answers in a matching method only; its patterns are not for long paths.
+        const bool is_write = method == "POST" || method == "PUT" || method == "DELETE";
+        if (is_write && request.target.size() <= http_limits::kMaxTargetBytes) {
+          return SocketServer::HandlerResponse::Unhandled;
+        }
+        if (method == "GET" || method == "HEAD" || is_write) {
+          routes->Read(request, response);
+        } else {
+          AnswerMethodNotAllowed("GET, HEAD, POST, PUT, DELETE", response);
+        }
+        return SocketServer::HandlerResponse::Handled;
+      });
+  const auto write = [routes = routes.get()](const Request& request, Response& response,
+                                             const ContentReader& reader) {
+    routes->Write(request, response, reader);
+  };
+  constexpr char kAnyPath[] = R"([\s\S]*)";
+  server->Post(kAnyPath, write);
+  server->Put(kAnyPath, write);
+  server->Delete(kAnyPath, write);
+  server->set_exception_handler([](const Request&, Response& response, std::exception_ptr) {
+    AnswerError(absl::InternalError("the request cannot be served"), response);
+  });
+  server->set_post_routing_handler([](const Request& request, Response& response) {
+    response.set_header(kRequestIdHeader, request.get_header_value(kRequestIdHeader));
+    // A refused body may not have been read.
+    const bool has_body =
+        request.has_header("Content-Length") || request.has_header("Transfer-Encoding");
+    if (response.status >= 400 && has_body) response.set_header("Connection", "close");
+  });
+  server->set_logger([log = dependencies.log](const Request& request, const Response& response) {
+    LogRequest(*log, request, response);
+  });
+
+  const absl::StatusOr<int> port = server->Bind(listen->host, listen->port);
+  if (!port.ok()) return port.status();
+  const size_t host_bytes = options.listen.rfind(':');
+  return std::unique_ptr<HttpServer>(
+      new HttpServer(std::move(routes), std::move(server),
+                     absl::StrCat(options.listen.substr(0, host_bytes), ":", *port)));
+}
+
+HttpServer::HttpServer(std::unique_ptr<Routes> routes, std::unique_ptr<SocketServer> server,
+                       std::string address)
+    : routes_(std::move(routes)), server_(std::move(server)), address_(std::move(address)) {
+  thread_ = std::thread([this] { server_->ServeUntilStopped(); });
+}
+
+HttpServer::~HttpServer() { Drain(absl::ZeroDuration()); }
+
+void HttpServer::Drain(absl::Duration grace) {
+  StopAccepting();
+  server_->Drain(grace);
+  if (thread_.joinable()) thread_.join();
+}
+
+}  // namespace wdelta

@@ -1,0 +1,59 @@
+// The daemon's HTTP port: the Hugging Face Hub's protocol, and health.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "server/http/http_limits.h"
+#include "server/http/socket_server.h"
+#include "server/rpc/admission.h"
+#include "spdlog/logger.h"
+#include "storage/catalog/catalog.h"
+#include "storage/engine/model_store.h"
+
+namespace wdelta {
+
+struct HttpOptions {
+  std::string listen;  // HOST:PORT; port 0: any free one
+  int max_connections = http_limits::kDefaultMaxConnections;
+};
+
+// Serves from the start of its life until Drain or the destructor. One thread at a time.
+class HttpServer {
+ public:
+  // Owned by the caller; all must outlive the server.
+  struct Dependencies {
+    ModelStore* store = nullptr;
+    Catalog* catalog = nullptr;
+    Admission* fetches = nullptr;
+    spdlog::logger* log = nullptr;
+  };
+  // UNAVAILABLE naming the address that cannot be bound.
+  static absl::StatusOr<std::unique_ptr<HttpServer>> Start(const HttpOptions& options,
+                                                           const Dependencies& dependencies);
+  ~HttpServer();
+
+  // HOST:PORT with the port that was chosen.
+  const std::string& address() const { return address_; }
+
+  // Requests that run go on; further ones are refused. May be repeated, as may Drain.
+  void StopAccepting() { server_->StopAccepting(); }
+  // The same; then connections that still run after `grace` are cut. Returns when all
+  // have ended.
+  void Drain(absl::Duration grace);
+
+ private:
+  class Routes;
+  HttpServer(std::unique_ptr<Routes> routes, std::unique_ptr<SocketServer> server,
+             std::string address);
+
+  const std::unique_ptr<Routes> routes_;
+  const std::unique_ptr<SocketServer> server_;
+  const std::string address_;
+  std::thread thread_;
+};
+
+}  // namespace wdelta

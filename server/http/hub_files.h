@@ -1,0 +1,34 @@
+// Files of models over HTTP: HEAD and GET of `/{repo}/resolve/{rev}/{path}`.
+#pragma once
+
+#include "httplib.h"
+#include "server/http/hub_models.h"
+#include "server/http/hub_route.h"
+#include "server/rpc/admission.h"
+#include "spdlog/logger.h"
+
+namespace wdelta {
+
+// Bytes come from the engine's cursor, as those of a fetch over gRPC do: a window of
+// pieces at a time, whatever the file's size. Any thread may call it.
+class HubFiles {
+ public:
+  // Owns none of them; all must outlive it. A GET holds a slot of `fetches` while it runs.
+  HubFiles(ModelStore* store, HubModels* models, Admission* fetches, spdlog::logger* log)
+      : store_(*store), models_(*models), fetches_(*fetches), log_(*log) {}
+
+  void Serve(const HubRoute& route, const httplib::Request& request, httplib::Response& response);
+
+ private:
+  absl::Status Answer(const HubRoute& route, const httplib::Request& request,
+                      httplib::Response& response);
+  absl::Status StartBody(const Model& model, const store::v1::FileRecord& file, uint64_t offset,
+                         uint64_t size, httplib::Response& response);
+
+  ModelStore& store_;
+  HubModels& models_;
+  Admission& fetches_;
+  spdlog::logger& log_;
+};
+
+}  // namespace wdelta

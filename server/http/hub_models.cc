@@ -1,0 +1,100 @@
+#include "server/http/hub_models.h"
+
+#include <algorithm>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "server/http/http_limits.h"
+#include "storage/base/error.h"
+#include "storage/base/limits.h"
+#include "storage/base/status_macros.h"
+
+namespace wdelta {
+namespace {
+
+using store::v1::ModelRecord;
+
+constexpr size_t kCommitBytes = 20;
+
+absl::Status RepoNotFound(absl::string_view repo) {
+  return MakeError(absl::StatusCode::kNotFound, "REPO_NOT_FOUND",
+                   absl::StrCat("no model '", absl::CHexEscape(repo), "'"));
+}
+
+absl::Status RevisionNotFound(absl::string_view repo, absl::string_view revision,
+                              absl::string_view why = "") {
+  return MakeError(absl::StatusCode::kNotFound, "REVISION_NOT_FOUND",
+                   absl::StrCat("model '", repo, "' has no revision '", absl::CHexEscape(revision),
+                                "'", why.empty() ? "" : ": ", why));
+}
+
+bool IsDigestPrefix(absl::string_view text) {
+  return text.size() >= limits::kMinDigestPrefixDigits && text.size() <= 2 * kDigestBytes &&
+         std::all_of(text.begin(), text.end(),
+                     [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
+}
+
+}  // namespace
+
+std::string CommitOf(const ModelRecord& model) {
+  return absl::BytesToHexString(model.digest().substr(0, kCommitBytes));
+}
+
+absl::StatusOr<Model> HubModels::Newest(const std::string& repo) {
+  if (!ValidateName(repo).ok()) return RepoNotFound(repo);
+  absl::StatusOr<Model> newest = models_.Resolve(repo);
+  if (absl::IsNotFound(newest.status())) return RepoNotFound(repo);
+  return newest;
+}
+
+absl::StatusOr<Model> HubModels::AtRevision(const std::string& repo, const std::string& revision) {
+  // Also tells a missing repository from a missing revision.
+  WDELTA_ASSIGN_OR_RETURN(Model newest, Newest(repo));
+  absl::string_view name = revision;
+  const bool is_branch = absl::ConsumePrefix(&name, "refs/heads/");
+  if (name == kMainBranch || name == "HEAD") return newest;
+  if (is_branch) return RevisionNotFound(repo, revision);
+  const bool is_tag = absl::ConsumePrefix(&name, "refs/tags/");
+  if (ValidateTag(name).ok()) {
+    absl::StatusOr<Model> tagged = models_.Resolve(absl::StrCat(repo, "@", name));
+    if (!absl::IsNotFound(tagged.status())) return tagged;
+  }
+  if (!is_tag && IsDigestPrefix(name)) {
+    absl::StatusOr<std::optional<Model>> version = versions_.Find(repo, name);
+    if (absl::IsFailedPrecondition(version.status())) {
+      return RevisionNotFound(repo, revision, version.status().message());
+    }
+    WDELTA_RETURN_IF_ERROR(version.status());
+    if (version->has_value()) return **std::move(version);
+  }
+  return RevisionNotFound(repo, revision);
+}
+
+absl::StatusOr<Model> HubModels::Find(const std::string& repo, const std::string& revision) {
+  WDELTA_ASSIGN_OR_RETURN(Model model, AtRevision(repo, revision));
+  if (!model.record.digest().empty()) return model;
+  if (model.record.state() == ModelRecord::FAILED) {
+    return RevisionNotFound(repo, revision, absl::StrCat("it failed: ", model.record.error()));
+  }
+  return MakeError(absl::StatusCode::kUnavailable, "MODEL_NOT_READY",
+                   absl::StrCat("model '", repo, "' at '", absl::CHexEscape(revision),
+                                "' is being stored; try again"));
+}
+
+absl::StatusOr<std::vector<HubModels::NamedCommit>> HubModels::Tags(const std::string& repo) {
+  WDELTA_RETURN_IF_ERROR(Newest(repo).status());
+  WDELTA_ASSIGN_OR_RETURN(const Page<Tag> page,
+                          models_.ListTags(repo, "", http_limits::kMaxListedTags));
+  std::vector<NamedCommit> tags;
+  for (const Tag& tag : page.items) {
+    WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> model,
+                            models_.GetById(tag.record.model_id()));
+    if (!model.has_value() || model->record.digest().empty()) continue;
+    tags.push_back({tag.tag, CommitOf(model->record)});
+  }
+  return tags;
+}
+
+}  // namespace wdelta

@@ -1,0 +1,28 @@
+// What the Hub's API tells of models: everything but the bytes of files.
+#pragma once
+
+#include "httplib.h"
+#include "server/http/hub_models.h"
+#include "server/http/hub_route.h"
+
+namespace wdelta {
+
+// All answer, with an error where there is nothing else. Any thread may call it.
+class HubPages {
+ public:
+  // Does not own it.
+  explicit HubPages(HubModels* models) : models_(*models) {}
+
+  void Info(const HubRoute& route, httplib::Response& response);
+  void Tree(const HubRoute& route, const httplib::Request& request, httplib::Response& response);
+  void Refs(const HubRoute& route, httplib::Response& response);
+  // `body` is the form or the JSON object with `paths` and `expand`.
+  void PathsInfo(const HubRoute& route, const httplib::Request& request, const std::string& body,
+                 httplib::Response& response);
+  static void WhoAmI(httplib::Response& response);
+
+ private:
+  HubModels& models_;
+};
+
+}  // namespace wdelta
