@@ -16,7 +16,7 @@ class CommandFailed(Exception):
 class Store:
     """Use as a context manager; stops its daemon at the end."""
 
-    def __init__(self, wdeltad, wdelta, folder):
+    def __init__(self, wdeltad, wdelta, folder, *flags):
         self._wdelta = wdelta
         self._folder = folder
         with socket.socket() as probe:
@@ -24,7 +24,8 @@ class Store:
             self._server = f"localhost:{probe.getsockname()[1]}"
         self._log = open(os.path.join(folder, "wdeltad.log"), "w")
         self._daemon = subprocess.Popen(
-            [wdeltad, f"--data_dir={folder}/data", f"--listen={self._server}"],
+            [wdeltad, f"--data_dir={folder}/data", f"--listen={self._server}",
+             f"--address_file={folder}/addresses", *flags],
             stdout=self._log, stderr=subprocess.STDOUT)
 
     def __enter__(self):
@@ -38,6 +39,12 @@ class Store:
                     self.__exit__()
                     raise
                 time.sleep(0.1)
+
+    @property
+    def endpoint(self):
+        """Where HTTP is served, when the flags ask for it."""
+        with open(os.path.join(self._folder, "addresses")) as file:
+            return file.read().split()[-1]
 
     def __exit__(self, *_):
         self._daemon.terminate()

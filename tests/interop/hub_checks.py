@@ -1,0 +1,226 @@
+"""What clients of the Hugging Face Hub do, done against a wdeltad: `hub_test.py` runs this once
+for every generation of huggingface_hub, in an environment of its own with HF_ENDPOINT set.
+
+Every check is a function `check_…(world)`.
+"""
+
+import argparse
+import filecmp
+import inspect
+import json
+import os
+import struct
+import sys
+from urllib.parse import urlsplit
+
+import huggingface_hub
+from cutting_proxy import CuttingProxy
+from huggingface_hub import HfApi, HfFileSystem, hf_hub_download, snapshot_download
+from huggingface_hub.utils import (EntryNotFoundError, RepositoryNotFoundError,
+                                   RevisionNotFoundError)
+from safetensors import safe_open
+
+GENERATION = tuple(int(part) for part in huggingface_hub.__version__.split(".")[:2])
+DOWNLOAD_CHUNK_BYTES = 10 * 1024 * 1024  # of the client: what it keeps of a cut download
+
+
+class World:
+    def __init__(self, arguments):
+        self.endpoint = os.environ["HF_ENDPOINT"]
+        self.api = HfApi()
+        self.work = arguments.work
+        self.folders = dict(pair.split("=", 1) for pair in arguments.model)  # by repository
+
+    def at(self, name):
+        return os.path.join(self.work, name)
+
+
+def files_of(folder):
+    return sorted(os.path.relpath(os.path.join(base, name), folder)
+                  for base, _, names in os.walk(folder) for name in names)
+
+
+def assert_same_folder(found, expected):
+    names = [name for name in files_of(found) if not name.startswith(".")]
+    assert names == files_of(expected), f"{names} != {files_of(expected)}"
+    for name in names:
+        assert_same_file(os.path.join(found, name), os.path.join(expected, name))
+
+
+def assert_same_file(found, expected):
+    assert filecmp.cmp(found, expected, shallow=False), f"{found} differs from {expected}"
+
+
+def assert_raises(kind, function, *arguments, **keywords):
+    try:
+        function(*arguments, **keywords)
+    except kind:
+        return
+    raise AssertionError(f"expected {kind.__name__}")
+
+
+def header_of(path):
+    with open(path, "rb") as file:
+        return json.loads(file.read(struct.unpack("<Q", file.read(8))[0]))
+
+
+def check_every_file_of_every_model(world):
+    for repo, folder in world.folders.items():
+        for name in files_of(folder):
+            assert_same_file(hf_hub_download(repo, name), os.path.join(folder, name))
+
+
+def check_snapshots(world):
+    for repo, folder in world.folders.items():
+        assert_same_folder(snapshot_download(repo, cache_dir=world.at("snapshots")), folder)
+
+
+def check_snapshot_of_tag_and_commit(world):
+    folder = world.folders["tiny/base"]
+    assert_same_folder(snapshot_download("tiny/base", revision="first"), folder)
+    commit = world.api.model_info("tiny/base").sha
+    assert len(commit) == 40, commit
+    found = snapshot_download("tiny/base", revision=commit, cache_dir=world.at("by-commit"))
+    assert os.path.basename(found) == commit, found
+    assert_same_folder(found, folder)
+
+
+def check_download_into_a_folder(world):
+    target = world.at("local")
+    snapshot_download("tiny/base", local_dir=target, allow_patterns=["*.json"])
+    assert_same_file(os.path.join(target, "config.json"),
+                     os.path.join(world.folders["tiny/base"], "config.json"))
+    assert not os.path.exists(os.path.join(target, "model.safetensors"))
+    snapshot_download("tiny/base", local_dir=target)
+    assert_same_folder(target, world.folders["tiny/base"])
+
+
+def check_missing_things(_):
+    assert_raises(RepositoryNotFoundError, hf_hub_download, "tiny/none", "config.json")
+    assert_raises(RevisionNotFoundError, hf_hub_download, "tiny/base", "config.json",
+                  revision="none")
+    assert_raises(EntryNotFoundError, hf_hub_download, "tiny/base", "none.json")
+    assert_raises(RepositoryNotFoundError, snapshot_download, "tiny/none")
+
+
+def check_listings(world):
+    for repo, folder in world.folders.items():
+        names = files_of(folder)
+        assert sorted(world.api.list_repo_files(repo)) == names
+        info = world.api.model_info(repo, files_metadata=True)
+        assert {s.rfilename: s.size for s in info.siblings} == {
+            name: os.path.getsize(os.path.join(folder, name)) for name in names}
+        tree = list(world.api.list_repo_tree(repo, recursive=True, expand=True))
+        assert [entry.path for entry in tree] == names
+        paths = world.api.get_paths_info(repo, ["config.json", "none"], expand=True)
+        assert [entry.path for entry in paths] == ["config.json"]
+    refs = world.api.list_repo_refs("tiny/base")
+    assert [branch.name for branch in refs.branches] == ["main"]
+    assert [tag.name for tag in refs.tags] == ["first"]
+    assert world.api.file_exists("tiny/base", "config.json")
+    assert not world.api.file_exists("tiny/base", "none")
+    assert world.api.repo_exists("tiny/base") and not world.api.repo_exists("tiny/none")
+
+
+def check_safetensors_metadata(world):
+    for repo, folder in world.folders.items():
+        metadata = world.api.get_safetensors_metadata(repo)
+        shards = [name for name in files_of(folder) if name.endswith(".safetensors")]
+        assert sorted(metadata.files_metadata) == shards
+        for name in shards:
+            header = header_of(os.path.join(folder, name))
+            tensors = metadata.files_metadata[name].tensors
+            assert sorted(tensors) == sorted(set(header) - {"__metadata__"})
+            for tensor, described in tensors.items():
+                assert list(described.shape) == header[tensor]["shape"]
+
+
+def check_file_system(world):
+    files = HfFileSystem(endpoint=world.endpoint)
+    folder = world.folders["tiny/base"]
+    assert sorted(files.ls("tiny/base", detail=False)) == [
+        f"tiny/base/{name}" for name in files_of(folder)]
+    assert files.glob("tiny/base/*.safetensors") == ["tiny/base/model.safetensors"]
+    with open(os.path.join(folder, "model.safetensors"), "rb") as expected:
+        expected = expected.read()
+    assert files.info("tiny/base/model.safetensors")["size"] == len(expected)
+    with files.open("tiny/base/model.safetensors", "rb", block_size=2**16) as found:
+        found.seek(12345)
+        assert found.read(1000) == expected[12345:13345]
+        found.seek(-100, os.SEEK_END)
+        assert found.read() == expected[-100:]
+    assert files.cat_file("tiny/base/config.json") == open(f"{folder}/config.json", "rb").read()
+    assert not files.exists("tiny/base/none")
+
+
+def check_resume_after_a_cut(world):
+    """The client goes on where the connection broke: by itself, or when it is called again."""
+    upstream = urlsplit(world.endpoint)
+    folder = world.folders["tiny/large"]
+    keywords = {"cache_dir": world.at("cut")}
+    if GENERATION < (0, 23):
+        keywords["resume_download"] = True
+    with CuttingProxy(upstream.hostname, upstream.port, DOWNLOAD_CHUNK_BYTES * 3 // 2) as proxy:
+        for _ in range(2):
+            try:
+                found = hf_hub_download("tiny/large", "model.safetensors", endpoint=proxy.endpoint,
+                                        **keywords)
+                break
+            except Exception as error:  # of the client's own HTTP library
+                print(f"    cut: {type(error).__name__}")
+        assert proxy.has_cut
+        ranges = [line for head in proxy.heads for line in head.splitlines()
+                  if line.lower().startswith("range:")]
+        assert ranges and all(int(line.split("=")[1].split("-")[0]) > 0 for line in ranges), ranges
+    assert_same_file(found, os.path.join(folder, "model.safetensors"))
+
+
+def check_safetensors_loader(world):
+    for repo, folder in world.folders.items():
+        for name in files_of(folder):
+            if name.endswith(".safetensors"):
+                with safe_open(hf_hub_download(repo, name), framework="numpy") as tensors:
+                    assert sorted(tensors.keys()) == sorted(
+                        set(header_of(os.path.join(folder, name))) - {"__metadata__"})
+
+
+def check_transformers(world):
+    """Weights and greedy generation equal to those of the original folder."""
+    try:
+        import torch
+        from transformers import AutoModelForCausalLM
+    except ImportError:
+        print("    not here: torch or transformers")
+        return
+    prompt = torch.tensor([[256, 72, 101, 108, 108, 111, 32]])
+    for repo, folder in world.folders.items():
+        if repo == "tiny/large":
+            continue
+        models = [AutoModelForCausalLM.from_pretrained(source, torch_dtype=torch.float32)
+                  for source in (repo, folder)]
+        states = [model.state_dict() for model in models]
+        assert states[0].keys() == states[1].keys()
+        assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+        texts = [model.generate(prompt, max_new_tokens=24, do_sample=False) for model in models]
+        assert texts[0].shape[1] > prompt.shape[1] and torch.equal(texts[0], texts[1])
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--work", required=True)
+    parser.add_argument("--model", action="append", required=True, metavar="REPO=FOLDER")
+    parser.add_argument("--only", default="")
+    arguments = parser.parse_args()
+    world = World(arguments)
+    checks = [(name, function) for name, function in globals().items()
+              if name.startswith("check_") and inspect.isfunction(function)
+              and arguments.only in name]
+    for name, function in checks:
+        print(f"  {name[6:].replace('_', ' ')}", flush=True)
+        function(world)
+    assert checks, "no check"
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
