@@ -33,6 +33,8 @@ struct Config {
   uint32_t max_chain_depth = 0;
   double max_fetch_cost = 0;
   absl::Duration gc_interval;  // zero: never by itself
+  absl::Duration upload_ttl;   // zero: for ever
+  uint64_t min_free_bytes = 0;
   std::string log_level;
   LogFormat log_format = LogFormat::kText;
   int64_t drain_grace_ms = 0;

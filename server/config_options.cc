@@ -110,13 +110,14 @@ absl::Status SetLogFormat(const std::string& text, LogFormat& out) {
   return absl::OkStatus();
 }
 
-absl::Status SetInterval(const std::string& text, absl::Duration min, absl::Duration max,
-                         absl::Duration& out) {
+// `off_word` stands for zero.
+absl::Status SetInterval(const std::string& text, absl::string_view off_word, absl::Duration min,
+                         absl::Duration max, absl::Duration& out) {
   absl::Duration value;
-  if (text != "off") {
+  if (text != off_word) {
     if (!absl::ParseDuration(text, &value) || value < min || value > max) {
-      return Expected(absl::StrCat("off, or a duration from ", absl::FormatDuration(min), " to ",
-                                   absl::FormatDuration(max)),
+      return Expected(absl::StrCat(off_word, ", or a duration from ", absl::FormatDuration(min),
+                                   " to ", absl::FormatDuration(max)),
                       text);
     }
   }
@@ -181,8 +182,18 @@ std::vector<Option> ConfigOptions() {
       {"gc_interval", "DURATION", "1h",
        "Time between garbage collections that start by themselves, such as 30m or 12h; off: none",
        [](Config& c, Text t) {
-         return SetInterval(t, absl::Minutes(1), absl::Hours(30 * 24), c.gc_interval);
+         return SetInterval(t, "off", absl::Minutes(1), absl::Hours(30 * 24), c.gc_interval);
        }},
+      {"upload_ttl", "DURATION", "168h",
+       "Time without activity after which an open upload is cancelled and its space freed, such "
+       "as 36h; 0: never",
+       [](Config& c, Text t) {
+         return SetInterval(t, "0", absl::Seconds(1), absl::Hours(10 * 365 * 24), c.upload_ttl);
+       }},
+      {"min_free_bytes", "BYTES", absl::StrCat(limits::kDefaultMinFreeBytes / limits::kMiB, "MiB"),
+       "Free disk space below which uploads and jobs wait while fetches go on, until a quarter "
+       "more is free",
+       [](Config& c, Text t) { return SetBytes(t, 0, c.min_free_bytes); }},
       {"log_level", "LEVEL", "info", "debug, info, warn or error; debug has a line for every rpc",
        [](Config& c, Text t) { return SetLogLevel(t, c.log_level); }},
       {"log_format", "FORMAT", "text", "text or json, on stderr",

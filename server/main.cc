@@ -14,7 +14,7 @@
 #include "server/config.h"
 #include "server/grpc_server.h"
 #include "server/http/http_server.h"
-#include "server/jobs/gc_timer.h"
+#include "server/jobs/upkeep.h"
 #include "server/jobs/worker_pool.h"
 #include "server/log.h"
 #include "server/memory_plan.h"
@@ -35,6 +35,11 @@ namespace {
 constexpr int kExitFailure = 1;
 constexpr int kExitBadConfig = 2;
 
+// As the engine has it.
+absl::Duration UploadTtlFor(const Config& config) {
+  return config.upload_ttl == absl::ZeroDuration() ? absl::InfiniteDuration() : config.upload_ttl;
+}
+
 // Objects are destroyed in reverse order: server, workers, engine, storage, lock.
 absl::Status Serve(const Config& config, spdlog::logger& log) {
   WDELTA_ASSIGN_OR_RETURN(const std::unique_ptr<StopSignals> signals, StopSignals::Install());
@@ -53,6 +58,8 @@ absl::Status Serve(const Config& config, spdlog::logger& log) {
   store_options.codec_threads = config.codec_threads;
   store_options.parent_cache_bytes = ParentCacheBytesFor(config);
   store_options.max_open_uploads = config.max_open_uploads;
+  store_options.upload_ttl = UploadTtlFor(config);
+  store_options.min_free_bytes = config.min_free_bytes;
   store_options.storage_policy = {config.max_chain_depth, config.max_fetch_cost};
   ModelStore store({blobs.get(), catalog.get(), files.get(), &clock}, store_options);
   WDELTA_RETURN_IF_ERROR(store.Recover());
@@ -66,7 +73,7 @@ absl::Status Serve(const Config& config, spdlog::logger& log) {
         return store.runner().Run(std::move(job), std::move(stopping));
       },
       config.workers, &log);
-  GcTimer gc_timer([&store] { return store.maintenance().StartGc(); }, config.gc_interval, &log);
+  Upkeep upkeep(&store, {config.gc_interval, UploadTtlFor(config)}, &log);
 
   WDELTA_ASSIGN_OR_RETURN(const std::unique_ptr<GrpcServer> server,
                           GrpcServer::Start(config.listen, &services));
@@ -90,7 +97,7 @@ absl::Status Serve(const Config& config, spdlog::logger& log) {
 
   log.info("signal {}: stopping, running calls have {} ms", signals->Wait(), config.drain_grace_ms);
   environment.StartDraining();
-  gc_timer.RequestStop();
+  upkeep.RequestStop();
   workers.RequestStop();
   const absl::Time end = absl::Now() + absl::Milliseconds(config.drain_grace_ms);
   if (http != nullptr) http->StopAccepting();

@@ -232,7 +232,12 @@ Json ServerInfoJson(const v1::ServerInfo& info) {
             {"max_file_bytes", limits.max_file_bytes()}}},
           {"model_count", info.model_count()},
           {"raw_bytes", info.raw_bytes()},
-          {"stored_bytes", info.stored_bytes()}};
+          {"stored_bytes", info.stored_bytes()},
+          {"disk",
+           {{"free_bytes", info.disk().free_bytes()},
+            {"min_free_bytes", info.disk().min_free_bytes()},
+            {"reserved_bytes", info.disk().reserved_bytes()},
+            {"is_full", info.disk().is_full()}}}};
 }
 
 std::string StateWord(v1::Model::State state) {

@@ -28,6 +28,15 @@ absl::Status Run(Session& session, const Arguments&) {
       " models, ", HumanBytes(info->raw_bytes()), " stored as ", HumanBytes(info->stored_bytes()),
       " (", HumanRatio(info->raw_bytes(), info->stored_bytes()), ")\n.wdelta version ",
       info->wdelta_version(), "; ", Printable(absl::StrJoin(info->capabilities(), ", ")), "\n"));
+  if (info->has_disk()) {
+    session.Print(absl::StrCat(
+        "disk: ", HumanBytes(info->disk().free_bytes()), " free",
+        info->disk().is_full()
+            ? absl::StrCat(", less than the ", HumanBytes(info->disk().min_free_bytes()),
+                           " that are kept free: uploads and jobs wait")
+            : "",
+        "\n"));
+  }
   return absl::OkStatus();
 }
 

@@ -196,7 +196,7 @@ absl::Status Push::SendFiles() {
     }
     const bool may_retry = absl::IsUnavailable(status) || is_forgotten ||
                            (reconnected && (absl::IsAborted(status) || absl::IsOutOfRange(status)));
-    if (!may_retry || failures == options_.max_reconnects) return status;
+    if (!may_retry || (!is_forgotten && failures == options_.max_reconnects)) return status;
     reconnected = true;
     if (!is_forgotten) Pause(++failures);
     const uint64_t durable_before = DurableBytes();

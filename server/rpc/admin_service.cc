@@ -29,6 +29,11 @@ absl::Status GetServerInfoBody(RpcEnvironment& environment, v1::ServerInfo* info
   info->set_model_count(totals.model_count);
   info->set_raw_bytes(totals.raw_bytes);
   info->set_stored_bytes(totals.stored_bytes);
+  WDELTA_ASSIGN_OR_RETURN(const DiskGuard::State disk, environment.store().disk().Look());
+  info->mutable_disk()->set_free_bytes(disk.free_bytes);
+  info->mutable_disk()->set_min_free_bytes(disk.min_free_bytes);
+  info->mutable_disk()->set_reserved_bytes(disk.reserved_bytes);
+  info->mutable_disk()->set_is_full(disk.is_full);
   return absl::OkStatus();
 }
 

@@ -218,6 +218,10 @@ v1::Upload ToProto(const UploadView& upload, EntryList entry_list) {
   AddParents(record.parents(), out.mutable_parents());
   SetTime(record.create_time_us(), out.mutable_create_time());
   out.set_model(IdReference(record.model_id()));
+  if (upload.expire_time != absl::InfiniteFuture()) {
+    SetTime(absl::ToUnixMicros(upload.expire_time), out.mutable_expire_time());
+  }
+  out.set_expired(record.expired());
   if (entry_list == EntryList::kOmit) return out;
   for (int i = 0; i < record.entries_size(); ++i) {
     const store::v1::UploadEntry& entry = record.entries(i);

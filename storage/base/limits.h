@@ -77,6 +77,7 @@ inline constexpr uint64_t kSyncIntervalBytes = 64 * kMiB;  // of a staged file
 inline constexpr uint32_t kDefaultPageSize = 100;
 inline constexpr uint32_t kMaxPageSize = 1000;
 inline constexpr uint64_t kDefaultMaxOpenUploads = 1000;
+inline constexpr int64_t kExpiryCheckMs = 60'000;  // between looks for expired uploads, at most
 inline constexpr int kDefaultMaxFetches = 64;
 inline constexpr int kUnaryThreads = 4;
 inline constexpr int kMaxWaitingCalls = 1000;           // unary, waiting or running
@@ -91,6 +92,11 @@ inline constexpr uint64_t kMaxLineageVisits = 1'000'000;
 inline constexpr int kMaxModelsOfCommonAncestors = 16;
 inline constexpr uint64_t kMaxTensorPatterns = 1000;
 inline constexpr uint64_t kMaxTensorPatternBytes = 1024;
+
+// Disk.
+inline constexpr uint64_t kDefaultMinFreeBytes = 256 * kMiB;
+inline constexpr uint64_t kDiskRecoveryDivisor = 4;  // of the minimum, that must be free beyond it
+inline constexpr int64_t kDiskFullRetryMs = 5'000;   // until a job looks again
 
 // Jobs.
 inline constexpr uint32_t kMaxJobAttempts = 3;

@@ -13,6 +13,7 @@
 #include "rocksdb/write_batch.h"
 #include "rocksdb/write_buffer_manager.h"
 #include "storage/base/byte_reader.h"
+#include "storage/base/failpoint.h"
 #include "storage/base/status_macros.h"
 #include "storage/blobs/blob_checks.h"
 #include "storage/blobs/rocksdb_status.h"
@@ -201,7 +202,9 @@ absl::StatusOr<PutResult> RocksdbBlobStore::Put(const Digest& digest, absl::stri
     status = batch.Put(DataKey(digest, layout, part),
                        ToSlice(data.substr(part * kPartBytes, kPartBytes)));
   }
+  Failpoint("blob.put.before");
   if (status.ok()) status = db_->Write(DurableWrite(), &batch);
+  Failpoint("blob.put.after");
   WDELTA_RETURN_IF_ERROR(ToStatus(status, absl::StrCat("put of blob ", digest.ToHex())));
   return found.has_value() ? PutResult::kReplaced : PutResult::kCreated;
 }
@@ -281,7 +284,9 @@ absl::Status RocksdbBlobStore::Delete(const Digest& digest) {
     for (uint64_t part = 0; part < PartCount(*layout) && status.ok(); ++part) {
       status = batch.Delete(DataKey(digest, *layout, part));
     }
+    Failpoint("blob.delete.before");
     if (status.ok()) status = db_->Write(DurableWrite(), &batch);
+    Failpoint("blob.delete.after");
     WDELTA_RETURN_IF_ERROR(ToStatus(status, absl::StrCat("delete of blob ", digest.ToHex())));
   }
   absl::MutexLock lock(&reclaim_mutex_);

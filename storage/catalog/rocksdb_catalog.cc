@@ -13,6 +13,7 @@
 #include "rocksdb/write_batch.h"
 #include "rocksdb/write_buffer_manager.h"
 #include "storage/base/byte_reader.h"
+#include "storage/base/failpoint.h"
 #include "storage/base/status_macros.h"
 #include "storage/blobs/rocksdb_status.h"
 #include "storage/catalog/commit_checks.h"
@@ -198,7 +199,9 @@ absl::StatusOr<uint64_t> RocksdbCatalog::Apply(const Commit& commit) {
   }
   rocksdb::WriteOptions durable;
   durable.sync = true;
+  Failpoint("catalog.commit.before");
   if (status.ok()) status = db_->Write(durable, &batch);
+  Failpoint("catalog.commit.after");
   WDELTA_RETURN_IF_ERROR(ToStatus(status, "apply"));
   revision_ = revision;
   changes_.Append(std::move(changes), revision);

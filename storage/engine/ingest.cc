@@ -47,6 +47,11 @@ class Ingest {
     WDELTA_RETURN_IF_ERROR(AwaitDeclaredParents(*deps_.models, *deps_.queue, model_.record));
     WDELTA_ASSIGN_OR_RETURN(const bool is_shared, ShareTwin());
     if (is_shared) return CommitReady();
+    // What is stored is hardly ever larger than what was uploaded.
+    WDELTA_ASSIGN_OR_RETURN(
+        const DiskGuard::Reservation space,
+        deps_.disk->Reserve(model_.record.raw_bytes(),
+                            absl::StrCat("model '", model_.record.name(), "'")));
     WDELTA_ASSIGN_OR_RETURN(const ContentSourcePtr target, OpenTarget());
     WDELTA_RETURN_IF_ERROR(Choose(target));
     DeltaPieceWriter pieces(model_.record.id(), deps_.claims);

@@ -23,12 +23,13 @@ using store::v1::ModelRecord;
 
 constexpr absl::Duration kSaveInterval = absl::Seconds(1);
 constexpr absl::Duration kWaitForOthers = absl::Milliseconds(300);
+constexpr absl::Duration kWaitForSpace = absl::Milliseconds(limits::kDiskFullRetryMs);
 
 // Waits for something else; not a failed attempt.
 bool IsWaiting(const absl::Status& status) {
   const std::string reason = ErrorReason(status);
   return reason == "PARENT_NOT_READY" || reason == "MODEL_IN_USE" || reason == "STOPPING" ||
-         reason == "BLOB_RECLAIMED" || reason == "OTHERS_WAIT";
+         reason == "BLOB_RECLAIMED" || reason == "OTHERS_WAIT" || reason == "DISK_FULL";
 }
 
 // May pass by itself: worth another attempt.
@@ -94,7 +95,8 @@ absl::Status JobRunner::Settle(const Job& held, const absl::Status& outcome) {
   const std::string why(outcome.message());
   absl::Status settled;
   if (IsWaiting(outcome)) {
-    settled = deps_.queue->PutBack(job, kWaitForOthers, false, why);
+    const bool needs_space = ErrorReason(outcome) == "DISK_FULL";
+    settled = deps_.queue->PutBack(job, needs_space ? kWaitForSpace : kWaitForOthers, false, why);
   } else if (absl::IsCancelled(outcome)) {
     settled = Fail(job, JobRecord::CANCELLED, outcome);
   } else if (IsTransient(outcome) && job.record.attempts() < limits::kMaxJobAttempts) {

@@ -10,6 +10,7 @@
 #include "storage/blobs/blob_store.h"
 #include "storage/catalog/catalog.h"
 #include "storage/engine/blob_claims.h"
+#include "storage/engine/disk_guard.h"
 #include "storage/engine/job_queue.h"
 #include "storage/engine/models.h"
 #include "storage/engine/parent_choice.h"
@@ -62,6 +63,7 @@ class JobRunner {
     const Clock* clock = nullptr;
     StoragePolicy policy;
     BlobStore* blobs = nullptr;
+    DiskGuard* disk = nullptr;
   };
   explicit JobRunner(const Dependencies& dependencies) : deps_(dependencies) {}
 

@@ -16,6 +16,7 @@
 #include "storage/blobs/blob_store.h"
 #include "storage/catalog/catalog.h"
 #include "storage/engine/blob_claims.h"
+#include "storage/engine/disk_guard.h"
 #include "storage/engine/gc/maintenance.h"
 #include "storage/engine/job_queue.h"
 #include "storage/engine/job_runner.h"
@@ -38,6 +39,10 @@ struct ModelStoreOptions {
   // Decoded chunks of models that others are encoded against.
   uint64_t parent_cache_bytes = 64 * limits::kMiB;
   uint64_t max_open_uploads = limits::kDefaultMaxOpenUploads;
+  // Of an open upload without activity; infinite: for ever.
+  absl::Duration upload_ttl = absl::InfiniteDuration();
+  // As of DiskGuard, of the disk that holds the staging folder.
+  uint64_t min_free_bytes = limits::kDefaultMinFreeBytes;
   StoragePolicy storage_policy;
 };
 
@@ -66,6 +71,7 @@ class ModelStore {
   JobQueue& jobs() { return jobs_; }
   JobRunner& runner() { return runner_; }
   Maintenance& maintenance() { return maintenance_; }
+  DiskGuard& disk() { return disk_; }
   // For work that encodes and decodes chunks.
   ThreadPool& codec_pool() { return codec_pool_; }
 
@@ -74,6 +80,7 @@ class ModelStore {
   IdGenerator ids_;
   BlobClaims claims_;
   Staging staging_;
+  DiskGuard disk_;
   JobQueue jobs_;
   Models models_;
   LineageIndex lineage_;

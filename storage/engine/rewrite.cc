@@ -47,6 +47,10 @@ class Rewrite {
     outcome.former_bytes = old_.record.stored_bytes();
     // Committed before, and interrupted before the job's end was seen.
     if (IsOwnForm()) return outcome;
+    // The new form may be as large as the model, and stands beside the old one.
+    WDELTA_ASSIGN_OR_RETURN(const DiskGuard::Reservation space,
+                            deps_.disk->Reserve(old_.record.raw_bytes(),
+                                                absl::StrCat("model '", old_.record.name(), "'")));
     WDELTA_RETURN_IF_ERROR(deps_.claims->ReleaseAll(request_.owner));
     input_.target = request_.source;
     if (input_.target == nullptr) {

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "storage/base/failpoint.h"
 #include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
 #include "storage/catalog/keys.h"
@@ -24,21 +25,26 @@ std::string RunningKey(const std::string& upload_id, uint32_t entry) {
 
 absl::Status StagedWriter::Append(absl::string_view data) {
   WDELTA_RETURN_IF_ERROR(append_status_);
+  Failpoint("staging.append.before");
   append_status_ = file_->Append(data);
+  Failpoint("staging.append.after");
   WDELTA_RETURN_IF_ERROR(append_status_);
   hasher_.Update(data);
   size_bytes_ += data.size();
   return absl::OkStatus();
 }
 
-absl::Status StagedWriter::Sync(Catalog& catalog) {
+absl::Status StagedWriter::Sync(Catalog& catalog, absl::Time now) {
   WDELTA_RETURN_IF_ERROR(sync_status_);
   if (size_bytes_ == durable_bytes_) return absl::OkStatus();
+  Failpoint("staging.sync.before");
   sync_status_ = file_->Sync();
+  Failpoint("staging.sync.after");
   if (!sync_status_.ok()) append_status_ = sync_status_;
   WDELTA_RETURN_IF_ERROR(sync_status_);
   store::v1::StagedSizeRecord record;
   record.set_durable_bytes(size_bytes_);
+  record.set_update_time_us(ToMicros(now));
   Commit commit;
   commit.Write(key_, record.SerializeAsString());
   WDELTA_RETURN_IF_ERROR(catalog.Apply(commit).status());
@@ -55,14 +61,23 @@ std::string Staging::PathOf(const std::string& upload_id, uint32_t entry) const 
 }
 
 absl::Status Staging::CreateFolder(const std::string& upload_id) {
+  Failpoint("staging.create.before");
   WDELTA_RETURN_IF_ERROR(files_->CreateDirectories(FolderOf(upload_id)));
-  return files_->SyncDirectory(directory_);
+  WDELTA_RETURN_IF_ERROR(files_->SyncDirectory(directory_));
+  Failpoint("staging.create.after");
+  return absl::OkStatus();
+}
+
+absl::StatusOr<store::v1::StagedSizeRecord> Staging::DurableSize(const std::string& upload_id,
+                                                                 uint32_t entry) {
+  WDELTA_ASSIGN_OR_RETURN(const auto record, ReadRecord<store::v1::StagedSizeRecord>(
+                                                 *catalog_, keys::Staged(upload_id, entry)));
+  return record.has_value() ? record->message : store::v1::StagedSizeRecord();
 }
 
 absl::StatusOr<uint64_t> Staging::DurableBytes(const std::string& upload_id, uint32_t entry) {
-  WDELTA_ASSIGN_OR_RETURN(const auto record, ReadRecord<store::v1::StagedSizeRecord>(
-                                                 *catalog_, keys::Staged(upload_id, entry)));
-  return record.has_value() ? record->message.durable_bytes() : 0;
+  WDELTA_ASSIGN_OR_RETURN(const auto size, DurableSize(upload_id, entry));
+  return size.durable_bytes();
 }
 
 absl::StatusOr<Sha256Hasher> Staging::HashPrefix(const std::string& upload_id, uint32_t entry,
@@ -124,7 +139,9 @@ absl::StatusOr<ContentSourcePtr> Staging::OpenCheckpoint(const store::v1::ModelR
 }
 
 absl::Status Staging::Remove(const std::string& upload_id) {
+  Failpoint("staging.remove.before");
   WDELTA_RETURN_IF_ERROR(files_->RemoveAll(FolderOf(upload_id)));
+  Failpoint("staging.remove.after");
   {
     absl::MutexLock lock(&mutex_);
     const std::string prefix = absl::StrCat(upload_id, "/");
@@ -150,7 +167,5 @@ absl::Status Staging::RemoveStrays(
   }
   return absl::OkStatus();
 }
-
-absl::StatusOr<uint64_t> Staging::FreeBytes() { return files_->FreeBytes(directory_); }
 
 }  // namespace wdelta

@@ -15,6 +15,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
 #include "storage/base/digest.h"
 #include "storage/base/file_system.h"
 #include "storage/catalog/catalog.h"
@@ -40,7 +41,7 @@ class StagedWriter {
   // Makes what was appended durable and records the size in the catalog. A failed
   // sync may have lost data though the next would succeed: both fail from then on,
   // and a new writer goes on at the last durable size.
-  absl::Status Sync(Catalog& catalog);
+  absl::Status Sync(Catalog& catalog, absl::Time now);
 
   uint64_t size_bytes() const { return size_bytes_; }
   uint64_t durable_bytes() const { return durable_bytes_; }
@@ -64,6 +65,9 @@ class Staging {
 
   absl::Status CreateFolder(const std::string& upload_id);
 
+  // Of an entry that was never synced: zeros.
+  absl::StatusOr<store::v1::StagedSizeRecord> DurableSize(const std::string& upload_id,
+                                                          uint32_t entry);
   absl::StatusOr<uint64_t> DurableBytes(const std::string& upload_id, uint32_t entry);
 
   // Opens at the durable end; what lies beyond is cut off.
@@ -90,8 +94,6 @@ class Staging {
 
   // Names of the folders, which are ids of uploads unless a stranger put them there.
   absl::StatusOr<std::vector<std::string>> ListFolders() { return files_->List(directory_); }
-
-  absl::StatusOr<uint64_t> FreeBytes();
 
  private:
   struct Running {

@@ -13,6 +13,7 @@
 #include "storage/engine/new_model.h"
 #include "storage/engine/records.h"
 #include "storage/engine/staged_source.h"
+#include "storage/engine/upload_guard.h"
 #include "storage/engine/uploads.h"
 #include "storage/engine/v1_import.h"
 #include "storage/wdelta/v1/v1_reader.h"
@@ -83,31 +84,6 @@ absl::Status FillFromWdelta(std::shared_ptr<const RandomAccessFile> file, Models
 }
 
 }  // namespace
-
-// Keeps writers out while an upload is being finished.
-class Uploads::FinishGuard {
- public:
-  static absl::StatusOr<std::unique_ptr<FinishGuard>> Enter(Uploads* uploads,
-                                                            const std::string& upload_id) {
-    absl::MutexLock lock(&uploads->mutex_);
-    if (uploads->writers_.contains(upload_id) || uploads->finishing_.contains(upload_id)) {
-      return MakeError(absl::StatusCode::kAborted, "UPLOAD_BUSY",
-                       absl::StrCat("upload '", upload_id, "' is being written or finished"));
-    }
-    uploads->finishing_.insert(upload_id);
-    return std::make_unique<FinishGuard>(uploads, upload_id);
-  }
-  FinishGuard(Uploads* uploads, std::string upload_id)
-      : uploads_(uploads), upload_id_(std::move(upload_id)) {}
-  ~FinishGuard() {
-    absl::MutexLock lock(&uploads_->mutex_);
-    uploads_->finishing_.erase(upload_id_);
-  }
-
- private:
-  Uploads* const uploads_;
-  const std::string upload_id_;
-};
 
 absl::StatusOr<ModelRecord> Uploads::BuildModel(const UploadRecord& upload,
                                                 const StringMap& sha256_by_path) {

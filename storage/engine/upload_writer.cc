@@ -15,19 +15,37 @@
 
 namespace wdelta {
 
+// Counts as a writer of the upload while it lives.
+class Uploads::WriterTurn {
+ public:
+  // That was counted already.
+  WriterTurn(Uploads* uploads, std::string upload_id)
+      : uploads_(uploads), upload_id_(std::move(upload_id)) {}
+  ~WriterTurn() {
+    absl::MutexLock lock(&uploads_->mutex_);
+    auto found = uploads_->writers_.find(upload_id_);
+    if (--found->second == 0) uploads_->writers_.erase(found);
+  }
+  WriterTurn(const WriterTurn&) = delete;
+  WriterTurn& operator=(const WriterTurn&) = delete;
+
+ private:
+  Uploads* const uploads_;
+  const std::string upload_id_;
+};
+
 class Uploads::Writer final : public UploadWriter {
  public:
-  Writer(Uploads* uploads, store::v1::UploadRecord upload, ContentFinder contents)
-      : uploads_(uploads), upload_(std::move(upload)), contents_(std::move(contents)) {
+  Writer(Uploads* uploads, std::unique_ptr<WriterTurn> turn, store::v1::UploadRecord upload,
+         ContentFinder contents)
+      : uploads_(uploads),
+        turn_(std::move(turn)),
+        upload_(std::move(upload)),
+        contents_(std::move(contents)) {
     for (int i = 0; i < upload_.entries_size(); ++i) index_by_path_[upload_.entries(i).path()] = i;
   }
 
-  ~Writer() override {
-    Leave();
-    absl::MutexLock lock(&uploads_->mutex_);
-    auto found = uploads_->writers_.find(upload_.id());
-    if (--found->second == 0) uploads_->writers_.erase(found);
-  }
+  ~Writer() override { Leave(); }
 
   absl::Status Write(const std::string& path, uint64_t offset, absl::string_view data) override {
     WDELTA_RETURN_IF_ERROR(Enter(path));
@@ -94,7 +112,11 @@ class Uploads::Writer final : public UploadWriter {
     if (staged_->size_bytes() - staged_->durable_bytes() < limits::kSyncIntervalBytes) {
       return absl::OkStatus();
     }
-    return staged_->Sync(*uploads_->deps_.catalog);
+    return SyncStaged();
+  }
+
+  absl::Status SyncStaged() {
+    return staged_->Sync(*uploads_->deps_.catalog, uploads_->deps_.clock->Now());
   }
 
   // Nothing is synced before the digest of the whole content has been compared.
@@ -145,7 +167,7 @@ class Uploads::Writer final : public UploadWriter {
 
   absl::Status SyncEntry() {
     if (staged_ == nullptr) return absl::OkStatus();
-    WDELTA_RETURN_IF_ERROR(staged_->Sync(*uploads_->deps_.catalog));
+    WDELTA_RETURN_IF_ERROR(SyncStaged());
     uploads_->deps_.staging->Remember(upload_.id(), entry_, *staged_);
     return absl::OkStatus();
   }
@@ -159,6 +181,7 @@ class Uploads::Writer final : public UploadWriter {
   }
 
   Uploads* const uploads_;
+  const std::unique_ptr<WriterTurn> turn_;
   const store::v1::UploadRecord upload_;
   ContentFinder contents_;
   std::map<std::string, uint32_t> index_by_path_;
@@ -197,15 +220,21 @@ absl::StatusOr<std::vector<uint32_t>> Uploads::FindContent(const std::string& up
 }
 
 absl::StatusOr<std::unique_ptr<UploadWriter>> Uploads::OpenWriter(const std::string& upload_id) {
+  WDELTA_RETURN_IF_ERROR(deps_.disk->Reserve(0, absl::StrCat("upload '", upload_id, "'")).status());
+  {
+    absl::MutexLock lock(&mutex_);
+    if (finishing_.contains(upload_id)) {
+      return MakeError(absl::StatusCode::kAborted, "UPLOAD_FINISHING",
+                       absl::StrCat("upload '", upload_id, "' is being finished"));
+    }
+    ++writers_[upload_id];
+  }
+  auto turn = std::make_unique<WriterTurn>(this, upload_id);
+  // Only while the turn is held: an upload that was found open stays so.
   WDELTA_ASSIGN_OR_RETURN(Stored upload, LoadOpen(upload_id));
   WDELTA_ASSIGN_OR_RETURN(ContentFinder contents, NewFinder(upload.record));
-  absl::MutexLock lock(&mutex_);
-  if (finishing_.contains(upload_id)) {
-    return MakeError(absl::StatusCode::kAborted, "UPLOAD_FINISHING",
-                     absl::StrCat("upload '", upload_id, "' is being finished"));
-  }
-  ++writers_[upload_id];
-  return std::make_unique<Writer>(this, std::move(upload.record), std::move(contents));
+  return std::make_unique<Writer>(this, std::move(turn), std::move(upload.record),
+                                  std::move(contents));
 }
 
 }  // namespace wdelta

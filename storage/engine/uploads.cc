@@ -22,9 +22,6 @@ using store::v1::RequestRecord;
 using store::v1::UploadEntry;
 using store::v1::UploadRecord;
 
-// Space that must stay free beside what an upload declares.
-constexpr uint64_t kReservedDiskBytes = 64 * limits::kMiB;
-
 absl::Status UploadNotFound(absl::string_view id) {
   return MakeError(absl::StatusCode::kNotFound, "UPLOAD_NOT_FOUND",
                    absl::StrCat("no upload '", id, "'"));
@@ -84,6 +81,7 @@ absl::StatusOr<Uploads::Stored> Uploads::Load(const std::string& upload_id) {
 
 absl::StatusOr<Uploads::Stored> Uploads::LoadOpen(const std::string& upload_id) {
   WDELTA_ASSIGN_OR_RETURN(Stored stored, Load(upload_id));
+  if (stored.record.expired()) return UploadExpired(stored.record);
   if (stored.record.state() != UploadRecord::OPEN) {
     return MakeError(absl::StatusCode::kFailedPrecondition, "UPLOAD_ENDED",
                      absl::StrCat("upload '", upload_id, "' has ended as ",
@@ -102,6 +100,7 @@ absl::StatusOr<UploadView> Uploads::ViewOf(UploadRecord record) {
     }
     view.durable_bytes.push_back(durable_bytes);
   }
+  WDELTA_ASSIGN_OR_RETURN(view.expire_time, ExpireTime(record));
   view.record = std::move(record);
   return view;
 }
@@ -181,6 +180,9 @@ absl::StatusOr<UploadView> Uploads::Start(const StartUploadParams& params) {
                                   " open uploads, found ", open.size()));
   }
 
+  WDELTA_RETURN_IF_ERROR(
+      deps_.disk->Reserve(0, absl::StrCat("upload of '", params.name, "'")).status());
+
   UploadRecord record;
   record.set_id(deps_.ids->Next());
   record.set_name(params.name);
@@ -230,12 +232,9 @@ absl::StatusOr<UploadView> Uploads::AddEntries(const std::string& upload_id,
                        absl::StrCat("upload '", upload_id, "': expected at most ",
                                     limits::kMaxEntriesPerUpload, " entries, found ", count));
     }
-    WDELTA_ASSIGN_OR_RETURN(const uint64_t free_bytes, deps_.staging->FreeBytes());
-    if (added_bytes + kReservedDiskBytes > free_bytes) {
-      return MakeError(absl::StatusCode::kResourceExhausted, "DISK_FULL",
-                       absl::StrCat("upload '", upload_id, "': expected ", added_bytes,
-                                    " bytes of free disk space, found ", free_bytes));
-    }
+    WDELTA_RETURN_IF_ERROR(
+        deps_.disk->Reserve(added_bytes, absl::StrCat("upload '", upload_id, "'")).status());
+    upload.record.set_update_time_us(ToMicros(deps_.clock->Now()));
     Commit commit;
     commit.Require(keys::Upload(upload_id), upload.version);
     commit.Write(keys::Upload(upload_id), upload.record.SerializeAsString());

@@ -12,10 +12,12 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
 #include "storage/base/clock.h"
 #include "storage/base/id.h"
 #include "storage/catalog/catalog.h"
 #include "storage/engine/content_finder.h"
+#include "storage/engine/disk_guard.h"
 #include "storage/engine/job_queue.h"
 #include "storage/engine/models.h"
 #include "storage/engine/reader.h"
@@ -27,6 +29,8 @@ namespace wdelta {
 struct UploadView {
   store::v1::UploadRecord record;
   std::vector<uint64_t> durable_bytes;  // by entry
+  // When it expires unless there is activity; infinite: never.
+  absl::Time expire_time = absl::InfiniteFuture();
 };
 
 struct ParentReference {
@@ -80,6 +84,9 @@ class UploadWriter {
   virtual absl::StatusOr<uint64_t> Sync() = 0;
 };
 
+// FAILED_PRECONDITION (`UPLOAD_EXPIRED`).
+absl::Status UploadExpired(const store::v1::UploadRecord& upload);
+
 class Uploads {
  public:
   struct Dependencies {
@@ -91,7 +98,10 @@ class Uploads {
     Reader* reader = nullptr;
     IdGenerator* ids = nullptr;
     const Clock* clock = nullptr;
+    DiskGuard* disk = nullptr;
     uint64_t max_open_uploads = 0;
+    // Of an open upload without activity; infinite: for ever.
+    absl::Duration upload_ttl = absl::InfiniteDuration();
   };
   // Owns none of them; all must outlive it.
   explicit Uploads(const Dependencies& dependencies) : deps_(dependencies) {}
@@ -109,9 +119,13 @@ class Uploads {
   absl::StatusOr<FinishedUpload> Finish(const std::string& upload_id,
                                         const StringMap& sha256_by_path);
   absl::Status Cancel(const std::string& upload_id);
+  // Cancels open uploads without activity for `upload_ttl` and frees their space, but for
+  // those that are being written; returns their ids. From time to time.
+  absl::StatusOr<std::vector<std::string>> ExpireIdle();
 
  private:
   class Writer;
+  class WriterTurn;
   class FinishGuard;
   struct Stored {
     store::v1::UploadRecord record;
@@ -125,6 +139,8 @@ class Uploads {
       const std::vector<ParentReference>& parents);
   // For the content of one upload.
   absl::StatusOr<ContentFinder> NewFinder(const store::v1::UploadRecord& upload);
+  absl::StatusOr<absl::Time> ExpireTime(const store::v1::UploadRecord& upload);
+  absl::StatusOr<bool> ExpireOne(const std::string& upload_id);
   absl::StatusOr<FinishedUpload> FinishedModelOf(const store::v1::UploadRecord& record);
   absl::StatusOr<store::v1::ModelRecord> BuildModel(const store::v1::UploadRecord& upload,
                                                     const StringMap& sha256_by_path);

@@ -2,6 +2,7 @@
 // stored is harmed, and the upload goes on once the disk is well again.
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "storage/base/limits.h"
 #include "storage/blobs/memory_blob_store.h"
 #include "storage/catalog/memory_catalog.h"
 #include "storage/engine/model_store.h"
@@ -82,6 +83,10 @@ class DiskFaultTest : public ::testing::Test {
           store_->runner().Run(*std::move(claim->job), [] { return false; });
       ASSERT_TRUE(status.ok()) << status;
     }
+  }
+
+  store::v1::ModelRecord::State StateOf(const std::string& name) {
+    return store_->models().Resolve(name)->record.state();
   }
 
   void ExpectEqual(const std::string& name, const testing::TestFiles& files) {
@@ -199,6 +204,64 @@ TEST_F(DiskFaultTest, AnUploadThatCannotBeOpenedLeavesNoTrace) {
     EXPECT_TRUE(open->items.empty());
   }
   EXPECT_TRUE(Upload("next", next_).ok());
+}
+
+// Below the watermark nothing is written, what is stored is served, and jobs wait; above it
+// they go on.
+TEST_F(DiskFaultTest, AFullDiskTurnsTheStoreReadOnlyUntilThereIsSpaceAgain) {
+  const auto id = Open("next", next_);
+  ASSERT_TRUE(id.ok()) << id.status();
+  ASSERT_TRUE(Upload("waits", next_).ok());
+
+  files_.SetFreeBytes(limits::kDefaultMinFreeBytes - 1);
+  EXPECT_EQ(ErrorReason(Open("other", next_).status()), "DISK_FULL");
+  EXPECT_EQ(ErrorReason(store_->uploads().AddEntries(*id, {{"more", 1, ""}}).status()),
+            "DISK_FULL");
+  EXPECT_EQ(ErrorReason(Write(*id, next_)), "DISK_FULL");
+  ExpectEqual("good", good_);
+  ExpectEqual("waits", next_);
+  for (int i = 0; i < 5; ++i) {  // more often than a job that fails is tried again
+    const auto claim = store_->jobs().ClaimNext();
+    ASSERT_TRUE(claim.ok() && claim->job.has_value());
+    const absl::Status status = store_->runner().Run(*claim->job, [] { return false; });
+    EXPECT_EQ(ErrorReason(status), "DISK_FULL") << status;
+    EXPECT_FALSE(store_->jobs().ClaimNext()->job.has_value()) << "does not wait";
+    clock_.Advance(absl::Minutes(1));
+  }
+  EXPECT_EQ(StateOf("waits"), store::v1::ModelRecord::STAGED);
+
+  // Hysteresis: just above it is not enough.
+  files_.SetFreeBytes(limits::kDefaultMinFreeBytes + 1);
+  EXPECT_EQ(ErrorReason(Write(*id, next_)), "DISK_FULL");
+  files_.SetFreeBytes(std::nullopt);
+  RunJobs();
+  EXPECT_EQ(StateOf("waits"), store::v1::ModelRecord::READY);
+  ExpectEqual("waits", next_);
+  ASSERT_TRUE(Write(*id, next_).ok());
+  ASSERT_TRUE(store_->uploads().Finish(*id, {}).ok());
+  ExpectEqual("next", next_);
+}
+
+TEST_F(DiskFaultTest, WhatFreesSpaceGoesOnWhileTheDiskIsFull) {
+  files_.SetFreeBytes(0);
+  ASSERT_TRUE(store_->models().Delete("good").ok());
+  const auto gc = store_->maintenance().StartGc();
+  ASSERT_TRUE(gc.ok()) << gc.status();
+  RunJobs();
+  EXPECT_TRUE(blobs_.List("", 10)->blobs.empty());
+}
+
+TEST_F(DiskFaultTest, AJobThatWouldFillTheDiskDoesNotBegin) {
+  ASSERT_TRUE(Upload("next", next_).ok());
+  files_.SetFreeBytes(limits::kDefaultMinFreeBytes + 1000);
+  const auto claim = store_->jobs().ClaimNext();
+  ASSERT_TRUE(claim.ok() && claim->job.has_value());
+  const size_t blobs = blobs_.List("", 1000)->blobs.size();
+  const absl::Status status = store_->runner().Run(*claim->job, [] { return false; });
+  EXPECT_EQ(ErrorReason(status), "DISK_FULL") << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr("model 'next': expected at least"));
+  EXPECT_EQ(blobs_.List("", 1000)->blobs.size(), blobs);
+  EXPECT_EQ(store_->disk().Look()->reserved_bytes, 0u);
 }
 
 TEST_F(DiskFaultTest, TooLittleSpaceIsSaidBeforeAnythingIsSent) {

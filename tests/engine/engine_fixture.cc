@@ -24,6 +24,7 @@ void EngineTest::Restart() {
   ModelStoreOptions options;
   options.staging_dir = folder_;
   options.storage_policy = storage_policy_;
+  options.upload_ttl = upload_ttl_;
   store_ = std::make_unique<ModelStore>(
       ModelStore::Dependencies{&blobs_, &catalog_, files_.get(), &clock_}, options);
   ASSERT_TRUE(store_->Recover().ok());

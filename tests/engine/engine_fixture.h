@@ -119,6 +119,7 @@ class EngineTest : public ::testing::Test {
 
   // As of the next Restart.
   StoragePolicy storage_policy_;
+  absl::Duration upload_ttl_ = absl::InfiniteDuration();
   CrashPoint crash_;
   CrashingBlobStore blobs_{&crash_};
   CrashingCatalog catalog_{&crash_};

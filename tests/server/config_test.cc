@@ -66,7 +66,8 @@ TEST(Config, ReadsEveryType) {
   World world;
   const auto loaded = LoadConfig(
       {"--data_dir=/d", "--listen=0.0.0.0:1, unix:/s", "--http_listen=[::1]:8080",
-       "--memory_limit=2GiB", "--log_format=json", "--drain_grace_ms=0", "--gc_interval=90m"},
+       "--memory_limit=2GiB", "--log_format=json", "--drain_grace_ms=0", "--gc_interval=90m",
+       "--upload_ttl=36h", "--min_free_bytes=3GiB"},
       world.Sources());
   ASSERT_TRUE(loaded.ok()) << loaded.status();
   EXPECT_THAT(loaded->config.listen, ElementsAre("0.0.0.0:1", "unix:/s"));
@@ -75,6 +76,8 @@ TEST(Config, ReadsEveryType) {
   EXPECT_EQ(loaded->config.log_format, LogFormat::kJson);
   EXPECT_EQ(loaded->config.drain_grace_ms, 0);
   EXPECT_EQ(loaded->config.gc_interval, absl::Minutes(90));
+  EXPECT_EQ(loaded->config.upload_ttl, absl::Hours(36));
+  EXPECT_EQ(loaded->config.min_free_bytes, uint64_t{3} << 30);
 }
 
 TEST(Config, AnIntervalMayBeOff) {
@@ -85,6 +88,21 @@ TEST(Config, AnIntervalMayBeOff) {
   for (const char* bad : {"0", "5s", "-1h", "soon", "inf"}) {
     const auto refused =
         LoadConfig({"--data_dir=/d", std::string("--gc_interval=") + bad}, world.Sources());
+    EXPECT_EQ(refused.status().code(), absl::StatusCode::kInvalidArgument) << bad;
+  }
+}
+
+TEST(Config, UploadsMayStayOpenForEver) {
+  World world;
+  const auto by_default = LoadConfig({"--data_dir=/d"}, world.Sources());
+  ASSERT_TRUE(by_default.ok()) << by_default.status();
+  EXPECT_EQ(by_default->config.upload_ttl, absl::Hours(7 * 24));
+  const auto never = LoadConfig({"--data_dir=/d", "--upload_ttl=0"}, world.Sources());
+  ASSERT_TRUE(never.ok()) << never.status();
+  EXPECT_EQ(never->config.upload_ttl, absl::ZeroDuration());
+  for (const char* bad : {"off", "5ms", "-1h", "soon", "inf"}) {
+    const auto refused =
+        LoadConfig({"--data_dir=/d", std::string("--upload_ttl=") + bad}, world.Sources());
     EXPECT_EQ(refused.status().code(), absl::StatusCode::kInvalidArgument) << bad;
   }
 }

@@ -105,5 +105,17 @@ TEST(Convert, RefusesWhatItDoesNotKnow) {
   EXPECT_EQ(ErrorReason(FromProto(list).status()), "BAD_STATE");
 }
 
+TEST(Convert, AnUploadSaysWhenItExpiresAndWhetherItDid) {
+  UploadView upload;
+  upload.record.set_state(store::v1::UploadRecord::OPEN);
+  EXPECT_FALSE(ToProto(upload, EntryList::kInclude).has_expire_time());
+  upload.expire_time = absl::FromUnixSeconds(1000);
+  EXPECT_EQ(ToProto(upload, EntryList::kInclude).expire_time().seconds(), 1000);
+  EXPECT_FALSE(ToProto(upload, EntryList::kInclude).expired());
+  upload.record.set_state(store::v1::UploadRecord::CANCELLED);
+  upload.record.set_expired(true);
+  EXPECT_TRUE(ToProto(upload, EntryList::kOmit).expired());
+}
+
 }  // namespace
 }  // namespace wdelta

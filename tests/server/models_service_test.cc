@@ -223,6 +223,9 @@ TEST(AdminService, CountsModels) {
   EXPECT_EQ(info.raw_bytes(), model.raw_bytes());
   EXPECT_GT(info.limits().max_piece_bytes(), 0u);
   EXPECT_THAT(info.capabilities(), ::testing::Contains("lossless"));
+  EXPECT_GT(info.disk().free_bytes(), 0u);
+  EXPECT_EQ(info.disk().min_free_bytes(), limits::kDefaultMinFreeBytes);
+  EXPECT_FALSE(info.disk().is_full());
 }
 
 }  // namespace

@@ -1,0 +1,165 @@
+// Nothing that was acknowledged is lost when the daemon is killed, nothing half-written is
+// seen, and no space is leaked. WDELTA_CRASH_KILLS and WDELTA_CRASH_SEED choose how many
+// kills, and of which random sequence; `./dev crash` sets them.
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "gtest/gtest.h"
+#include "storage/base/failpoint.h"
+#include "tests/crash/crash_checks.h"
+#include "tests/crash/crash_worker.h"
+#include "tests/crash/truth.h"
+#include "tests/crash/victim.h"
+#include "tests/support/temp_folder.h"
+
+namespace wdelta::testing {
+namespace {
+
+constexpr int kDefaultKills = 12;
+constexpr int kKillsPerFolder = 40;  // then everything is deleted and the folder looked at
+constexpr int kWorkers = 3;
+constexpr int kMaxLifeMs = 500;
+constexpr int kMaxStartMs = 60;  // into which a kill during the start falls
+
+uint32_t FromEnvironment(const char* name, uint32_t otherwise) {
+  const char* const text = std::getenv(name);
+  uint32_t value = 0;
+  return text != nullptr && absl::SimpleAtoi(text, &value) ? value : otherwise;
+}
+
+class CrashTest : public ::testing::Test {
+ protected:
+  // One data folder, from its making until it is empty again.
+  class Store {
+   public:
+    explicit Store(uint32_t seed) : random_(seed) {
+      for (int i = 0; i < kWorkers; ++i) {
+        workers_.push_back(std::make_unique<CrashWorker>(i, random_(), &truth_));
+      }
+    }
+
+    // Killed at a random moment, in one of six cases while it starts. That moment is what
+    // the test is about: hence the sleeps.
+    void LiveAndBeKilled() {
+      if (random_() % 6 == 0) {
+        Victim victim(DataDir());
+        absl::SleepFor(absl::Milliseconds(random_() % kMaxStartMs));
+        victim.Kill();
+        return;
+      }
+      const std::unique_ptr<Victim> victim = StartAndCheck();
+      if (HasFatalFailure() || victim == nullptr) return;
+      Life life;
+      std::vector<std::thread> threads = Work(*victim, life);
+      absl::SleepFor(absl::Milliseconds(random_() % kMaxLifeMs));
+      life.is_over = true;
+      victim->Kill();
+      for (std::thread& thread : threads) thread.join();
+    }
+
+    // Whether the daemon killed itself there.
+    bool LiveUntil(const std::string& failpoint) {
+      Victim victim(DataDir(), failpoint);
+      if (!victim.AwaitServing()) return true;
+      Life life;
+      life.has_failpoint = true;
+      life.max_steps = kFailpointSteps;
+      for (std::thread& thread : Work(victim, life)) thread.join();
+      return life.is_unreachable;
+    }
+
+    std::unique_ptr<Victim> StartAndCheck() {
+      const absl::Time start = absl::Now();
+      auto victim = std::make_unique<Victim>(DataDir());
+      if (!victim->AwaitServing()) {
+        ADD_FAILURE() << "the daemon ended before it served: " << victim->output();
+        return nullptr;
+      }
+      slowest_start_ = std::max(slowest_start_, absl::Now() - start);
+      SettleAndCheck(victim->NewChannel(), truth_);
+      return victim;
+    }
+
+    void DeleteAllAndStop() {
+      const std::unique_ptr<Victim> victim = StartAndCheck();
+      if (victim == nullptr) return;
+      DeleteAll(victim->NewChannel(), truth_);
+      EXPECT_EQ(victim->Stop(), 0) << victim->output();
+      ExpectEmptyDataDir(DataDir());
+    }
+
+    absl::Duration slowest_start() const { return slowest_start_; }
+
+   private:
+    static constexpr int kFailpointSteps = 60;
+
+    std::string DataDir() const { return folder_ / "data"; }
+
+    std::vector<std::thread> Work(const Victim& victim, Life& life) {
+      std::vector<std::thread> threads;
+      for (const auto& worker : workers_) {
+        threads.emplace_back(
+            [&life, &worker, channel = victim.NewChannel()] { worker->Run(channel, life); });
+      }
+      return threads;
+    }
+
+    const TempFolder folder_;
+    std::mt19937 random_;
+    Truth truth_;
+    std::vector<std::unique_ptr<CrashWorker>> workers_;
+    absl::Duration slowest_start_;
+  };
+
+  const uint32_t seed_ = FromEnvironment("WDELTA_CRASH_SEED", std::random_device()());
+};
+
+TEST_F(CrashTest, NothingAcknowledgedIsLostWhenKilledAtRandomMoments) {
+  const int kills = static_cast<int>(FromEnvironment("WDELTA_CRASH_KILLS", kDefaultKills));
+  std::printf("%d kills, WDELTA_CRASH_SEED=%u\n", kills, seed_);
+  absl::Duration slowest_start;
+  for (int done = 0, folder = 0; done < kills; ++folder) {
+    Store store(seed_ + static_cast<uint32_t>(folder));
+    for (const int end = std::min(kills, done + kKillsPerFolder); done < end; ++done) {
+      SCOPED_TRACE(absl::StrCat("kill ", done, " of seed ", seed_));
+      store.LiveAndBeKilled();
+      if (HasFailure()) return;
+    }
+    SCOPED_TRACE(absl::StrCat("after kill ", done, " of seed ", seed_));
+    store.DeleteAllAndStop();
+    if (HasFailure()) return;
+    slowest_start = std::max(slowest_start, store.slowest_start());
+    std::printf("%d kills\n", done);
+    std::fflush(stdout);
+  }
+  std::printf("slowest start: %s\n", absl::FormatDuration(slowest_start).c_str());
+}
+
+TEST_F(CrashTest, NothingAcknowledgedIsLostAtAnyFailpoint) {
+  std::printf("WDELTA_CRASH_SEED=%u\n", seed_);
+  std::mt19937 random(seed_);
+  Store store(seed_);
+  for (const absl::string_view name : kFailpoints) {
+    // The first call of the workers, and one that comes later.
+    for (const uint32_t count : {1u, 2 + static_cast<uint32_t>(random() % 6)}) {
+      const std::string failpoint = absl::StrCat(name, ":", count);
+      SCOPED_TRACE(failpoint);
+      EXPECT_TRUE(store.LiveUntil(failpoint)) << "was not reached";
+      (void)store.StartAndCheck();
+      if (HasFailure()) return;
+    }
+  }
+  store.DeleteAllAndStop();
+}
+
+}  // namespace
+}  // namespace wdelta::testing
