@@ -110,12 +110,9 @@ void CrashWorker::Step() {
 bool CrashWorker::Succeeded(const absl::Status& status, const char* call,
                             std::initializer_list<absl::StatusCode> allowed) {
   if (status.ok()) return true;
-  if (absl::IsUnavailable(status)) {
-    if (life_->has_failpoint) life_->is_unreachable = true;
-  }
+  if (life_->has_failpoint && absl::IsUnavailable(status)) life_->is_unreachable = true;
   if (life_->is_over || life_->has_failpoint) return false;
   if (std::find(allowed.begin(), allowed.end(), status.code()) != allowed.end()) return false;
-  // The life may have ended between the error and the first look: the flag is set first.
   ADD_FAILURE() << call << ": " << status;
   return false;
 }
@@ -250,7 +247,7 @@ absl::Status CrashWorker::StartAndWritePart(OpenUpload& upload) {
   v1::WriteEntriesResponse response;
   const auto writer = client_->uploads().WriteEntries(&context, &response);
   const auto& [path, bytes] = *upload.content->files.begin();
-  const size_t end = Random(bytes.size() + 1);
+  const size_t end = 1 + Random(bytes.size());
   for (size_t offset = 0; offset < end; offset += kPieceBytes) {
     v1::WriteEntriesRequest piece;
     piece.set_upload(upload.id);
@@ -259,12 +256,6 @@ absl::Status CrashWorker::StartAndWritePart(OpenUpload& upload) {
     piece.set_data(bytes.substr(offset, std::min(kPieceBytes, end - offset)));
     piece.set_crc32c(Crc32c(piece.data()));
     if (!writer->Write(piece)) break;
-  }
-  if (end == 0) {
-    v1::WriteEntriesRequest nothing;
-    nothing.set_upload(upload.id);
-    nothing.set_path(path);
-    writer->Write(nothing);
   }
   writer->WritesDone();
   WDELTA_RETURN_IF_ERROR(FromGrpcStatus(writer->Finish()));

@@ -22,9 +22,15 @@ Victim::Victim(const std::string& data_dir, const std::string& failpoint) : data
   unsetenv("WDELTA_FAILPOINTS");
 }
 
+Victim::~Victim() {
+  Kill();
+  if (reader_.joinable()) reader_.join();
+}
+
 bool Victim::AwaitServing() {
   if (!process_->ReadUntil(" serves ")) return false;
   std::getline(std::ifstream(data_dir_ + ".address"), address_);
+  reader_ = std::thread([this] { process_->ReadUntil("no such line"); });
   return true;
 }
 
@@ -39,6 +45,7 @@ void Victim::Kill() { process_->Signal(SIGKILL); }
 
 int Victim::Stop() {
   process_->Signal(SIGTERM);
+  if (reader_.joinable()) reader_.join();
   return process_->Wait();
 }
 
