@@ -22,6 +22,7 @@
 #include "storage/engine/models.h"
 #include "storage/engine/reader.h"
 #include "storage/engine/staging.h"
+#include "storage/engine/upload_writer.h"
 #include "store/v1/records.pb.h"
 
 namespace wdelta {
@@ -62,26 +63,6 @@ struct EntryParams {
 struct FinishedUpload {
   Model model;
   std::string job_id;
-};
-
-// Writes pieces of one upload, in order within each entry. One thread at a time.
-// The destructor gives entries back; bytes not synced are written again by the
-// client.
-class UploadWriter {
- public:
-  virtual ~UploadWriter() = default;
-  // OUT_OF_RANGE (`WRONG_OFFSET`, details `expected` and `found`), NOT_FOUND
-  // (`ENTRY_NOT_FOUND`), INVALID_ARGUMENT (`PAST_END`), ABORTED (`ENTRY_BUSY`),
-  // RESOURCE_EXHAUSTED (`DISK_FULL`).
-  virtual absl::Status Write(const std::string& path, uint64_t offset, absl::string_view data) = 0;
-  // Appends content that the store has, SHA-256 and size as given, by decoding it.
-  // Further: NOT_FOUND (`CONTENT_NOT_FOUND`): it is not there, or damaged; send it.
-  // What was written to the entry since the last sync may then have to be sent again.
-  virtual absl::Status Copy(const std::string& path, uint64_t offset, const Digest& sha256,
-                            uint64_t size_bytes) = 0;
-  // Makes everything written durable; returns the bytes written through this
-  // writer.
-  virtual absl::StatusOr<uint64_t> Sync() = 0;
 };
 
 // FAILED_PRECONDITION (`UPLOAD_EXPIRED`).
