@@ -13,6 +13,7 @@
 #include "tests/support/checkpoint_builder.h"
 #include "tests/support/temp_folder.h"
 #include "wdelta/v1/fetch.grpc.pb.h"
+#include "wdelta/v1/uploads.grpc.pb.h"
 
 namespace wdelta::testing {
 namespace {
@@ -197,6 +198,41 @@ TEST_F(LifecycleTest, SaysWhyItDoesNotStart) {
   const CommandResult bad_flag = RunDaemon(folder_ / "other", {"--workers=none"});
   EXPECT_EQ(bad_flag.exit_code, 2);
   EXPECT_THAT(bad_flag.err, HasSubstr("--workers"));
+}
+
+TEST_F(LifecycleTest, CancelsAnUploadThatNobodyGoesOnWith) {
+  Daemon daemon(DataDir(), {"--upload_ttl=1s"});
+  const auto uploads = v1::Uploads::NewStub(daemon.NewChannel());
+  v1::StartUploadRequest start;
+  start.set_name("idle");
+  v1::Upload upload;
+  grpc::ClientContext start_context;
+  ASSERT_TRUE(uploads->StartUpload(&start_context, start, &upload).ok());
+  EXPECT_TRUE(upload.has_expire_time());
+  EXPECT_TRUE(daemon.process().ReadUntil("cancelled after a long time without activity"));
+  v1::AddEntriesRequest entries;
+  entries.set_upload(upload.id());
+  grpc::ClientContext add_context;
+  const grpc::Status added = uploads->AddEntries(&add_context, entries, &upload);
+  EXPECT_EQ(added.error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+  EXPECT_THAT(added.error_message(), HasSubstr("without activity"));
+  EXPECT_TRUE(std::filesystem::is_empty(DataDir() + "/staging"));
+}
+
+TEST_F(LifecycleTest, IsReadOnlyOnADiskThatIsNearlyFull) {
+  WriteFiles("model", SmallCheckpoint(1));
+  {
+    const Daemon daemon(DataDir());
+    daemon.WdeltaOk({"push", folder_ / "model", "--name", "before", "--wait"});
+    EXPECT_THAT(daemon.WdeltaOk({"version"}), HasSubstr(" free\n"));
+  }
+  const Daemon daemon(DataDir(), {"--min_free_bytes=1000000TiB"});
+  const CommandResult refused =
+      daemon.Wdelta({"push", folder_ / "model", "--name", "after", "--wait"});
+  EXPECT_NE(refused.exit_code, 0);
+  EXPECT_THAT(refused.err, AllOf(HasSubstr("bytes of free disk space"), HasSubstr("[DISK_FULL]")));
+  EXPECT_THAT(daemon.WdeltaOk({"version"}), HasSubstr("uploads and jobs wait"));
+  ExpectPulledEqual(daemon, "before", SmallCheckpoint(1));
 }
 
 }  // namespace
