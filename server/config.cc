@@ -26,6 +26,7 @@ using Values = std::map<std::string, Value>;  // by option
 struct CommandLine {
   ConfigAction action = ConfigAction::kServe;
   Value config_file;  // empty: none
+  BackupSource backup;
   Values values;
   std::string help;
 };
@@ -51,6 +52,18 @@ absl::StatusOr<CommandLine> ParseCommandLine(std::vector<std::string> arguments)
   app.add_flag("--version", version, "Print the version and exit");
   app.add_flag("--print_config", print, "Print the effective configuration as YAML and exit");
   app.add_flag("--validate_config", validate, "Check the configuration and exit");
+  std::string verified_folder;
+  app.add_option("--verify_backup", verified_folder,
+                 "Read all backups in DIR, made by `wdelta admin backup`, compare checksums and "
+                 "exit")
+      ->type_name("DIR");
+  CLI::Option* const restore =
+      app.add_option("--restore_from", line.backup.folder,
+                     "Make --data_dir, which is empty or absent, of a backup in DIR and exit");
+  restore->type_name("DIR");
+  app.add_option("--backup_id", line.backup.id, "The backup to restore; default: the newest")
+      ->type_name("ID")
+      ->needs(restore);
   CLI::Option* const file = app.add_option("--config", line.config_file.text, "YAML file");
   file->type_name("FILE");
   const std::vector<Option> options = ConfigOptions();
@@ -80,6 +93,11 @@ absl::StatusOr<CommandLine> ParseCommandLine(std::vector<std::string> arguments)
     line.action = ConfigAction::kPrintConfig;
   else if (validate)
     line.action = ConfigAction::kValidateConfig;
+  else if (restore->count() > 0)
+    line.action = ConfigAction::kRestore;
+  else if (!verified_folder.empty())
+    line.action = ConfigAction::kVerifyBackup;
+  if (line.action == ConfigAction::kVerifyBackup) line.backup.folder = verified_folder;
   return line;
 }
 
@@ -168,7 +186,9 @@ absl::StatusOr<LoadedConfig> LoadConfig(const std::vector<std::string>& argument
   LoadedConfig loaded;
   loaded.action = line.action;
   loaded.text = line.help;
-  if (line.action == ConfigAction::kPrintHelp || line.action == ConfigAction::kPrintVersion) {
+  loaded.backup = line.backup;
+  if (line.action == ConfigAction::kPrintHelp || line.action == ConfigAction::kPrintVersion ||
+      line.action == ConfigAction::kVerifyBackup) {
     return loaded;
   }
   WDELTA_ASSIGN_OR_RETURN(const Values values, MergeSources(line, sources));

@@ -52,10 +52,25 @@ struct Option {
 // The table.
 std::vector<Option> ConfigOptions();
 
-enum class ConfigAction { kServe, kPrintHelp, kPrintVersion, kPrintConfig, kValidateConfig };
+enum class ConfigAction {
+  kServe,
+  kPrintHelp,
+  kPrintVersion,
+  kPrintConfig,
+  kValidateConfig,
+  kVerifyBackup,
+  kRestore,
+};
+
+struct BackupSource {
+  std::string folder;
+  uint32_t id = 0;  // 0: the newest
+};
 
 struct LoadedConfig {
   ConfigAction action = ConfigAction::kServe;
+  // With kVerifyBackup, which needs no data_dir, and kRestore.
+  BackupSource backup;
   Config config;
   // With kPrintHelp the help, with kPrintConfig the effective values as YAML that
   // --config takes.

@@ -18,8 +18,11 @@
 #include "server/jobs/worker_pool.h"
 #include "server/log.h"
 #include "server/memory_plan.h"
+#include "server/offline.h"
 #include "server/rpc/rpc_environment.h"
 #include "server/rpc/services.h"
+#include "storage/backup/deletion_gate.h"
+#include "storage/backup/store_backup.h"
 #include "storage/base/clock.h"
 #include "storage/base/file_system.h"
 #include "storage/base/status_macros.h"
@@ -52,6 +55,13 @@ absl::Status Serve(const Config& config, spdlog::logger& log) {
                           RocksdbCatalog::Open(data_dir.catalog_path(), CatalogOptionsFor(config)));
   const std::unique_ptr<FileSystem> files = NewPosixFileSystem();
   const SystemClock clock;
+  absl::Mutex deletion_gate;
+  GatedBlobStore gated_blobs(blobs.get(), &deletion_gate);
+  GatedFileSystem gated_files(files.get(), &deletion_gate);
+  WDELTA_ASSIGN_OR_RETURN(
+      const std::unique_ptr<StoreBackup> backups,
+      StoreBackup::Open({catalog.get(), blobs.get(), &deletion_gate, files.get(), &clock,
+                         data_dir.path(), data_dir.staging_path(), data_dir.backup_path()}));
 
   ModelStoreOptions store_options;
   store_options.staging_dir = data_dir.staging_path();
@@ -61,10 +71,10 @@ absl::Status Serve(const Config& config, spdlog::logger& log) {
   store_options.upload_ttl = UploadTtlFor(config);
   store_options.min_free_bytes = config.min_free_bytes;
   store_options.storage_policy = {config.max_chain_depth, config.max_fetch_cost};
-  ModelStore store({blobs.get(), catalog.get(), files.get(), &clock}, store_options);
+  ModelStore store({&gated_blobs, catalog.get(), &gated_files, &clock}, store_options);
   WDELTA_RETURN_IF_ERROR(store.Recover());
 
-  const RpcOptions rpc_options{MaxFetchesFor(config), config.max_open_uploads};
+  const RpcOptions rpc_options{MaxFetchesFor(config), config.max_open_uploads, backups.get()};
   RpcEnvironment environment(&store, &log, rpc_options);
   RpcServices services(&environment);
   WorkerPool workers(
@@ -107,6 +117,12 @@ absl::Status Serve(const Config& config, spdlog::logger& log) {
   return absl::OkStatus();
 }
 
+int ExitOf(const absl::Status& status) {
+  if (status.ok()) return 0;
+  std::fprintf(stderr, "wdeltad: %s\n", std::string(status.message()).c_str());
+  return kExitFailure;
+}
+
 int Main(const std::vector<std::string>& arguments) {
   const absl::StatusOr<LoadedConfig> loaded = LoadConfig(arguments, SystemConfigSources());
   if (!loaded.ok()) {
@@ -124,6 +140,10 @@ int Main(const std::vector<std::string>& arguments) {
     case ConfigAction::kPrintConfig:
       std::fputs(loaded->text.c_str(), stdout);
       return 0;
+    case ConfigAction::kVerifyBackup:
+      return ExitOf(VerifyBackupsOffline(loaded->backup));
+    case ConfigAction::kRestore:
+      return ExitOf(RestoreOffline(loaded->backup, loaded->config.data_dir));
     case ConfigAction::kServe:
       break;
   }

@@ -7,6 +7,7 @@
 
 namespace wdelta {
 
+void AddAdminCommand(CLI::App& app, Session& session);
 void AddPushCommand(CLI::App& app, Session& session);
 void AddPullCommand(CLI::App& app, Session& session);
 void AddLsCommand(CLI::App& app, Session& session);

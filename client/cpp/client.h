@@ -100,6 +100,7 @@ class Client {
   v1::Fetch::Stub& fetch() { return *fetch_; }
   v1::Compare::Stub& compare() { return *compare_; }
   v1::Maintenance::Stub& maintenance() { return *maintenance_; }
+  v1::Admin::Stub& admin() { return *admin_; }
   const ClientOptions& options() const { return options_; }
 
  private:

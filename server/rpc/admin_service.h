@@ -1,4 +1,4 @@
-// wdelta.v1.Admin: what this server is.
+// wdelta.v1.Admin: what this server is, and backups.
 #pragma once
 
 #include "server/rpc/rpc_environment.h"
@@ -14,6 +14,8 @@ class AdminService final : public v1::Admin::CallbackService {
   grpc::ServerUnaryReactor* GetServerInfo(grpc::CallbackServerContext* context,
                                           const v1::GetServerInfoRequest* request,
                                           v1::ServerInfo* response) override;
+  grpc::ServerWriteReactor<v1::BackupResponse>* Backup(grpc::CallbackServerContext* context,
+                                                       const v1::BackupRequest* request) override;
 
  private:
   RpcEnvironment& environment_;

@@ -10,6 +10,7 @@
 #include "spdlog/logger.h"
 #include "storage/base/limits.h"
 #include "storage/base/thread_pool.h"
+#include "storage/engine/backup_maker.h"
 #include "storage/engine/model_store.h"
 
 namespace wdelta {
@@ -17,6 +18,8 @@ namespace wdelta {
 struct RpcOptions {
   int max_fetches = limits::kDefaultMaxFetches;
   uint64_t max_open_uploads = limits::kDefaultMaxOpenUploads;
+  // Outlives the environment; null: the storage has no backups.
+  BackupMaker* backup_maker = nullptr;
 };
 
 // Any thread may call it. Must outlive the server and every rpc. Does not own

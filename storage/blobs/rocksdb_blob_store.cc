@@ -7,9 +7,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "rocksdb/cache.h"
+#include "rocksdb/file_checksum.h"
 #include "rocksdb/filter_policy.h"
 #include "rocksdb/options.h"
 #include "rocksdb/table.h"
+#include "rocksdb/utilities/checkpoint.h"
 #include "rocksdb/write_batch.h"
 #include "rocksdb/write_buffer_manager.h"
 #include "storage/base/byte_reader.h"
@@ -85,6 +87,8 @@ rocksdb::Options MakeOptions(const RocksdbBlobStoreOptions& options) {
   // collection would move a quarter of all blobs at each. Reclaim() does it when
   // enough is dead.
   db_options.enable_blob_garbage_collection = false;
+  // A backup names blob files by their checksum, and would read them all to know it.
+  db_options.file_checksum_gen_factory = rocksdb::GetFileChecksumGenCrc32cFactory();
   // One shard: a blob must fit into one.
   db_options.blob_cache = rocksdb::NewLRUCache(options.blob_cache_bytes, /*num_shard_bits=*/0);
 
@@ -134,7 +138,9 @@ uint64_t PartCount(const RocksdbBlobStore::Layout& layout) {
 absl::StatusOr<std::unique_ptr<RocksdbBlobStore>> RocksdbBlobStore::Open(
     const std::string& path, const RocksdbBlobStoreOptions& options) {
   rocksdb::DB* opened = nullptr;
-  const rocksdb::Status status = rocksdb::DB::Open(MakeOptions(options), path, &opened);
+  const rocksdb::Status status =
+      options.is_read_only ? rocksdb::DB::OpenForReadOnly(MakeOptions(options), path, &opened)
+                           : rocksdb::DB::Open(MakeOptions(options), path, &opened);
   std::unique_ptr<rocksdb::DB> db(opened);
   WDELTA_RETURN_IF_ERROR(FromRocksdb(status, absl::StrCat("blob store ", path, ": open")));
   return std::unique_ptr<RocksdbBlobStore>(new RocksdbBlobStore(path, options, std::move(db)));
@@ -145,6 +151,7 @@ RocksdbBlobStore::RocksdbBlobStore(std::string path, const RocksdbBlobStoreOptio
     : path_(std::move(path)), options_(options), db_(std::move(db)) {
   // What an earlier process deleted and did not reclaim is not counted anywhere.
   deleted_bytes_ = options_.reclaim_after_bytes;
+  if (options_.is_read_only) return;
   reclaimer_ = std::thread([this] { ReclaimInBackground(); });
 }
 
@@ -154,7 +161,7 @@ RocksdbBlobStore::~RocksdbBlobStore() {
     stopping_ = true;
   }
   db_->DisableManualCompaction();
-  reclaimer_.join();
+  if (reclaimer_.joinable()) reclaimer_.join();
 }
 
 absl::Status RocksdbBlobStore::ToStatus(const rocksdb::Status& status,
@@ -318,6 +325,13 @@ absl::Status RocksdbBlobStore::Reclaim() {
     WDELTA_RETURN_IF_ERROR(ToStatus(db_->CompactRange(compact, nullptr, nullptr), "reclaim"));
   }
   return absl::OkStatus();
+}
+
+absl::Status RocksdbBlobStore::Freeze(const std::string& path) {
+  rocksdb::Checkpoint* made = nullptr;
+  WDELTA_RETURN_IF_ERROR(ToStatus(rocksdb::Checkpoint::Create(db_.get(), &made), "checkpoint"));
+  const std::unique_ptr<rocksdb::Checkpoint> checkpoint(made);
+  return ToStatus(checkpoint->CreateCheckpoint(path), absl::StrCat("checkpoint ", path));
 }
 
 bool RocksdbBlobStore::ShouldReclaimOrStop() const {

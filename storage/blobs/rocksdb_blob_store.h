@@ -23,6 +23,8 @@ struct RocksdbBlobStoreOptions {
   uint64_t blob_cache_bytes = 64 * limits::kMiB;
   int max_open_files = 512;
   int background_threads = 2;
+  // Takes nothing from other holders; changes fail.
+  bool is_read_only = false;
   // Deleted bytes that set off a reclaim.
   uint64_t reclaim_after_bytes = 64 * limits::kMiB;
   // Share of dead bytes in the blob files above which live ones are moved together.
@@ -50,6 +52,12 @@ class RocksdbBlobStore final : public BlobStore {
   // Gives the space of deleted blobs back as far as max_garbage_ratio asks. Runs by
   // itself; callable for maintenance. Slow.
   absl::Status Reclaim();
+
+  // Makes the database as it is a second one at `path`, which does not exist, of links
+  // where the file system allows it.
+  absl::Status Freeze(const std::string& path);
+  // For RocksDB's own tools.
+  rocksdb::DB& database() { return *db_; }
 
  private:
   RocksdbBlobStore(std::string path, const RocksdbBlobStoreOptions& options,

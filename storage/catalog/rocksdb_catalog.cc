@@ -10,6 +10,7 @@
 #include "rocksdb/filter_policy.h"
 #include "rocksdb/options.h"
 #include "rocksdb/table.h"
+#include "rocksdb/utilities/checkpoint.h"
 #include "rocksdb/write_batch.h"
 #include "rocksdb/write_buffer_manager.h"
 #include "storage/base/byte_reader.h"
@@ -91,7 +92,9 @@ absl::StatusOr<uint64_t> ReadRevision(rocksdb::DB& db, const std::string& path) 
 absl::StatusOr<std::unique_ptr<RocksdbCatalog>> RocksdbCatalog::Open(
     const std::string& path, const RocksdbCatalogOptions& options) {
   rocksdb::DB* opened = nullptr;
-  const rocksdb::Status status = rocksdb::DB::Open(MakeOptions(options), path, &opened);
+  const rocksdb::Status status =
+      options.is_read_only ? rocksdb::DB::OpenForReadOnly(MakeOptions(options), path, &opened)
+                           : rocksdb::DB::Open(MakeOptions(options), path, &opened);
   std::unique_ptr<rocksdb::DB> db(opened);
   WDELTA_RETURN_IF_ERROR(FromRocksdb(status, absl::StrCat("catalog ", path, ": open")));
   WDELTA_ASSIGN_OR_RETURN(const uint64_t revision, ReadRevision(*db, path));
@@ -216,6 +219,19 @@ absl::StatusOr<uint64_t> RocksdbCatalog::CurrentRevision() {
 absl::StatusOr<std::unique_ptr<Watcher>> RocksdbCatalog::Watch(std::string prefix,
                                                                uint64_t after_revision) {
   return changes_.Watch(std::move(prefix), after_revision);
+}
+
+absl::Status RocksdbCatalog::Freeze(const std::string& path) {
+  rocksdb::Checkpoint* made = nullptr;
+  WDELTA_RETURN_IF_ERROR(ToStatus(rocksdb::Checkpoint::Create(db_.get(), &made), "checkpoint"));
+  const std::unique_ptr<rocksdb::Checkpoint> checkpoint(made);
+  return ToStatus(checkpoint->CreateCheckpoint(path), absl::StrCat("checkpoint ", path));
+}
+
+absl::StatusOr<std::string> RocksdbCatalog::Identity() {
+  std::string identity;
+  WDELTA_RETURN_IF_ERROR(ToStatus(db_->GetDbIdentity(identity), "identity"));
+  return identity;
 }
 
 }  // namespace wdelta

@@ -18,6 +18,8 @@ struct RocksdbCatalogOptions {
   uint64_t memtable_bytes = 16 * limits::kMiB;  // all memtables together
   uint64_t block_cache_bytes = 32 * limits::kMiB;
   int max_open_files = 128;
+  // Takes nothing from other holders; changes fail.
+  bool is_read_only = false;
   ChangeLogOptions watch;
 };
 
@@ -36,6 +38,14 @@ class RocksdbCatalog final : public Catalog {
   absl::StatusOr<uint64_t> CurrentRevision() override;
   absl::StatusOr<std::unique_ptr<Watcher>> Watch(std::string prefix,
                                                  uint64_t after_revision) override;
+
+  // Makes the database as it is a second one at `path`, which does not exist, of links
+  // where the file system allows it.
+  absl::Status Freeze(const std::string& path);
+  // Stays the same for the life of the database.
+  absl::StatusOr<std::string> Identity();
+  // For RocksDB's own tools.
+  rocksdb::DB& database() { return *db_; }
 
  private:
   RocksdbCatalog(std::string path, const ChangeLogOptions& watch, std::unique_ptr<rocksdb::DB> db,

@@ -184,6 +184,23 @@ absl::StatusOr<DataDir> DataDir::Open(const std::string& path) {
   return dir;
 }
 
+absl::Status DataDir::CreateVacant(const std::string& path) {
+  const std::unique_ptr<FileSystem> files = NewPosixFileSystem();
+  WDELTA_RETURN_IF_ERROR(files->CreateDirectories(path));
+  WDELTA_ASSIGN_OR_RETURN(const std::vector<std::string> names, files->List(path));
+  for (const std::string& name : names) {
+    if (name == "lost+found") continue;
+    return MakeError(absl::StatusCode::kFailedPrecondition, "DATA_DIR_NOT_EMPTY",
+                     absl::StrCat("folder ", path, ": expected none or an empty one, found `",
+                                  absl::CHexEscape(name), "` in it"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status DataDir::Mark(const std::string& path) {
+  return WriteFormat(*NewPosixFileSystem(), path);
+}
+
 DataDir::DataDir(DataDir&& other) noexcept
     : path_(std::move(other.path_)), lock_fd_(std::exchange(other.lock_fd_, -1)) {}
 

@@ -3,6 +3,7 @@
 //   LOCK      flock'ed while in use; holds the pid of the last holder
 //   FORMAT    `wdelta-data <number>`; its presence makes a folder a data folder
 //   blobs/    catalog/    staging/
+//   backup/   what a running backup copies from; removed at the next start
 //
 // Format 1 kept every blob as one value; format 2 keeps it in parts and reads both. A
 // folder of an older format is marked as of this one when it is opened, because older
@@ -12,6 +13,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
 namespace wdelta {
@@ -31,9 +33,19 @@ class DataDir {
   ~DataDir();
 
   const std::string& path() const { return path_; }
-  std::string blobs_path() const { return path_ + "/blobs"; }
-  std::string catalog_path() const { return path_ + "/catalog"; }
-  std::string staging_path() const { return path_ + "/staging"; }
+  std::string blobs_path() const { return BlobsPath(path_); }
+  std::string catalog_path() const { return CatalogPath(path_); }
+  std::string staging_path() const { return StagingPath(path_); }
+  std::string backup_path() const { return path_ + "/backup"; }
+
+  // For whoever fills a folder before it is a data folder. Takes an empty one, or makes it:
+  // FAILED_PRECONDITION (`DATA_DIR_NOT_EMPTY`).
+  static absl::Status CreateVacant(const std::string& path);
+  // Makes what was filled a data folder. Durable once it returns.
+  static absl::Status Mark(const std::string& path);
+  static std::string BlobsPath(const std::string& path) { return path + "/blobs"; }
+  static std::string CatalogPath(const std::string& path) { return path + "/catalog"; }
+  static std::string StagingPath(const std::string& path) { return path + "/staging"; }
 
  private:
   DataDir(std::string path, int lock_fd) : path_(std::move(path)), lock_fd_(lock_fd) {}

@@ -64,11 +64,11 @@ TEST(Config, StrongerSourcesWin) {
 
 TEST(Config, ReadsEveryType) {
   World world;
-  const auto loaded = LoadConfig(
-      {"--data_dir=/d", "--listen=0.0.0.0:1, unix:/s", "--http_listen=[::1]:8080",
-       "--memory_limit=2GiB", "--log_format=json", "--drain_grace_ms=0", "--gc_interval=90m",
-       "--upload_ttl=36h", "--min_free_bytes=3GiB"},
-      world.Sources());
+  const auto loaded =
+      LoadConfig({"--data_dir=/d", "--listen=0.0.0.0:1, unix:/s", "--http_listen=[::1]:8080",
+                  "--memory_limit=2GiB", "--log_format=json", "--drain_grace_ms=0",
+                  "--gc_interval=90m", "--upload_ttl=36h", "--min_free_bytes=3GiB"},
+                 world.Sources());
   ASSERT_TRUE(loaded.ok()) << loaded.status();
   EXPECT_THAT(loaded->config.listen, ElementsAre("0.0.0.0:1", "unix:/s"));
   EXPECT_EQ(loaded->config.http_listen, "[::1]:8080");

@@ -1,0 +1,121 @@
+// No damage of a backup goes unseen, and none of it becomes a data folder.
+#include <algorithm>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "storage/backup/backup_folder.h"
+#include "storage/backup/restore.h"
+#include "storage/base/error.h"
+#include "tests/backup/test_store.h"
+#include "tests/support/temp_folder.h"
+
+namespace wdelta::testing {
+namespace {
+
+using ::testing::HasSubstr;
+
+class DamagedBackupTest : public ::testing::Test {
+ protected:
+  DamagedBackupTest() {
+    TestStore store(folder_ / "data");
+    store.UploadReady("base", SmallCheckpoint(1));
+    store.Upload("staged", SmallCheckpoint(9));
+    store.BackupOk(BackupDir());
+    EXPECT_TRUE(Verify().ok());
+  }
+
+  std::string BackupDir() const { return folder_ / "backups"; }
+
+  absl::Status Verify() {
+    return VerifyBackups(*files_, BackupDir(), GoOn,
+                         [](uint32_t, const store::v1::BackupRecord&, const absl::Status&) {});
+  }
+
+  // Names below the folder of backups of all files that a restore needs. RocksDB's `meta`
+  // files, whose checksums are those of the others, are damaged only as a whole.
+  std::vector<std::string> NeededFiles() const {
+    std::vector<std::string> names;
+    for (const auto& file : std::filesystem::recursive_directory_iterator(BackupDir())) {
+      const std::string name = std::filesystem::relative(file.path(), BackupDir());
+      const bool is_needed = file.is_regular_file() && file.file_size() > 0 &&
+                             name != "WDELTA_BACKUP" && name.find("/meta/") == std::string::npos;
+      if (is_needed) names.push_back("backups/" + name);
+    }
+    std::sort(names.begin(), names.end());
+    return names;
+  }
+
+  void ExpectSeen(const std::string& what) {
+    const absl::Status verified = Verify();
+    EXPECT_EQ(verified.code(), absl::StatusCode::kDataLoss) << what << ": " << verified;
+    EXPECT_THAT(std::string(verified.message()), HasSubstr("backup")) << what;
+    const std::string target = folder_ / "restored";
+    const absl::Status restored = RestoreBackup(*files_, BackupDir(), 0, target, GoOn).status();
+    EXPECT_EQ(restored.code(), absl::StatusCode::kDataLoss) << what << ": " << restored;
+    EXPECT_FALSE(folder_.Has("restored/FORMAT")) << what;
+    std::filesystem::remove_all(target);
+  }
+
+  const TempFolder folder_;
+  const std::unique_ptr<FileSystem> files_ = NewPosixFileSystem();
+};
+
+TEST_F(DamagedBackupTest, EveryFlippedByteAndEveryLostFileIsSeen) {
+  const std::vector<std::string> names = NeededFiles();
+  ASSERT_GE(names.size(), 8u);
+  for (const std::string& name : names) {
+    const std::string good = folder_.Read(name);
+    std::string bad = good;
+    bad[bad.size() / 2] = static_cast<char>(bad[bad.size() / 2] ^ 0x10);
+    folder_.Write(name, bad);
+    ExpectSeen("flipped " + name);
+    folder_.Write(name, good.substr(0, good.size() - 1));
+    ExpectSeen("cut " + name);
+    folder_.Write(name, good);
+  }
+  EXPECT_TRUE(Verify().ok());
+  for (const std::string& name : names) {
+    // Without its record there is no backup at all.
+    if (name.find("/records/") != std::string::npos) continue;
+    const std::string good = folder_.Read(name);
+    std::filesystem::remove(folder_ / name);
+    ExpectSeen("lost " + name);
+    folder_.Write(name, good);
+  }
+  for (const char* meta : {"backups/catalog/meta/1", "backups/blobs/meta/1"}) {
+    const std::string good = folder_.Read(meta);
+    std::filesystem::remove(folder_ / meta);
+    ExpectSeen(std::string("lost ") + meta);
+    folder_.Write(meta, good);
+  }
+  EXPECT_TRUE(Verify().ok());
+}
+
+TEST_F(DamagedBackupTest, AFolderWithoutBackupsSaysSo) {
+  std::filesystem::remove_all(BackupDir() + "/records");
+  EXPECT_EQ(ErrorReason(Verify()), "NO_BACKUPS");
+  EXPECT_EQ(Verify().code(), absl::StatusCode::kFailedPrecondition);
+  std::filesystem::remove(BackupDir() + "/WDELTA_BACKUP");
+  EXPECT_EQ(ErrorReason(Verify()), "NOT_A_BACKUP_DIR");
+  folder_.Write("backups/WDELTA_BACKUP", "wdelta-backup 2\nstore x\n");
+  EXPECT_EQ(ErrorReason(Verify()), "NOT_A_BACKUP_DIR");
+}
+
+TEST_F(DamagedBackupTest, ABackupOfANewerFormatIsRefused) {
+  const std::string bytes = folder_.Read("backups/records/000001");
+  store::v1::BackupRecord record;
+  ASSERT_TRUE(record.ParseFromString(bytes.substr(0, bytes.size() - 4)));
+  record.set_data_format(kDataFormat + 1);
+  ASSERT_TRUE(WriteRecordFile(*files_, BackupDir() + "/records", "000001", record).ok());
+  const absl::Status refused =
+      RestoreBackup(*files_, BackupDir(), 0, folder_ / "restored", GoOn).status();
+  EXPECT_EQ(refused.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(ErrorReason(refused), "DATA_FORMAT_NEWER");
+  EXPECT_FALSE(folder_.Has("restored"));
+}
+
+}  // namespace
+}  // namespace wdelta::testing
