@@ -80,7 +80,9 @@ absl::StatusOr<ContentSourcePtr> Reader::OpenAtDepth(const ModelRecord& model, u
     // A model may move to another place at any time. From here on the place is in use;
     // if it is the model's still, what lies there stays.
     WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> found, models_->GetById(model.id()));
-    if (!found.has_value() || !HoldsBytes(found->record)) {
+    const bool is_gone = !found.has_value() || (found->record.state() == ModelRecord::DELETED &&
+                                                !HoldsBytes(found->record));
+    if (is_gone) {
       return MakeError(absl::StatusCode::kNotFound, "MODEL_NOT_FOUND",
                        absl::StrCat("model '", model.name(), "' was deleted"));
     }
