@@ -2,6 +2,7 @@
 
 #include <cstdio>
 #include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -82,6 +83,8 @@ class PhaseLine {
 };
 
 Json SummaryJson(const v1::BackupSummary& summary) {
+  const std::vector<uint32_t> kept_ids(summary.kept_backup_ids().begin(),
+                                       summary.kept_backup_ids().end());
   return {{"folder", summary.folder()},
           {"backup_id", summary.backup_id()},
           {"total_bytes", summary.total_bytes()},
@@ -91,7 +94,7 @@ Json SummaryJson(const v1::BackupSummary& summary) {
           {"verified", summary.verified()},
           {"problem_count", summary.problem_count()},
           {"first_problem", summary.first_problem()},
-          {"kept_backup_ids", summary.kept_backup_ids()}};
+          {"kept_backup_ids", kept_ids}};
 }
 
 std::string SummaryLine(const v1::BackupSummary& summary) {

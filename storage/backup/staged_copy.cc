@@ -39,12 +39,15 @@ absl::Status Link(const std::string& from, const std::string& to) {
 // Reads `size` bytes from the start; copies them when there is a target. Returns their CRC.
 absl::StatusOr<uint32_t> ReadThrough(FileSystem& files, const std::string& path, uint64_t size,
                                      AppendFile* target, const OnStagedRead& on_read) {
-  WDELTA_ASSIGN_OR_RETURN(const std::unique_ptr<RandomAccessFile> file, files.OpenForRead(path));
+  const absl::StatusOr<std::unique_ptr<RandomAccessFile>> opened = files.OpenForRead(path);
+  if (absl::IsNotFound(opened.status())) return absl::DataLossError(opened.status().message());
+  WDELTA_RETURN_IF_ERROR(opened.status());
+  const RandomAccessFile& file = **opened;
   std::string buffer(std::min(size, kCopyBytes), '\0');
   uint32_t crc = 0;
   for (uint64_t offset = 0; offset < size; offset += buffer.size()) {
     buffer.resize(std::min(size - offset, kCopyBytes));
-    WDELTA_RETURN_IF_ERROR(file->Read(offset, buffer.data(), buffer.size()));
+    WDELTA_RETURN_IF_ERROR(file.Read(offset, buffer.data(), buffer.size()));
     crc = ExtendCrc32c(crc, buffer);
     if (target != nullptr) WDELTA_RETURN_IF_ERROR(target->Append(buffer));
     WDELTA_RETURN_IF_ERROR(on_read(buffer.size()));
@@ -203,7 +206,7 @@ absl::Status RestoreStagedFiles(FileSystem& files, const std::string& copy,
                                 uint64_t expected_uploads, const std::string& staging,
                                 const OnStagedRead& on_read) {
   WDELTA_RETURN_IF_ERROR(files.CreateDirectories(staging));
-  WDELTA_RETURN_IF_ERROR(ForEachUpload(
+  const absl::Status restored = ForEachUpload(
       files, copy, expected_uploads,
       [&](const std::string& upload, const StagedUploadRecord& record) -> absl::Status {
         const std::string target = absl::StrCat(staging, "/", upload);
@@ -216,7 +219,8 @@ absl::Status RestoreStagedFiles(FileSystem& files, const std::string& copy,
           WDELTA_RETURN_IF_ERROR(CheckCrc(path, file.crc32c(), crc));
         }
         return files.SyncDirectory(target);
-      }));
+      });
+  WDELTA_RETURN_IF_ERROR(restored);
   return files.SyncDirectory(staging);
 }
 

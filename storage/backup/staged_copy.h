@@ -28,7 +28,7 @@ absl::Status LinkStagedFiles(FileSystem& files, const std::string& staging,
 
 // Copies what `catalog` says is durable of the linked files from `frozen` to `target`, with
 // a record of each upload. What `earlier` (a former copy, or empty) has already is linked.
-// DATA_LOSS when a file is shorter than the catalog says.
+// DATA_LOSS when a file is absent or shorter than the catalog says.
 absl::StatusOr<StagedCopied> CopyStagedFiles(FileSystem& files, Catalog& catalog,
                                              const std::string& frozen, const std::string& earlier,
                                              const std::string& target,

@@ -83,7 +83,9 @@ class StoreBackup::Run {
       WDELTA_RETURN_IF_ERROR(folder.Remove(kept.front()));
       kept.erase(kept.begin());
     }
-    WDELTA_RETURN_IF_ERROR(Prune(folder, kept));
+    WDELTA_RETURN_IF_ERROR(
+        Annotate(Prune(folder, kept),
+                 absl::StrCat("backup ", record_.id(), " was made, but others cannot be removed")));
     return Report(std::move(kept));
   }
 

@@ -39,6 +39,7 @@ class TestStore {
                    const std::vector<std::string>& parents = {});
   void Delete(const std::string& name);
   void StartGc();
+  // Some may fail, of models that were deleted.
   void RunJobs();
 
   // Ids of models that are not deleted, to their names.
