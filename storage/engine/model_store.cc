@@ -19,7 +19,7 @@ ModelStore::ModelStore(const Dependencies& d, ModelStoreOptions options)
       reader_(d.blobs, &models_, &staging_, &codec_pool_, options_.parent_cache_bytes),
       uploads_({d.catalog, d.files, &staging_, &jobs_, &models_, &reader_, &ids_, d.clock, &disk_,
                 options_.max_open_uploads, options_.upload_ttl}),
-      merges_({d.catalog, &jobs_, &models_, &reader_, &ids_, d.clock}),
+      merges_({d.catalog, &jobs_, &models_, &reader_, &ids_, d.clock, &disk_}),
       job_dependencies_({d.catalog, &jobs_, &models_, &reader_, &staging_, &claims_, &codec_pool_,
                          d.clock, options_.storage_policy, d.blobs, &disk_}),
       runner_(job_dependencies_),

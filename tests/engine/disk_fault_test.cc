@@ -264,6 +264,26 @@ TEST_F(DiskFaultTest, AJobThatWouldFillTheDiskDoesNotBegin) {
   EXPECT_EQ(store_->disk().Look()->reserved_bytes, 0u);
 }
 
+TEST_F(DiskFaultTest, AMergeThatWouldFillTheDiskIsRefused) {
+  MergeParams params;
+  params.name = "merged";
+  params.recipe.set_method(store::v1::MergeRecipe::TASK_ARITHMETIC);
+  params.recipe.add_sources()->set_weight(1);
+  params.recipe.set_scale(1);
+  params.base = "good";
+  ASSERT_TRUE(Upload("next", next_).ok());
+  RunJobs();
+  params.sources = {"next"};
+  files_.SetFreeBytes(limits::kDefaultMinFreeBytes + 1000);
+  const absl::Status status = store_->merges().Start(params).status();
+  EXPECT_EQ(ErrorReason(status), "DISK_FULL") << status;
+  EXPECT_FALSE(store_->models().Resolve("merged").ok());
+  files_.SetFreeBytes(std::nullopt);
+  EXPECT_TRUE(store_->merges().Start(params).ok());
+  RunJobs();
+  EXPECT_EQ(StateOf("merged"), store::v1::ModelRecord::READY);
+}
+
 TEST_F(DiskFaultTest, TooLittleSpaceIsSaidBeforeAnythingIsSent) {
   files_.SetFreeBytes(1000);
   const absl::Status status = Open("next", next_).status();

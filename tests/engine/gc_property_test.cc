@@ -1,5 +1,5 @@
-// Random lineages, uploads, tags, deletions, collections, repacks, crashes and restarts: after
-// every step every live model reads back exactly, and when all are deleted nothing is left.
+// Random lineages, uploads, merges, tags, deletions, collections, repacks, crashes and restarts:
+// after every step every live model reads back exactly, and when all are deleted nothing is left.
 #include <cstdlib>
 #include <filesystem>
 #include <random>
@@ -7,14 +7,18 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
+#include "storage/engine/merge/merge_recipe.h"
 #include "storage/engine/records.h"
+#include "storage/tensor/element_values.h"
 #include "tests/engine/engine_fixture.h"
 #include "tests/support/checkpoint_builder.h"
+#include "tests/support/merge_reference.h"
 
 namespace wdelta {
 namespace {
 
 using store::v1::JobRecord;
+using store::v1::MergeRecipe;
 using store::v1::ModelRecord;
 using testing::Files;
 using ::testing::IsEmpty;
@@ -61,7 +65,67 @@ class GcPropertyTest : public testing::EngineTest {
     live_[name] = std::move(model);
   }
 
+  // A linear merge of two models or the deltas of one to another. All have the same tensors.
+  void MergeOne() {
+    const std::string first = AnyName();
+    const std::string second = AnyName();
+    if (first == second) return;
+    MergeParams params;
+    params.name = absl::StrCat("m", ++made_);
+    params.request_id = params.name;
+    params.recipe.set_method(Random(2) == 0 ? MergeRecipe::LINEAR : MergeRecipe::TIES);
+    params.recipe.set_scale(1);
+    params.recipe.set_density(0.5);
+    params.recipe.add_sources()->set_weight(1);
+    params.sources = {second};
+    if (HasBase(params.recipe.method())) {
+      params.base = first;
+    } else {
+      params.recipe.add_sources()->set_weight(1 + Random(3));
+      params.sources = {first, second};
+    }
+    const auto started = store_->merges().Start(params);
+    ASSERT_TRUE(started.ok()) << started.status();
+    Live model = live_[first];
+    for (size_t i = 0; i < model.tensors.size(); ++i) {
+      TestTensor& tensor = model.tensors[i];
+      std::vector<testing::Vector> numbers;
+      for (const std::string& data : {tensor.data, live_[second].tensors[i].data}) {
+        testing::Vector& of_model = numbers.emplace_back(data.size() / 2);
+        ASSERT_TRUE(ReadNumbers(tensor.dtype, data, absl::MakeSpan(of_model)).ok());
+      }
+      tensor.data =
+          WriteNumbers(tensor.dtype, testing::ReferenceMerge(params.recipe, numbers)).value();
+    }
+    model.files["model.safetensors"] = testing::BuildSafetensors(model.tensors);
+    merging_[params.name] = std::move(model);
+  }
+
+  // Those that are computed are models like the others.
+  void TakeMerged() {
+    for (auto it = merging_.begin(); it != merging_.end();) {
+      const ModelRecord record = RecordOf(it->first);
+      if (record.state() == ModelRecord::IMPORTING) {
+        ++it;
+        continue;
+      }
+      if (record.state() == ModelRecord::READY) {
+        ++merged_;
+        live_[it->first] = std::move(it->second);
+      } else {  // too many crashes
+        ASSERT_EQ(record.state(), ModelRecord::FAILED);
+        ASSERT_TRUE(store_->models().Delete(it->first).ok());
+      }
+      it = merging_.erase(it);
+    }
+  }
+
   void DeleteOne() {
+    if (!merging_.empty() && (live_.empty() || Random(3) == 0)) {
+      ASSERT_TRUE(store_->models().Delete(merging_.begin()->first).ok());
+      merging_.erase(merging_.begin());
+      return;
+    }
     const std::string name = AnyName();
     const absl::Status status = store_->models().Delete(name);
     ASSERT_TRUE(status.ok()) << status;
@@ -90,7 +154,7 @@ class GcPropertyTest : public testing::EngineTest {
   }
 
   void Step() {
-    switch (Random(12)) {
+    switch (Random(14)) {
       case 0:
       case 1:
       case 2:
@@ -125,6 +189,9 @@ class GcPropertyTest : public testing::EngineTest {
         storage_policy_.max_chain_depth = Random(5);
         RestartDaemon();
         break;
+      default:
+        if (!live_.empty() && live_.size() + merging_.size() < 9) MergeOne();
+        break;
     }
     if (Random(3) > 0) RunSomeJobs(1);
   }
@@ -145,6 +212,7 @@ class GcPropertyTest : public testing::EngineTest {
   }
 
   void CheckAll() {
+    ASSERT_NO_FATAL_FAILURE(TakeMerged());
     for (const auto& [name, model] : live_) ASSERT_TRUE(ReadBack(name) == model.files) << name;
     CheckHeld();
   }
@@ -154,7 +222,7 @@ class GcPropertyTest : public testing::EngineTest {
     for (const char* prefix :
          {"model/", "name/", "version/", "tag/", "tagged/", "digest/", "child/", "encoded_on/",
           "storage_choice/", "indexed/", "layout/", "tensor/", "blob/", "blob_of/", "staged/",
-          "open_upload/", "queue/"}) {
+          "open_upload/", "queue/", "needed_by/", "request/"}) {
       const ScanPage page = *catalog_.Scan({prefix, PrefixEnd(prefix), 10, false});
       EXPECT_THAT(page.records, IsEmpty()) << page.records[0].key;
     }
@@ -171,7 +239,7 @@ class GcPropertyTest : public testing::EngineTest {
       if (HasFailure()) return;
     }
     held_.reset();
-    while (!live_.empty()) {
+    while (!live_.empty() || !merging_.empty()) {
       ASSERT_NO_FATAL_FAILURE(DeleteOne());
       if (Random(2) == 0) RunSomeJobs(1);
       ASSERT_NO_FATAL_FAILURE(CheckAll());
@@ -188,7 +256,9 @@ class GcPropertyTest : public testing::EngineTest {
 
   std::mt19937 random_;
   int made_ = 0;
+  int merged_ = 0;
   std::map<std::string, Live> live_;
+  std::map<std::string, Live> merging_;  // to be computed
   ContentSourcePtr held_;
   Files held_files_;
 };
@@ -205,6 +275,7 @@ TEST_F(GcPropertyTest, EveryLiveModelReadsBackAndNothingIsLeft) {
     RunSeed(seed, 60);
     if (HasFailure()) return;
   }
+  EXPECT_GT(merged_, 0);
   seed = std::random_device()();
   RunSeed(seed, 60);
 }

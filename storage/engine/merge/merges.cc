@@ -173,6 +173,9 @@ absl::StatusOr<StartedMerge> Merges::Start(const MergeParams& params) {
   WDELTA_RETURN_IF_ERROR(ValidateUserMetadata(params.metadata));
   WDELTA_RETURN_IF_ERROR(CheckNameFree(*deps_.catalog, params.name, params.new_version));
   WDELTA_ASSIGN_OR_RETURN(ModelRecord model, BuildModel(params));
+  // The job takes it when it runs; here only what could not be stored is refused.
+  WDELTA_RETURN_IF_ERROR(
+      deps_.disk->Reserve(model.raw_bytes(), absl::StrCat("model '", params.name, "'")).status());
   return CommitModel(params, std::move(model));
 }
 

@@ -10,6 +10,7 @@
 #include "storage/base/digest.h"
 #include "storage/base/id.h"
 #include "storage/catalog/catalog.h"
+#include "storage/engine/disk_guard.h"
 #include "storage/engine/job_queue.h"
 #include "storage/engine/models.h"
 #include "storage/engine/reader.h"
@@ -46,6 +47,7 @@ class Merges {
     Reader* reader = nullptr;
     IdGenerator* ids = nullptr;
     const Clock* clock = nullptr;
+    DiskGuard* disk = nullptr;
   };
   // Owns none of them; all must outlive it.
   explicit Merges(const Dependencies& dependencies) : deps_(dependencies) {}
