@@ -129,7 +129,8 @@ TEST_F(ParentsTest, CyclesAreImpossible) {
   std::vector<LineageNode> nodes;
   for (const std::string& id : ids) {
     LineageNode node{id, {}};
-    for (const ParentEdge& edge : RecordOf(absl::StrCat("id:", id)).parents()) {
+    const ModelRecord record = RecordOf(absl::StrCat("id:", id));
+    for (const ParentEdge& edge : record.parents()) {
       node.parents.push_back(edge.model_id());
     }
     nodes.push_back(std::move(node));

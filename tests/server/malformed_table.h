@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "grpcpp/grpcpp.h"
+#include "gtest/gtest.h"
 #include "tests/server/test_server.h"
 
 namespace wdelta::testing {
