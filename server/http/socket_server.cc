@@ -70,15 +70,15 @@ SocketServer::SocketServer(int max_connections) {
 }
 
 absl::StatusOr<int> SocketServer::Bind(const std::string& host, int port) {
-  const bool is_bound = port == 0 ? (port = bind_to_any_port(host)) > 0 : bind_to_port(host, port);
+  const int bound = port == 0 ? bind_to_any_port(host) : (bind_to_port(host, port) ? port : -1);
   // The library's own queue of unaccepted connections is too short for a client with
   // a dozen of them.
-  if (!is_bound || ::listen(svr_sock_, http_limits::kListenBacklog) != 0) {
+  if (bound <= 0 || ::listen(svr_sock_, http_limits::kListenBacklog) != 0) {
     return absl::UnavailableError(
         absl::StrCat("cannot listen on ", host, ":", port,
                      ": the address is in use, not ours, or does not resolve"));
   }
-  return port;
+  return bound;
 }
 
 bool SocketServer::Enter(socket_t socket, Activity activity) {

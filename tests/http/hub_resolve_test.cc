@@ -35,7 +35,8 @@ TEST_F(HubResolveTest, EveryFileComesBackWithItsDigest) {
       const httplib::Result result = Get("/ns/m/resolve/" + revision + "/" + path);
       ASSERT_EQ(StatusAndCode(result), "200") << path;
       EXPECT_TRUE(result->body == data) << path;
-      EXPECT_EQ(result->get_header_value("ETag"), "\"" + Digest::Of(data).ToHex() + "\"");
+      EXPECT_EQ(result->get_header_value("ETag"),
+                absl::StrCat("\"", Digest::Of(data).ToHex(), "\""));
       EXPECT_EQ(result->get_header_value("Content-Length"), absl::StrCat(data.size()));
       EXPECT_EQ(result->get_header_value("X-Repo-Commit"), CommitOf(model_.record));
       EXPECT_EQ(result->get_header_value("Accept-Ranges"), "bytes");
@@ -54,7 +55,7 @@ TEST_F(HubResolveTest, HeadTellsTheSameWithoutBytes) {
     EXPECT_EQ(result->get_header_value("Content-Length"), absl::StrCat(data.size()));
     EXPECT_EQ(result->get_header_value("X-Linked-Size"), absl::StrCat(data.size()));
     EXPECT_EQ(result->get_header_value("X-Linked-Etag"), result->get_header_value("ETag"));
-    EXPECT_EQ(result->get_header_value("ETag"), "\"" + Digest::Of(data).ToHex() + "\"");
+    EXPECT_EQ(result->get_header_value("ETag"), absl::StrCat("\"", Digest::Of(data).ToHex(), "\""));
   }
 }
 
