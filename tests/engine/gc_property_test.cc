@@ -154,7 +154,7 @@ class GcPropertyTest : public testing::EngineTest {
     for (const char* prefix :
          {"model/", "name/", "version/", "tag/", "tagged/", "digest/", "child/", "encoded_on/",
           "storage_choice/", "indexed/", "layout/", "tensor/", "blob/", "blob_of/", "staged/",
-          "open_upload/", "queue/"}) {
+          "open_upload/", "queue/", "gc_kept/"}) {
       const ScanPage page = *catalog_.Scan({prefix, PrefixEnd(prefix), 10, false});
       EXPECT_THAT(page.records, IsEmpty()) << page.records[0].key;
     }
