@@ -14,8 +14,9 @@ absl::Status GetServerInfoBody(RpcEnvironment& environment, v1::ServerInfo* info
   info->set_data_format_version(kDataFormat);
   info->set_wdelta_version(kWdeltaVersion);
   info->add_readable_wdelta_versions(kWdeltaVersion);
-  for (const char* word : {"lossless", "staged-fetch", "file-ranges", "fetch-delta", "import",
-                           "watch-jobs", "near-lossless", "sparse", "onebit", "auto", "repack"}) {
+  for (const char* word :
+       {"lossless", "staged-fetch", "file-ranges", "fetch-delta", "import", "watch-jobs",
+        "near-lossless", "sparse", "onebit", "auto", "repack", "gc", "retention"}) {
     info->add_capabilities(word);
   }
   v1::Limits* const bounds = info->mutable_limits();
