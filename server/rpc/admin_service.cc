@@ -19,8 +19,9 @@ absl::Status GetServerInfoBody(RpcEnvironment& environment, v1::ServerInfo* info
   info->set_data_format_version(kDataFormat);
   info->set_wdelta_version(kWdeltaVersion);
   info->add_readable_wdelta_versions(kWdeltaVersion);
-  for (const char* word : {"lossless", "staged-fetch", "file-ranges", "fetch-delta", "import",
-                           "watch-jobs", "near-lossless", "sparse", "onebit", "auto", "repack"}) {
+  for (const char* word :
+       {"lossless", "staged-fetch", "file-ranges", "fetch-delta", "import", "watch-jobs",
+        "near-lossless", "sparse", "onebit", "auto", "repack", "gc", "retention"}) {
     info->add_capabilities(word);
   }
   if (environment.options().backup_maker != nullptr) info->add_capabilities("backup");

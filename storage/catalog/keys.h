@@ -139,6 +139,9 @@ inline std::string Job(absl::string_view id) { return absl::StrCat(kJobs, id); }
 // gc_job -> id of the GC job that was added last
 inline constexpr absl::string_view kGcJob = "gc_job";
 
+// gc_kept/<model id> -> GcKeptRecord: of a deleted model
+inline std::string GcKept(absl::string_view id) { return absl::StrCat("gc_kept/", id); }
+
 // retention/<rule name> -> RetentionRuleRecord
 inline constexpr absl::string_view kRetention = "retention/";
 inline std::string Retention(absl::string_view name) { return absl::StrCat(kRetention, name); }

@@ -54,6 +54,7 @@ absl::Status GiveUpBytes(const JobRunner::Dependencies& deps, const std::string&
     Commit commit;
     commit.Require(keys::Model(id), model->version);
     commit.Write(keys::Model(id), Tombstone(model->record).SerializeAsString());
+    commit.Erase(keys::GcKept(id));
     WDELTA_RETURN_IF_ERROR(LeaveStorageParent(*deps.models, next, model->record, commit));
     WDELTA_RETURN_IF_ERROR(deps.catalog->Apply(commit).status());
     staging_id = model->record.staging_id();

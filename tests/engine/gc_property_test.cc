@@ -220,9 +220,10 @@ class GcPropertyTest : public testing::EngineTest {
   void ExpectNothingLeft() {
     EXPECT_THAT(BlobHexes(), IsEmpty());
     for (const char* prefix :
-         {"model/", "name/", "version/", "tag/", "tagged/", "digest/", "child/", "encoded_on/",
-          "storage_choice/", "indexed/", "layout/", "tensor/", "blob/", "blob_of/", "staged/",
-          "open_upload/", "queue/", "needed_by/", "request/"}) {
+         {"model/",   "name/",       "version/",        "tag/",         "tagged/", "digest/",
+          "child/",   "encoded_on/", "storage_choice/", "indexed/",     "layout/", "tensor/",
+          "blob/",    "blob_of/",    "staged/",         "open_upload/", "queue/",  "needed_by/",
+          "request/", "gc_kept/"}) {
       const ScanPage page = *catalog_.Scan({prefix, PrefixEnd(prefix), 10, false});
       EXPECT_THAT(page.records, IsEmpty()) << page.records[0].key;
     }

@@ -15,6 +15,7 @@ using store::v1::ModelRecord;
 using ::testing::Contains;
 using testing::Files;
 using ::testing::IsEmpty;
+using ::testing::Not;
 using ::testing::UnorderedElementsAre;
 
 using GcTest = testing::GcFixture;
@@ -70,12 +71,34 @@ TEST_F(GcTest, KeepsWhatWouldCostMoreToReplace) {
   EXPECT_EQ(report.models_kept(), 1u);
   EXPECT_EQ(StoredBytes(), before);
   ExpectAllReadable();
+  // It is not measured again for a while.
+  EXPECT_EQ(RunGc().models_kept(), 1u);
+  EXPECT_TRUE(catalog_.Get(keys::GcKept(ids_["base"]))->has_value());
+  EXPECT_THAT(PlanGc().kept, UnorderedElementsAre("base"));
   // With fewer that need it, it is worth it.
   Delete("tuned2");
   Delete("tuned3");
   EXPECT_EQ(RunGc().models_rewritten(), 1u);
   EXPECT_FALSE(HoldsBytesOf("base"));
+  EXPECT_FALSE(catalog_.Get(keys::GcKept(ids_["base"]))->has_value());
   ExpectAllReadable();
+}
+
+TEST_F(GcTest, ADecisionToKeepIsMadeAnewInTime) {
+  UploadFamily(2);
+  Delete("base");
+  RestartWithChainDepth(0);
+  EXPECT_EQ(RunGc().models_kept(), 1u);
+  RestartWithChainDepth(4);  // another policy, another decision
+  EXPECT_EQ(PlanGc().rewritten.size(), 2u);
+  RestartWithChainDepth(0);
+  // Damage that would be seen if it were measured.
+  for (const std::string& hex : PiecesOf(RecordOf("tuned1"))) {
+    ASSERT_TRUE(blobs_.Delete(*Digest::FromHex(hex)).ok());
+  }
+  EXPECT_THAT(RunGc().problems(), IsEmpty());
+  clock_.Advance(absl::Hours(25));
+  EXPECT_THAT(RunGc().problems(), Not(IsEmpty()));
 }
 
 TEST_F(GcTest, FreesAChainOfDeletedModels) {

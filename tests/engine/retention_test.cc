@@ -169,6 +169,14 @@ TEST_F(RetentionTest, ARunMayBeWhatSharesALabel) {
   red.push_back(Checkpoint("model10", {{"experiment", "red/1"}}));
   Collect();
   EXPECT_THAT(Live(red), ElementsAre(2, 6, 7));
+  // The counter of a run goes with its last model.
+  const auto runs = [this] {
+    return catalog_.Scan({"label_run/", PrefixEnd("label_run/"), 10, false})->records.size();
+  };
+  EXPECT_EQ(runs(), 2u);
+  for (const std::string& id : red) (void)store_->models().Delete("id:" + id);
+  RunGc();
+  EXPECT_EQ(runs(), 1u);
 }
 
 TEST_F(RetentionTest, WhatAnyRuleKeepsStays) {

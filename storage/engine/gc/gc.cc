@@ -68,7 +68,7 @@ class Gc {
         [this](const GcUnit& unit) {
           report_.set_models_kept(report_.models_kept() + 1);
           if (!unit.problem.empty()) Note(unit.problem);
-          return absl::OkStatus();
+          return NoteKept(deps_, unit);
         });
   }
 

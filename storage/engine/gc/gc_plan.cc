@@ -6,13 +6,19 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
+#include "storage/base/digest.h"
 #include "storage/base/error.h"
+#include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
+#include "storage/catalog/keys.h"
+#include "storage/engine/model_files.h"
+#include "storage/engine/records.h"
 #include "storage/engine/rewrite.h"
 
 namespace wdelta {
 namespace {
 
+using store::v1::GcKeptRecord;
 using store::v1::ModelRecord;
 using store::v1::StorageCandidate;
 
@@ -35,6 +41,8 @@ class Planner {
     WDELTA_ASSIGN_OR_RETURN(unit.freed_bytes,
                             ExclusiveBytes(*deps_.catalog, *deps_.models, unit.deleted));
     WDELTA_RETURN_IF_ERROR(DropMoved(unit));
+    WDELTA_RETURN_IF_ERROR(RecallDecision(unit));
+    if (unit.was_refused) return unit;
     for (const std::string& dependent : unit.dependents) {
       absl::StatusOr<RewriteEstimate> estimate = Estimate(dependent, unit.avoided);
       WDELTA_RETURN_IF_ERROR(ended_);
@@ -61,16 +69,38 @@ class Planner {
   }
 
  private:
-  // Dependents that have gone or found another parent since the picture was taken.
+  // Drops dependents that have gone or found another parent since the picture was taken, and
+  // takes the fingerprint.
   absl::Status DropMoved(GcUnit& unit) {
     std::vector<std::string> dependents;
+    Sha256Hasher hasher;
+    hasher.Update(absl::StrCat(deps_.policy.max_chain_depth, " ", deps_.policy.max_fetch_cost, " ",
+                               unit.freed_bytes, "\n"));
+    for (const std::string& id : unit.deleted) hasher.Update(id);
     for (std::string& id : unit.dependents) {
       WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> model, deps_.models->GetById(id));
       if (!model.has_value()) continue;
       if (!unit.avoided.ids.contains(model->record.storage_parent_id())) continue;
+      hasher.Update(id);
+      hasher.Update(model->record.delta_digest());
       dependents.push_back(std::move(id));
     }
     unit.dependents = std::move(dependents);
+    unit.fingerprint = hasher.Current().ToBytes();
+    return absl::OkStatus();
+  }
+
+  absl::Status RecallDecision(GcUnit& unit) {
+    WDELTA_ASSIGN_OR_RETURN(const auto kept,
+                            ReadRecord<GcKeptRecord>(*deps_.catalog, keys::GcKept(unit.id)));
+    if (!kept.has_value() || kept->message.fingerprint() != unit.fingerprint) {
+      return absl::OkStatus();
+    }
+    const absl::Duration age =
+        deps_.clock->Now() - absl::FromUnixMicros(kept->message.decide_time_us());
+    if (age >= absl::Milliseconds(limits::kKeepGcDecisionMs)) return absl::OkStatus();
+    unit.was_refused = true;
+    unit.growth_bytes = kept->message.growth_bytes();
     return absl::OkStatus();
   }
 
@@ -132,6 +162,22 @@ absl::Status PlanUnits(const JobRunner::Dependencies& deps, DeletedModels& delet
     if (!deleted.Get(id).is_freed) WDELTA_RETURN_IF_ERROR(on_kept(kept.at(id)));
   }
   return absl::OkStatus();
+}
+
+absl::Status NoteKept(const JobRunner::Dependencies& deps, const GcUnit& unit) {
+  if (unit.was_refused || !unit.problem.empty()) return absl::OkStatus();
+  GcKeptRecord kept;
+  kept.set_fingerprint(unit.fingerprint);
+  kept.set_decide_time_us(ToMicros(deps.clock->Now()));
+  kept.set_growth_bytes(unit.growth_bytes);
+  // The model must be there still, or the note would outlive it.
+  WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> model, deps.models->GetById(unit.id));
+  if (!model.has_value() || !HoldsBytes(model->record)) return absl::OkStatus();
+  Commit commit;
+  commit.Require(keys::Model(unit.id), model->version);
+  commit.Write(keys::GcKept(unit.id), kept.SerializeAsString());
+  const absl::Status noted = deps.catalog->Apply(commit).status();
+  return absl::IsAborted(noted) ? absl::OkStatus() : noted;
 }
 
 }  // namespace wdelta

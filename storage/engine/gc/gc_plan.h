@@ -34,14 +34,19 @@ struct GcUnit {
   std::vector<std::string> dependents;  // live models that are encoded against them
   uint64_t freed_bytes = 0;
   int64_t growth_bytes = 0;  // of `rewrites`
-  // One for each dependent, or as many as show that it is not worth it.
+  // One for each dependent, or as many as show that it is not worth it; none if that is
+  // known from the last time.
   std::vector<RewriteEstimate> rewrites;
   AvoidedModels avoided;
+  // Of what decides, the sizes of new forms aside.
+  std::string fingerprint;
+  // It was not worth it the last time, and nothing of that has changed; no more is measured.
+  bool was_refused = false;
   // Why it cannot be told; empty otherwise.
   std::string problem;
 
   bool IsWorthIt() const {
-    return problem.empty() && rewrites.size() == dependents.size() &&
+    return problem.empty() && !was_refused && rewrites.size() == dependents.size() &&
            growth_bytes < static_cast<int64_t>(freed_bytes);
   }
 };
@@ -56,11 +61,15 @@ enum class UnitFate {
 // `on_unit` with every unit that is worth it; the callback returns what became of it. What
 // goes does not come again, and counts as gone for the units after it. What is not worth it
 // by itself may be together with its storage parents; what is not at all is given to
-// `on_kept`. One model's sample is in memory at a time. `advance` is called often; an error
-// of it ends the work, as do those of the callbacks.
+// `on_kept`, and what NoteKept notes of it spares measuring it again for kKeepGcDecisionMs,
+// unless what is encoded against it changes. One model's sample is in memory at a time. `advance`
+// is called often; an error of it ends the work, as do those of the callbacks.
 absl::Status PlanUnits(const JobRunner::Dependencies& deps, DeletedModels& deleted,
                        const std::function<absl::Status()>& advance,
                        const std::function<absl::StatusOr<UnitFate>(const GcUnit& unit)>& on_unit,
                        const std::function<absl::Status(const GcUnit& unit)>& on_kept);
+
+// Of a unit that PlanUnits gave to `on_kept`.
+absl::Status NoteKept(const JobRunner::Dependencies& deps, const GcUnit& unit);
 
 }  // namespace wdelta

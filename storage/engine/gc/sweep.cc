@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/escaping.h"
 #include "storage/base/error.h"
@@ -12,6 +13,7 @@
 #include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
 #include "storage/catalog/keys.h"
+#include "storage/engine/gc/deleted_models.h"
 #include "storage/engine/records.h"
 
 namespace wdelta {
@@ -19,6 +21,7 @@ namespace {
 
 using store::v1::BlobRecord;
 using store::v1::JobRecord;
+using store::v1::LabelRunRecord;
 using store::v1::ModelRecord;
 using store::v1::UploadRecord;
 
@@ -40,7 +43,8 @@ class Sweeper {
     WDELTA_RETURN_IF_ERROR(SweepBlobs());
     WDELTA_RETURN_IF_ERROR(SweepStaging());
     WDELTA_RETURN_IF_ERROR(ForEach(keys::kUploads, [this](const Record& r) { return Upload(r); }));
-    return ForEach(keys::kJobs, [this](const Record& r) { return EndedJob(r); });
+    WDELTA_RETURN_IF_ERROR(ForEach(keys::kJobs, [this](const Record& r) { return EndedJob(r); }));
+    return SweepLabelRuns();
   }
 
  private:
@@ -226,6 +230,27 @@ class Sweeper {
     Commit commit;
     commit.Require(record.key, parsed.version).Erase(record.key);
     return EraseOld(std::move(commit));
+  }
+
+  // Counters of positions: see retention.h.
+  absl::Status SweepLabelRuns() {
+    absl::flat_hash_map<std::pair<std::string, std::string>, Commit> runs;
+    WDELTA_RETURN_IF_ERROR(ForEach(keys::kLabelRuns, [&](const Record& record) -> absl::Status {
+      WDELTA_ASSIGN_OR_RETURN(const auto run, ParseRecord<LabelRunRecord>(record));
+      Commit commit;
+      commit.Require(record.key, run.version).Erase(record.key);
+      runs[{run.message.label(), run.message.value()}] = std::move(commit);
+      return absl::OkStatus();
+    }));
+    if (runs.empty()) return absl::OkStatus();
+    WDELTA_RETURN_IF_ERROR(ForEachModel(*deps_.catalog, [&](const Model& model) {
+      if (model.record.state() != ModelRecord::DELETED) {
+        for (const auto& [label, value] : model.record.labels()) runs.erase({label, value});
+      }
+      return options_.alive();
+    }));
+    for (auto& [run, commit] : runs) WDELTA_RETURN_IF_ERROR(EraseOld(std::move(commit)));
+    return absl::OkStatus();
   }
 
   const JobRunner::Dependencies& deps_;

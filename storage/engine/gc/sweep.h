@@ -15,7 +15,9 @@ struct Swept {
   uint64_t orphan_blobs = 0;    // that nobody claims
   uint64_t orphan_claims = 0;   // of owners that are no model's form and no running job's
   uint64_t orphan_uploads = 0;  // staged bytes of no open upload and no model
-  uint64_t old_records = 0;     // of uploads, with their request ids, and jobs; kKeepEndedMs
+  // Of uploads, with their request ids, and jobs that ended before kKeepEndedMs, and of runs
+  // by label that no model belongs to.
+  uint64_t old_records = 0;
 };
 
 struct SweepOptions {
