@@ -35,14 +35,14 @@ absl::StatusOr<uint64_t> ParseByteSize(absl::string_view text) {
     unit = bytes;
     break;
   }
+  uint64_t bytes = 0;
+  if (unit == 1 && absl::SimpleAtoi(number, &bytes)) return bytes;
   double value = 0;
   if (!absl::SimpleAtod(number, &value) || !std::isfinite(value) || value < 0 ||
       value * unit > kMaxBytes) {
     return absl::InvalidArgumentError(
         absl::StrCat("size `", text, "`: expected a number of bytes such as 1000, 64KiB or 20GB"));
   }
-  uint64_t bytes = 0;
-  if (unit == 1 && absl::SimpleAtoi(number, &bytes)) return bytes;
   return static_cast<uint64_t>(std::llround(value * unit));
 }
 

@@ -129,26 +129,9 @@ inline std::string Staged(absl::string_view id, uint32_t entry_index) {
 // request/<request id> -> RequestRecord
 inline std::string Request(absl::string_view id) { return absl::StrCat("request/", id); }
 
-// scrub_job -> id of the last SCRUB job
-inline constexpr absl::string_view kScrubJob = "scrub_job";
-
 // job/<id> -> JobRecord
 inline constexpr absl::string_view kJobs = "job/";
 inline std::string Job(absl::string_view id) { return absl::StrCat(kJobs, id); }
-
-// gc_job -> id of the GC job that was added last
-inline constexpr absl::string_view kGcJob = "gc_job";
-
-// gc_kept/<model id> -> GcKeptRecord: of a deleted model
-inline std::string GcKept(absl::string_view id) { return absl::StrCat("gc_kept/", id); }
-
-// retention/<rule name> -> RetentionRuleRecord
-inline constexpr absl::string_view kRetention = "retention/";
-inline std::string Retention(absl::string_view name) { return absl::StrCat(kRetention, name); }
-
-// label_run/<SHA-256 of label and value, hex> -> LabelRunRecord
-inline constexpr absl::string_view kLabelRuns = "label_run/";
-inline std::string LabelRun(absl::string_view hex) { return absl::StrCat(kLabelRuns, hex); }
 
 // queue/<job id> -> empty: jobs that have not ended
 inline constexpr absl::string_view kQueue = "queue/";

@@ -7,6 +7,7 @@
 #include "storage/base/error.h"
 #include "storage/base/status_macros.h"
 #include "storage/catalog/keys.h"
+#include "storage/catalog/maintenance_keys.h"
 #include "storage/engine/merge/merge_holds.h"
 #include "storage/engine/model_files.h"
 #include "storage/engine/records.h"

@@ -139,6 +139,11 @@ absl::StatusOr<ModelRecord> Uploads::BuildModel(const UploadRecord& upload,
       return MakeError(absl::StatusCode::kInvalidArgument, "NOT_ONE_WDELTA",
                        absl::StrCat("an import: expected 1 entry, found ", files.size()));
     }
+    if (files[0].size_bytes == 0) {
+      return MakeError(absl::StatusCode::kDataLoss, "BAD_WDELTA",
+                       absl::StrCat(files[0].path, ": expected a .wdelta, found no bytes"),
+                       {{"file", files[0].path}});
+    }
     WDELTA_ASSIGN_OR_RETURN(auto file, deps_.staging->OpenForRead(upload.id(), 0));
     WDELTA_RETURN_IF_ERROR(
         Annotate(FillFromWdelta(std::move(file), *deps_.models, model), files[0].path));

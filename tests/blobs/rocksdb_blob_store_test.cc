@@ -7,7 +7,6 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "rocksdb/db.h"
 #include "storage/base/error.h"
 #include "tests/conformance/blob_store_suite.h"
 #include "tests/support/temp_folder.h"

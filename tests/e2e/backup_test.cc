@@ -144,9 +144,10 @@ TEST_F(BackupDrillTest, SaysWhatIsWrong) {
   Push(daemon, "base", base_, {"--wait"});
   const CommandResult relative = daemon.Wdelta({"admin", "backup", "backups"});
   EXPECT_EQ(relative.exit_code, 5);
-  EXPECT_EQ(relative.err,
-            "wdelta: backup: folder: expected an absolute path on the daemon's machine, found "
-            "`backups` [BAD_BACKUP_DIR]\n");
+  EXPECT_EQ(
+      relative.err,
+      "wdelta: admin backup: folder: expected an absolute path on the daemon's machine, found "
+      "`backups` [BAD_BACKUP_DIR]\n");
   const CommandResult inside = daemon.Wdelta({"admin", "backup", DataDir() + "/b"});
   EXPECT_EQ(inside.exit_code, 5);
   EXPECT_THAT(inside.err, HasSubstr("apart from the data folder"));

@@ -4,6 +4,7 @@
 #include "gmock/gmock.h"
 #include "storage/base/error.h"
 #include "storage/catalog/keys.h"
+#include "storage/catalog/maintenance_keys.h"
 #include "tests/engine/gc_fixture.h"
 
 namespace wdelta {

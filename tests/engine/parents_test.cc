@@ -88,7 +88,7 @@ TEST_F(ParentsTest, RefusesWhatIsNoParent) {
   EXPECT_EQ(ReasonFor({{"base@nobody", {}, {}}}), "MODEL_NOT_FOUND");
   EXPECT_EQ(ReasonFor({{"gone", {}, {}}}), "MODEL_NOT_FOUND");
   EXPECT_EQ(ReasonFor({{"sha256:0123456789", {}, {}}}), "MODEL_NOT_FOUND");
-  EXPECT_EQ(ReasonFor({{"a b", {}, {}}}), "BAD_REFERENCE");
+  EXPECT_EQ(ReasonFor({{"a b", {}, {}}}), "BAD_NAME");
   EXPECT_EQ(ReasonFor({{"base", {}, {}}, {absl::StrCat("id:", RecordOf("base").id()), {}, {}}}),
             "PARENT_TWICE");
   EXPECT_EQ(ReasonFor({{"base", {}, {{"", "no key"}}}}), "BAD_METADATA");

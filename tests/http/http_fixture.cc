@@ -54,12 +54,13 @@ std::unique_ptr<httplib::Client> HttpTest::NewClient() const {
 }
 
 Model HttpTest::Stage(const std::string& name, const TestFiles& files,
-                      const store::v1::FidelityPolicy& fidelity) {
+                      const store::v1::FidelityPolicy& fidelity, const std::string& parent) {
   StartUploadParams params;
   params.name = name;
   params.kind = store::v1::UploadRecord::CHECKPOINT;
   params.new_version = true;
   params.fidelity = fidelity;
+  if (!parent.empty()) params.parents.push_back({parent, {}, {}});
   const auto upload = store_->uploads().Start(params);
   EXPECT_TRUE(upload.ok()) << upload.status();
   std::vector<EntryParams> entries;

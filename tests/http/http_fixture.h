@@ -33,7 +33,7 @@ class HttpTest : public ::testing::Test {
   Model Push(const std::string& name, const TestFiles& files);
   // The same without the last step.
   Model Stage(const std::string& name, const TestFiles& files,
-              const store::v1::FidelityPolicy& fidelity = {});
+              const store::v1::FidelityPolicy& fidelity = {}, const std::string& parent = "");
   void RunJobs();
 
   // A client of its own connection.

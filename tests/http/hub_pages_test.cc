@@ -167,7 +167,8 @@ TEST_F(HubPagesTest, ModelsThatMayLoseBitsAreServedOnceStored) {
   store::v1::FidelityPolicy policy;
   policy.mutable_all()->set_strategy(store::v1::NEAR_LOSSLESS);
   policy.mutable_all()->set_relative_error(0.1);
-  Stage("m", SmallCheckpoint(1), policy);
+  Push("base", SmallCheckpoint(1));
+  Stage("m", SmallCheckpoint(1, 7), policy, "base");
   for (const char* const target : {"/api/models/m", "/m/resolve/main/config.json"}) {
     const httplib::Result early = Get(target);
     EXPECT_EQ(StatusAndCode(early), "503 MODEL_NOT_READY") << target;

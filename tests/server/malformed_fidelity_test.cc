@@ -71,7 +71,9 @@ TEST_F(MalformedFidelityTest, TargetsRulesAndStrategies) {
   Add("long pattern",
       [](Policy& p) {
         p.add_rules()->set_name_pattern("*");
+        p.mutable_rules(0)->mutable_lossless();
         p.add_rules()->set_name_pattern(std::string(1025, '*'));
+        p.mutable_rules(1)->mutable_lossless();
       },
       {"fidelity.rules[1].name_pattern: expected at most 1024 bytes, found 1025"});
   Add("bad rule",
@@ -82,7 +84,10 @@ TEST_F(MalformedFidelityTest, TargetsRulesAndStrategies) {
       {"fidelity.rules[0].sparse.sparsity", "found 7"});
   Add("many rules",
       [](Policy& p) {
-        for (int i = 0; i < 1001; ++i) p.add_rules()->set_name_pattern("*");
+        for (int i = 0; i < 1001; ++i) {
+          p.add_rules()->set_name_pattern("*");
+          p.mutable_rules(i)->mutable_lossless();
+        }
       },
       {"fidelity.rules: expected at most 1000, found 1001"});
   Add("effort", [](Policy& p) { p.set_effort(static_cast<Policy::Effort>(9)); },

@@ -34,7 +34,7 @@ std::vector<Wrong> WrongNames() {
       {"a.git", {"model name", "must not end with '.git'"}},
       {"a/../b", {"model name", "at most one '/'"}},
       {"../b", {"model name", "must not start with"}},
-      {std::string("a\0b", 3), {"model name", "a\\000b"}},
+      {std::string("a\0b", 3), {"model name", "a\\x00"}},
       {std::string(97, 'a'), {"model name", "expected at most 96 characters, found 97"}},
       {"a/" + std::string(97, 'b'), {"model name", "at most 96 characters, found 97"}},
       {std::string(100'000, 'a'), {"model name", "found 100000"}},

@@ -5,6 +5,7 @@
 
 #include "storage/base/status_macros.h"
 #include "storage/catalog/keys.h"
+#include "storage/catalog/maintenance_keys.h"
 #include "storage/engine/gc/deleted_models.h"
 #include "storage/engine/records.h"
 

@@ -7,6 +7,7 @@
 #include "storage/base/status_macros.h"
 #include "storage/base/utf8.h"
 #include "storage/catalog/keys.h"
+#include "storage/catalog/maintenance_keys.h"
 #include "storage/engine/gc/retention.h"
 #include "storage/engine/names.h"
 #include "storage/engine/records.h"
