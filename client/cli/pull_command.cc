@@ -10,6 +10,7 @@ namespace {
 
 constexpr char kExamples[] =
     "  wdelta pull qwen-wiki@prod ./qwen-wiki\n"
+    "  wdelta pull qwen-wiki@prod ./new --link-from ./qwen-wiki\n"
     "  wdelta pull qwen-wiki . --file config.json --file tokenizer.json\n";
 
 struct Arguments {
@@ -17,11 +18,12 @@ struct Arguments {
   std::string folder;
   std::vector<std::string> paths;
   std::string verify = "sha256";
+  std::string link_from;
 };
 
 void Add(CLI::App& command, Arguments& arguments) {
   command.add_option("MODEL", arguments.model, "NAME, NAME@TAG, sha256:HEX or id:ID")->required();
-  command.add_option("DIR", arguments.folder, "Folder to write to; existing files are replaced")
+  command.add_option("DIR", arguments.folder, "Folder to write to; files that differ are replaced")
       ->required();
   command.add_option("--file", arguments.paths, "Only this path of the model; may be repeated")
       ->allow_extra_args(false);
@@ -30,11 +32,14 @@ void Add(CLI::App& command, Arguments& arguments) {
                   "sha256: of every whole file; checksum: of every piece only")
       ->check(CLI::IsMember({"sha256", "checksum"}))
       ->capture_default_str();
+  command.add_option("--link-from", arguments.link_from,
+                     "Folder of an earlier pull: files that have not changed are hard-linked");
 }
 
 absl::Status Run(Session& session, const Arguments& arguments) {
   WDELTA_ASSIGN_OR_RETURN(Client * client, session.Connect());
   PullOptions options{.paths = arguments.paths};
+  options.link_from = arguments.link_from;
   if (arguments.verify == "checksum") options.verify = Verify::kChecksum;
   absl::StatusOr<PullResult> result;
   {
@@ -46,12 +51,19 @@ absl::Status Run(Session& session, const Arguments& arguments) {
   if (session.is_json()) {
     session.PrintJson({{"model", ModelJson(result->model)},
                        {"file_count", result->file_count},
+                       {"unchanged_count", result->unchanged_count},
+                       {"linked_count", result->linked_count},
                        {"received_bytes", result->received_bytes},
                        {"verified", arguments.verify}});
   }
+  std::string there;
+  if (result->unchanged_count > 0) {
+    absl::StrAppend(&there, ", ", result->unchanged_count, " were there");
+  }
+  if (result->linked_count > 0) absl::StrAppend(&there, ", ", result->linked_count, " linked");
   session.Say(absl::StrCat(result->model.name(), "  id:", result->model.id(), "  ",
                            result->file_count, " files, ", HumanBytes(result->received_bytes),
-                           " in ", arguments.folder, ", ", arguments.verify, " verified"));
+                           " in ", arguments.folder, there, ", ", arguments.verify, " verified"));
   return absl::OkStatus();
 }
 

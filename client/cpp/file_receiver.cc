@@ -62,11 +62,11 @@ absl::Status CheckHeader(const ExpectedFile& expected, const v1::FetchFileRespon
     return PieceError(expected.path, "PIECE_OUT_OF_PLACE", "expected a header first, found none");
   }
   const v1::FileHeader& header = message.header();
-  if (header.size_bytes() != expected.size_bytes || header.offset() != 0 ||
-      header.length() != expected.size_bytes) {
+  if (header.size_bytes() != expected.size_bytes || header.offset() != expected.offset ||
+      header.length() != expected.size_bytes - expected.offset) {
     return PieceError(expected.path, "SIZE_MISMATCH",
-                      absl::StrCat("expected ", expected.size_bytes,
-                                   " bytes from 0, the server has ", header.size_bytes(),
+                      absl::StrCat("expected the rest of ", expected.size_bytes, " bytes from ",
+                                   expected.offset, ", the server has ", header.size_bytes(),
                                    " and sends ", header.length(), " from ", header.offset()));
   }
   return absl::OkStatus();
@@ -75,7 +75,7 @@ absl::Status CheckHeader(const ExpectedFile& expected, const v1::FetchFileRespon
 // The trailer, all pieces before it having been given to `on_piece`.
 absl::StatusOr<v1::Trailer> ReadPieces(Reader& reader, const ExpectedFile& expected,
                                        const std::function<absl::Status(Message)>& on_piece) {
-  PieceChecker checker(expected.path, 0, expected.size_bytes);
+  PieceChecker checker(expected.path, expected.offset, expected.size_bytes - expected.offset);
   bool has_header = false;
   while (true) {
     auto message = std::make_shared<v1::FetchFileResponse>();
@@ -83,7 +83,7 @@ absl::StatusOr<v1::Trailer> ReadPieces(Reader& reader, const ExpectedFile& expec
       return PieceError(
           expected.path, "TRUNCATED_STREAM",
           absl::StrCat("the stream ended without its trailer after ", checker.received_bytes(),
-                       " of ", expected.size_bytes, " bytes"));
+                       " of ", expected.size_bytes - expected.offset, " bytes"));
     }
     if (!has_header) {
       WDELTA_RETURN_IF_ERROR(CheckHeader(expected, *message));
@@ -103,18 +103,17 @@ absl::StatusOr<v1::Trailer> ReadPieces(Reader& reader, const ExpectedFile& expec
   }
 }
 
-absl::Status ReceiveAndCheck(Reader& reader, const ExpectedFile& expected, bool verify_sha256,
+absl::Status ReceiveAndCheck(Reader& reader, const ExpectedFile& expected, Sha256Hasher* hasher,
                              PartFile& part, const std::function<void(uint64_t)>& on_bytes) {
-  Sha256Hasher hasher;
-  Stage hashing([&hasher](absl::string_view data) {
-    hasher.Update(data);
+  Stage hashing([hasher](absl::string_view data) {
+    hasher->Update(data);
     return absl::OkStatus();
   });
   Stage writing([&part](absl::string_view data) { return part.Append(data); });
   const absl::StatusOr<v1::Trailer> trailer =
       ReadPieces(reader, expected, [&](Message message) -> absl::Status {
         const uint64_t size_bytes = message->piece().data().size();
-        if (verify_sha256) hashing.Push(message);
+        if (hasher != nullptr) hashing.Push(message);
         if (!writing.Push(std::move(message))) return writing.Finish();
         if (on_bytes) on_bytes(size_bytes);
         return absl::OkStatus();
@@ -122,9 +121,9 @@ absl::Status ReceiveAndCheck(Reader& reader, const ExpectedFile& expected, bool 
   WDELTA_RETURN_IF_ERROR(trailer.status());
   WDELTA_RETURN_IF_ERROR(hashing.Finish());
   WDELTA_RETURN_IF_ERROR(writing.Finish());
-  if (!verify_sha256) return absl::OkStatus();
+  if (hasher == nullptr) return absl::OkStatus();
   const PieceChecker whole(expected.path, 0, expected.size_bytes);
-  const std::string found = hasher.Current().ToHex();
+  const std::string found = hasher->Current().ToHex();
   WDELTA_RETURN_IF_ERROR(whole.CheckSha256(expected.sha256, found));
   return whole.CheckSha256(trailer->sha256(), found);
 }
@@ -132,9 +131,9 @@ absl::Status ReceiveAndCheck(Reader& reader, const ExpectedFile& expected, bool 
 }  // namespace
 
 absl::Status ReceiveFile(grpc::ClientContext& context, Reader& reader, const ExpectedFile& expected,
-                         bool verify_sha256, PartFile& part,
+                         Sha256Hasher* hasher, PartFile& part,
                          const std::function<void(uint64_t)>& on_bytes) {
-  absl::Status status = ReceiveAndCheck(reader, expected, verify_sha256, part, on_bytes);
+  absl::Status status = ReceiveAndCheck(reader, expected, hasher, part, on_bytes);
   v1::FetchFileResponse extra;
   if (status.ok() && reader.Read(&extra)) {
     status = PieceError(expected.path, "PIECE_OUT_OF_PLACE", "expected nothing after the trailer");

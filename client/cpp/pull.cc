@@ -1,20 +1,33 @@
 #include "client/cpp/pull.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <memory>
+#include <optional>
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "absl/time/clock.h"
 #include "client/cpp/file_receiver.h"
 #include "client/cpp/part_file.h"
+#include "client/cpp/piece_checks.h"
+#include "storage/base/digest.h"
 #include "storage/base/error.h"
+#include "storage/base/file_system.h"
+#include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
 #include "storage/tensor/checkpoint.h"
 
 namespace wdelta {
 namespace {
+
+namespace fs = std::filesystem;
+
+constexpr uint64_t kHashBytes = 1 * limits::kMiB;
+constexpr absl::Duration kMaxBackoff = absl::Seconds(5);
 
 // The server is not trusted to name files on this machine.
 absl::Status CheckPaths(const v1::Model& model) {
@@ -46,21 +59,152 @@ absl::StatusOr<std::vector<v1::File>> SelectFiles(const v1::Model& model,
   return files;
 }
 
-absl::Status PullFile(Client& client, const v1::Model& model, const v1::File& file,
-                      const std::string& destination, Verify verify,
-                      const std::function<void(uint64_t)>& on_bytes) {
-  WDELTA_ASSIGN_OR_RETURN(PartFile part, PartFile::Create(destination));
-  v1::FetchFileRequest request;
-  request.set_model(absl::StrCat("id:", model.id()));
-  request.set_path(file.path());
-  grpc::ClientContext context;
-  const auto reader = client.fetch().FetchFile(&context, request);
-  WDELTA_RETURN_IF_ERROR(
-      ReceiveFile(context, *reader,
-                  {.path = file.path(), .size_bytes = file.size_bytes(), .sha256 = file.sha256()},
-                  verify == Verify::kSha256, part, on_bytes));
-  return part.Commit();
+// Nullopt: it cannot be read.
+std::optional<Digest> HashFile(const std::string& name, uint64_t size_bytes, Sha256Hasher& hasher) {
+  const std::unique_ptr<FileSystem> files = NewPosixFileSystem();
+  const auto file = files->OpenForRead(name);
+  if (!file.ok()) return std::nullopt;
+  std::string buffer;
+  for (uint64_t offset = 0; offset < size_bytes; offset += buffer.size()) {
+    buffer.resize(std::min(kHashBytes, size_bytes - offset));
+    if (!(*file)->Read(offset, buffer.data(), buffer.size()).ok()) return std::nullopt;
+    hasher.Update(buffer);
+  }
+  return hasher.Current();
 }
+
+bool Holds(const std::string& name, const v1::File& file) {
+  std::error_code error;
+  const bool is_alike =
+      fs::is_regular_file(name, error) && fs::file_size(name, error) == file.size_bytes() && !error;
+  if (!is_alike || file.sha256().empty()) return false;
+  Sha256Hasher hasher;
+  const std::optional<Digest> found = HashFile(name, file.size_bytes(), hasher);
+  return found.has_value() && found->ToHex() == file.sha256();
+}
+
+// False: it could not be linked, across file systems for example.
+bool Link(const std::string& from, const std::string& destination) {
+  std::error_code error;
+  const fs::path target = fs::canonical(from, error);
+  if (error) return false;
+  const fs::path path(destination);
+  fs::create_directories(path.parent_path(), error);
+  const fs::path temporary =
+      path.parent_path() / absl::StrCat(".", path.filename().string(), kPartSuffix);
+  fs::remove(temporary, error);
+  fs::create_hard_link(target, temporary, error);
+  if (error) return false;
+  fs::rename(temporary, path, error);
+  std::error_code ignored;
+  if (error) fs::remove(temporary, ignored);
+  return !error;
+}
+
+// Pulls the files of one model. One thread at a time.
+class Pull {
+ public:
+  Pull(Client& client, const std::string& folder, const PullOptions& options, PullResult& result)
+      : client_(client), folder_(folder), options_(options), result_(result) {}
+
+  absl::Status Run(const std::vector<v1::File>& files) {
+    for (const v1::File& file : files) progress_.total_bytes += file.size_bytes();
+    for (const v1::File& file : files) {
+      progress_.path = file.path();
+      const uint64_t done_bytes = progress_.done_bytes + file.size_bytes();
+      WDELTA_RETURN_IF_ERROR(PutInPlace(file));
+      ++result_.file_count;
+      progress_.done_bytes = done_bytes;
+      Report();
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  void Report() const {
+    if (options_.progress) options_.progress(progress_);
+  }
+
+  absl::Status PutInPlace(const v1::File& file) {
+    const std::string destination = absl::StrCat(folder_, "/", file.path());
+    if (Holds(destination, file)) {
+      ++result_.unchanged_count;
+      return absl::OkStatus();
+    }
+    if (!options_.link_from.empty()) {
+      const std::string earlier = absl::StrCat(options_.link_from, "/", file.path());
+      if (Holds(earlier, file) && Link(earlier, destination)) {
+        ++result_.linked_count;
+        return absl::OkStatus();
+      }
+    }
+    return FetchFile(file, destination);
+  }
+
+  absl::Status FetchFile(const v1::File& file, const std::string& destination) {
+    const uint64_t done_before = progress_.done_bytes;
+    for (int failures = 0;;) {
+      const uint64_t received_before = result_.received_bytes;
+      progress_.done_bytes = done_before;
+      bool is_resumed = false;
+      const absl::Status status = TryFetch(file, destination, is_resumed);
+      if (status.ok()) return status;
+      // What an earlier transfer left was not what it seemed to be.
+      const bool begins_anew = is_resumed && absl::IsDataLoss(status);
+      if (result_.received_bytes > received_before) failures = 0;
+      if (!begins_anew && (!absl::IsUnavailable(status) || failures == options_.max_reconnects)) {
+        return status;
+      }
+      if (begins_anew) continue;
+      absl::SleepFor(std::min(kMaxBackoff, options_.initial_backoff * (1 << failures)));
+      ++failures;
+    }
+  }
+
+  absl::Status TryFetch(const v1::File& file, const std::string& destination, bool& is_resumed) {
+    const std::string tag = file.sha256().substr(0, kPartTagBytes);
+    WDELTA_ASSIGN_OR_RETURN(PartFile part, PartFile::Resume(destination, tag, file.size_bytes()));
+    const uint64_t offset = part.resumed_bytes();
+    is_resumed = offset > 0;
+    Sha256Hasher hasher;
+    if (is_resumed && !HashFile(part.part_name(), offset, hasher).has_value()) {
+      return absl::DataLossError(absl::StrCat(part.part_name(), ": cannot be read"));
+    }
+    progress_.done_bytes += offset;
+    if (is_resumed && offset == file.size_bytes()) {
+      const PieceChecker whole(file.path(), 0, file.size_bytes());
+      WDELTA_RETURN_IF_ERROR(whole.CheckSha256(file.sha256(), hasher.Current().ToHex()));
+      return part.Commit();
+    }
+    v1::FetchFileRequest request;
+    request.set_model(absl::StrCat("id:", result_.model.id()));
+    request.set_path(file.path());
+    request.set_offset(offset);
+    grpc::ClientContext context;
+    const auto reader = client_.fetch().FetchFile(&context, request);
+    const bool is_hashed = options_.verify == Verify::kSha256 || is_resumed;
+    const absl::Status received =
+        ReceiveFile(context, *reader,
+                    {.path = file.path(),
+                     .size_bytes = file.size_bytes(),
+                     .offset = offset,
+                     .sha256 = file.sha256()},
+                    is_hashed ? &hasher : nullptr, part, [this](uint64_t size_bytes) {
+                      progress_.done_bytes += size_bytes;
+                      result_.received_bytes += size_bytes;
+                      Report();
+                    });
+    if (absl::IsUnavailable(received)) part.KeepUnfinished();
+    WDELTA_RETURN_IF_ERROR(received);
+    return part.Commit();
+  }
+
+  Client& client_;
+  const std::string& folder_;
+  const PullOptions& options_;
+  PullResult& result_;
+  Progress progress_;
+};
 
 }  // namespace
 
@@ -71,20 +215,7 @@ absl::StatusOr<PullResult> PullModel(Client& client, const std::string& model,
   WDELTA_RETURN_IF_ERROR(CheckPaths(result.model));
   WDELTA_ASSIGN_OR_RETURN(const std::vector<v1::File> files,
                           SelectFiles(result.model, options.paths));
-  Progress progress;
-  for (const v1::File& file : files) progress.total_bytes += file.size_bytes();
-  for (const v1::File& file : files) {
-    progress.path = file.path();
-    const auto on_bytes = [&](uint64_t size_bytes) {
-      progress.done_bytes += size_bytes;
-      if (options.progress) options.progress(progress);
-    };
-    WDELTA_RETURN_IF_ERROR(PullFile(client, result.model, file,
-                                    absl::StrCat(folder, "/", file.path()), options.verify,
-                                    on_bytes));
-    ++result.file_count;
-  }
-  result.received_bytes = progress.done_bytes;
+  WDELTA_RETURN_IF_ERROR(Pull(client, folder, options, result).Run(files));
   return result;
 }
 
@@ -109,8 +240,9 @@ absl::StatusOr<PullResult> ExportDelta(Client& client, const std::string& model,
   request.set_model(absl::StrCat("id:", result.model.id()));
   grpc::ClientContext context;
   const auto reader = client.fetch().FetchDelta(&context, request);
+  Sha256Hasher hasher;
   WDELTA_RETURN_IF_ERROR(
-      ReceiveFile(context, *reader, expected, true, part, [&](uint64_t size_bytes) {
+      ReceiveFile(context, *reader, expected, &hasher, part, [&](uint64_t size_bytes) {
         progress.done_bytes += size_bytes;
         if (progress_callback) progress_callback(progress);
       }));

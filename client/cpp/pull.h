@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "client/cpp/client.h"
 #include "client/cpp/progress.h"
 
@@ -19,19 +20,30 @@ enum class Verify {
 struct PullOptions {
   std::vector<std::string> paths;  // empty: all files
   Verify verify = Verify::kSha256;
+  // A folder of an earlier pull: files of it that the model has unchanged are linked, not
+  // fetched. Empty: none.
+  std::string link_from;
+  // Broken connections in a row, without a byte received in between, that are survived;
+  // the pause before the first retry, doubled with each.
+  int max_reconnects = 5;
+  absl::Duration initial_backoff = absl::Milliseconds(200);
   ProgressCallback progress;
 };
 
 struct PullResult {
   v1::Model model;
-  uint64_t file_count = 0;
+  uint64_t file_count = 0;       // of all that are in place
+  uint64_t unchanged_count = 0;  // that were there
+  uint64_t linked_count = 0;     // to those of `link_from`
   uint64_t received_bytes = 0;
 };
 
-// Fetches one file after another into `folder`, which is created when absent;
-// files that exist are replaced. Memory does not depend on the size of the model.
-// A file in transfer is called `.<name>.wdelta-part`. After an error the files
-// before it are whole and in place; nothing is resumed.
+// Fetches one file after another into `folder`, which is created when absent. Files that
+// exist are kept if they have the model's SHA-256 and replaced otherwise. Memory does not
+// depend on the size of the model. A file in transfer is called
+// `.<name>.<begin of its SHA-256>.wdelta-part`; when the connection breaks, or the process
+// dies, it stays, and the next pull of the same content goes on with it and checks the
+// SHA-256 of the whole. After an error the files before it are whole and in place.
 // Errors: the server's; NOT_FOUND (reason `FILE_NOT_FOUND`, no such path in the
 // model); INVALID_ARGUMENT (reason `BAD_PATH`, a path that would leave `folder`);
 // DATA_LOSS as in file_receiver.h; the disk's.

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
+#include <limits>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -22,11 +23,13 @@ constexpr char kUploadId[] = "upload-1";
 // `Response` is that of files or that of tensors.
 template <typename Response>
 void SendPieces(const std::string& content, const Faults& faults,
-                grpc::ServerWriter<Response>& writer) {
+                grpc::ServerWriter<Response>& writer, uint64_t begin = 0,
+                uint64_t end = std::numeric_limits<uint64_t>::max()) {
   std::string sent = content;
   if (faults.bad_content) sent[sent.size() / 2] ^= 1;
   constexpr uint64_t kSize = FakeServer::kServedPieceBytes;
-  for (uint64_t offset = 0; offset < sent.size(); offset += kSize) {
+  for (uint64_t offset = begin; offset < sent.size(); offset += kSize) {
+    if (offset >= end) return;
     const bool is_second = offset == kSize;
     if (is_second && faults.gap) continue;
     Response response;
@@ -38,8 +41,8 @@ void SendPieces(const std::string& content, const Faults& faults,
   }
   if (faults.no_trailer) return;
   Response response;
-  response.mutable_trailer()->set_sent_bytes(content.size());
-  response.mutable_trailer()->set_sha256(Digest::Of(content).ToHex());
+  response.mutable_trailer()->set_sent_bytes(content.size() - begin);
+  if (begin == 0) response.mutable_trailer()->set_sha256(Digest::Of(content).ToHex());
   writer.Write(response);
   if (faults.more_after_trailer) writer.Write(response);
 }
@@ -250,9 +253,17 @@ grpc::Status FakeServer::FetchFile(grpc::ServerContext*, const v1::FetchFileRequ
   v1::FetchFileResponse response;
   response.mutable_header()->set_path(request->path());
   response.mutable_header()->set_size_bytes(content.size());
-  response.mutable_header()->set_length(content.size());
+  response.mutable_header()->set_offset(request->offset());
+  response.mutable_header()->set_length(content.size() - request->offset());
+  fetch_offsets.push_back(request->offset());
   writer->Write(response);
-  SendPieces(content, faults, *writer);
+  if (faults.fetch_breaks > 0 && !content.empty()) {
+    --faults.fetch_breaks;
+    const uint64_t end = request->offset() + faults.fetch_break_after_pieces * kServedPieceBytes;
+    SendPieces(content, faults, *writer, request->offset(), end);
+    return grpc::Status(grpc::StatusCode::UNAVAILABLE, "broken by the test");
+  }
+  SendPieces(content, faults, *writer, request->offset());
   return grpc::Status::OK;
 }
 

@@ -20,6 +20,9 @@ struct Faults {
   // WriteEntries breaks with UNAVAILABLE after this many pieces, this many times.
   int break_after_pieces = 0;
   int breaks = 0;
+  // FetchFile likewise, of files that it sends.
+  int fetch_break_after_pieces = 0;
+  int fetch_breaks = 0;
   bool bad_crc = false;      // on the second piece of a file
   bool bad_content = false;  // one bit flipped, its piece's crc fits
   bool no_trailer = false;   // the stream ends, with OK, before it
@@ -52,6 +55,7 @@ class FakeServer final : public v1::Uploads::Service,
   int write_streams = 0;
   int cancel_calls = 0;
   int list_calls = 0;
+  std::vector<uint64_t> fetch_offsets;
   uint64_t received_bytes = 0;
   uint64_t asked_contents = 0;
   // What it has beside the upload, by SHA-256.

@@ -1,7 +1,12 @@
 #include "client/cpp/pull.h"
 
+#include <filesystem>
+#include <iterator>
+#include <string>
+
 #include "client/cpp/fetch_tensors.h"
 #include "gtest/gtest.h"
+#include "storage/base/digest.h"
 #include "storage/base/error.h"
 #include "tests/client/fake_server.h"
 #include "tests/support/temp_folder.h"
@@ -24,7 +29,10 @@ class PullTest : public ::testing::Test {
     EXPECT_TRUE(absl::IsDataLoss(status)) << status;
     EXPECT_EQ(ErrorReason(status), reason) << status;
     EXPECT_FALSE(folder_.Has("out/sub/w.safetensors"));
-    EXPECT_FALSE(folder_.Has("out/sub/.w.safetensors.wdelta-part"));
+    EXPECT_FALSE(folder_.Has("out/sub/" + PartName()));
+  }
+  std::string PartName() const {
+    return ".w.safetensors." + Digest::Of(content_).ToHex().substr(0, 16) + ".wdelta-part";
   }
 
   FakeServer server_;
@@ -40,9 +48,74 @@ TEST_F(PullTest, EveryFileComesBack) {
   EXPECT_EQ(folder_.Read("out/config.json"), "{}");
   EXPECT_TRUE(folder_.Has("out/empty"));
   EXPECT_EQ(folder_.Read("out/sub/w.safetensors"), content_);
-  EXPECT_FALSE(folder_.Has("out/sub/.w.safetensors.wdelta-part"));
+  EXPECT_FALSE(folder_.Has("out/sub/" + PartName()));
   EXPECT_EQ(last.done_bytes, 952u);
   EXPECT_EQ(last.total_bytes, 952u);
+}
+
+TEST_F(PullTest, FilesThatAreThereAreKept) {
+  ASSERT_TRUE(Pull().ok());
+  const size_t fetches = server_.fetch_offsets.size();
+  const auto again = PullModel(*client_, "m", folder_ / "out");
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_EQ(again->unchanged_count, 3u);
+  EXPECT_EQ(again->received_bytes, 0u);
+  EXPECT_EQ(server_.fetch_offsets.size(), fetches);
+  folder_.Write("out/sub/w.safetensors", std::string(content_.size(), 'x'));
+  ASSERT_TRUE(Pull().ok());
+  EXPECT_EQ(folder_.Read("out/sub/w.safetensors"), content_);
+}
+
+TEST_F(PullTest, FilesOfAnEarlierPullAreLinked) {
+  ASSERT_TRUE(Pull().ok());
+  folder_.Write("out/config.json", "[]");
+  const auto second = PullModel(*client_, "m", folder_ / "second", {.link_from = folder_ / "out"});
+  ASSERT_TRUE(second.ok()) << second.status();
+  EXPECT_EQ(second->linked_count, 2u);
+  EXPECT_EQ(second->received_bytes, 2u);
+  EXPECT_EQ(folder_.Read("second/config.json"), "{}");
+  EXPECT_EQ(folder_.Read("out/config.json"), "[]");
+  EXPECT_TRUE(std::filesystem::equivalent(folder_ / "second/sub/w.safetensors",
+                                          folder_ / "out/sub/w.safetensors"));
+}
+
+TEST_F(PullTest, GoesOnAfterABrokenStream) {
+  server_.faults.fetch_break_after_pieces = 3;
+  server_.faults.fetch_breaks = 4;
+  const auto result =
+      PullModel(*client_, "m", folder_ / "out",
+                {.paths = {"sub/w.safetensors"}, .max_reconnects = 1, .initial_backoff = {}});
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(folder_.Read("out/sub/w.safetensors"), content_);
+  EXPECT_EQ(result->received_bytes, content_.size()) << "bytes were received twice";
+  EXPECT_EQ(server_.fetch_offsets.size(), 4u);
+  EXPECT_EQ(server_.fetch_offsets.back(), 900u);
+}
+
+TEST_F(PullTest, ALaterPullGoesOnWhereAnEarlierOneGaveUp) {
+  server_.faults.fetch_break_after_pieces = 2;
+  server_.faults.fetch_breaks = 1;
+  const PullOptions once{.paths = {"sub/w.safetensors"}, .max_reconnects = 0};
+  EXPECT_TRUE(absl::IsUnavailable(Pull(once)));
+  EXPECT_FALSE(folder_.Has("out/sub/w.safetensors"));
+  ASSERT_TRUE(Pull(once).ok());
+  EXPECT_EQ(server_.fetch_offsets.back(), 200u);
+  EXPECT_EQ(folder_.Read("out/sub/w.safetensors"), content_);
+  const auto left = std::filesystem::directory_iterator(folder_ / "out/sub");
+  EXPECT_EQ(std::distance(begin(left), end(left)), 1) << "a part was left";
+}
+
+TEST_F(PullTest, WhatWasLeftIsNotTrusted) {
+  folder_.Write("out/sub/" + PartName(), std::string(300, 'x'));
+  ASSERT_TRUE(Pull({.verify = Verify::kChecksum}).ok());
+  EXPECT_EQ(folder_.Read("out/sub/w.safetensors"), content_);
+  EXPECT_EQ(server_.fetch_offsets.back(), 0u);
+  for (const size_t size : {content_.size(), content_.size() + 1}) {
+    std::filesystem::remove(folder_ / "out/sub/w.safetensors");
+    folder_.Write("out/sub/" + PartName(), std::string(size, 'x'));
+    ASSERT_TRUE(Pull().ok());
+    EXPECT_EQ(folder_.Read("out/sub/w.safetensors"), content_);
+  }
 }
 
 TEST_F(PullTest, OnlyTheFilesAskedFor) {
