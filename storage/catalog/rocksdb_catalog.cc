@@ -200,10 +200,8 @@ absl::StatusOr<uint64_t> RocksdbCatalog::Apply(const Commit& commit) {
     status = batch.Delete(RecordKey(key));
     changes.push_back({key, std::nullopt, revision});
   }
-  rocksdb::WriteOptions durable;
-  durable.sync = true;
   Failpoint("catalog.commit.before");
-  if (status.ok()) status = db_->Write(durable, &batch);
+  if (status.ok()) status = WriteDurably(*db_, batch);
   Failpoint("catalog.commit.after");
   WDELTA_RETURN_IF_ERROR(ToStatus(status, "apply"));
   revision_ = revision;

@@ -54,6 +54,7 @@ class CrashWorker {
   void DeleteTag();
   void Repack();
   void CollectGarbage();
+  void Scrub();
   void FetchOne();
 
   OpenUpload NewUpload();
