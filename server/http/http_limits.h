@@ -29,6 +29,7 @@ inline constexpr size_t kMaxSmallBodyBytes = 1024 * 1024;  // that is held in me
 // Answers.
 inline constexpr size_t kMaxTreePage = 1000;
 inline constexpr size_t kMaxListedTags = 1000;
+inline constexpr size_t kMaxListedCommits = 100;
 inline constexpr size_t kMaxErrorMessageChars = 1024;
 inline constexpr int kRetryAfterSeconds = 1;
 

@@ -40,6 +40,8 @@ class HttpServer::Routes {
         return pages_.Info(*route, response);
       case HubRoute::Kind::kTree:
         return pages_.Tree(*route, request, response);
+      case HubRoute::Kind::kCommits:
+        return pages_.Commits(*route, response);
       case HubRoute::Kind::kRefs:
         return pages_.Refs(*route, response);
       case HubRoute::Kind::kPathsInfo:

@@ -83,6 +83,15 @@ absl::StatusOr<Model> HubModels::Find(const std::string& repo, const std::string
                                 "' is being stored; try again"));
 }
 
+absl::StatusOr<std::vector<Model>> HubModels::History(const std::string& repo,
+                                                      const std::string& revision) {
+  WDELTA_ASSIGN_OR_RETURN(const Model model, Find(repo, revision));
+  WDELTA_ASSIGN_OR_RETURN(std::vector<Model> versions,
+                          versions_.UpTo(repo, model.record.id(), http_limits::kMaxListedCommits));
+  std::erase_if(versions, [](const Model& version) { return version.record.digest().empty(); });
+  return versions;
+}
+
 absl::StatusOr<std::vector<HubModels::NamedCommit>> HubModels::Tags(const std::string& repo) {
   WDELTA_RETURN_IF_ERROR(Newest(repo).status());
   WDELTA_ASSIGN_OR_RETURN(const Page<Tag> page,

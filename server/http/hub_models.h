@@ -38,6 +38,9 @@ class HubModels {
   };
   // The first kMaxListedTags, of models that are served. NOT_FOUND (`REPO_NOT_FOUND`).
   absl::StatusOr<std::vector<NamedCommit>> Tags(const std::string& repo);
+  // The version at a revision and those before it, the newest first, at most
+  // kMaxListedCommits; without those that are not served. Errors of Find.
+  absl::StatusOr<std::vector<Model>> History(const std::string& repo, const std::string& revision);
 
  private:
   absl::StatusOr<Model> Newest(const std::string& repo);

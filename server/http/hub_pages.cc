@@ -100,6 +100,24 @@ void HubPages::Tree(const HubRoute& route, const httplib::Request& request,
   AnswerJson(page, response);
 }
 
+void HubPages::Commits(const HubRoute& route, httplib::Response& response) {
+  const absl::StatusOr<std::vector<Model>> history = models_.History(route.repo, route.revision);
+  if (!history.ok()) return AnswerError(history.status(), response);
+  json commits = json::array();
+  for (const Model& version : *history) {
+    const auto& metadata = version.record.metadata();
+    const auto summary = metadata.find("commit_summary");
+    commits.push_back(
+        {{"id", CommitOf(version.record)},
+         {"title", summary == metadata.end() ? absl::StrCat("Upload ", version.record.name())
+                                             : summary->second},
+         {"message", ""},
+         {"date", HubTime(version.record.create_time_us())},
+         {"authors", json::array()}});
+  }
+  AnswerJson(commits, response);
+}
+
 void HubPages::Refs(const HubRoute& route, httplib::Response& response) {
   const absl::StatusOr<Model> main = models_.Find(route.repo, kMainBranch);
   if (!main.ok()) return AnswerError(main.status(), response);

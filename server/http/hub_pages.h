@@ -15,6 +15,7 @@ class HubPages {
 
   void Info(const HubRoute& route, httplib::Response& response);
   void Tree(const HubRoute& route, const httplib::Request& request, httplib::Response& response);
+  void Commits(const HubRoute& route, httplib::Response& response);
   void Refs(const HubRoute& route, httplib::Response& response);
   // `body` is the form or the JSON object with `paths` and `expand`.
   void PathsInfo(const HubRoute& route, const httplib::Request& request, const std::string& body,

@@ -65,10 +65,9 @@ struct ApiWord {
   bool has_revision;
 };
 constexpr ApiWord kApiWords[] = {
-    {"revision", Kind::kInfo, true},
-    {"tree", Kind::kTree, true},
-    {"paths-info", Kind::kPathsInfo, true},
-    {"refs", Kind::kRefs, false},
+    {"revision", Kind::kInfo, true},        {"tree", Kind::kTree, true},
+    {"paths-info", Kind::kPathsInfo, true}, {"refs", Kind::kRefs, false},
+    {"commits", Kind::kCommits, true},
 };
 
 // Of `/api/models/…`. A name has one or two parts; where both readings are possible, the

@@ -21,6 +21,7 @@ struct HubRoute {
     kTree,       // /api/models/{repo}/tree/{rev}[/{path}]
     kPathsInfo,  // /api/models/{repo}/paths-info/{rev}
     kRefs,       // /api/models/{repo}/refs
+    kCommits,    // /api/models/{repo}/commits/{rev}
   };
   Kind kind = Kind::kUnknown;
   std::string repo;  // `name` or `namespace/name`; not validated

@@ -36,4 +36,18 @@ absl::StatusOr<std::optional<Model>> ModelVersions::Find(absl::string_view name,
   return model;
 }
 
+absl::StatusOr<std::vector<Model>> ModelVersions::UpTo(absl::string_view name, absl::string_view id,
+                                                       size_t limit) {
+  ScanRequest request{keys::VersionPrefix(name), keys::Version(name, id) + '\0',
+                      static_cast<uint32_t>(limit), true};
+  WDELTA_ASSIGN_OR_RETURN(const ScanPage page, catalog_.Scan(request));
+  std::vector<Model> versions;
+  for (const Record& record : page.records) {
+    const std::string version_id = record.key.substr(keys::VersionPrefix(name).size());
+    WDELTA_ASSIGN_OR_RETURN(std::optional<Model> model, models_.GetById(version_id));
+    if (model.has_value()) versions.push_back(*std::move(model));
+  }
+  return versions;
+}
+
 }  // namespace wdelta

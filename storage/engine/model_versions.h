@@ -21,6 +21,10 @@ class ModelVersions {
   // FAILED_PRECONDITION (`AMBIGUOUS_DIGEST`): they fit versions of several contents.
   absl::StatusOr<std::optional<Model>> Find(absl::string_view name, absl::string_view hex_prefix);
 
+  // Versions of `name` up to the one with this id, the newest first, at most `limit`.
+  absl::StatusOr<std::vector<Model>> UpTo(absl::string_view name, absl::string_view id,
+                                          size_t limit);
+
  private:
   Catalog& catalog_;
   Models& models_;

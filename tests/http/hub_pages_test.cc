@@ -151,6 +151,21 @@ TEST_F(HubPagesTest, PathsInfoLeavesOutWhatIsNotThere) {
             "413 BODY_TOO_LARGE");
 }
 
+TEST_F(HubPagesTest, CommitsAreTheVersionsUpToARevision) {
+  const std::string first = CommitOf(Push("m", SmallCheckpoint(1)).record);
+  const std::string second = CommitOf(Push("m", SmallCheckpoint(2)).record);
+  Push("m2", SmallCheckpoint(3));
+  const json all = GetJson("/api/models/m/commits/main");
+  ASSERT_EQ(all.size(), 2U);
+  EXPECT_EQ(all[0]["id"], second);
+  EXPECT_EQ(all[1]["id"], first);
+  EXPECT_EQ(all[1]["title"], "Upload m");
+  const json up_to_first = GetJson("/api/models/m/commits/" + first);
+  ASSERT_EQ(up_to_first.size(), 1U);
+  EXPECT_EQ(up_to_first[0]["id"], first);
+  EXPECT_EQ(StatusAndCode(Get("/api/models/none/commits/main")), "404 RepoNotFound");
+}
+
 TEST_F(HubPagesTest, RefsAreMainAndTags) {
   const Model model = Push("m", SmallCheckpoint(1));
   ASSERT_TRUE(store().models().SetTag("m", "v1", "m").ok());

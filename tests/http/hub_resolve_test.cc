@@ -23,6 +23,9 @@ class HubResolveTest : public HttpTest {
   HubResolveTest() : files_(ManyPieces()), model_(Push("ns/m", files_)) {}
 
   static std::string TargetOf(const std::string& path) { return "/ns/m/resolve/main/" + path; }
+  static std::string EtagOf(const std::string& data) {
+    return absl::StrCat("\"", Digest::Of(data).ToHex(), "\"");
+  }
   const std::string& weights() const { return files_.at("model.safetensors"); }
 
   const TestFiles files_;
@@ -35,8 +38,7 @@ TEST_F(HubResolveTest, EveryFileComesBackWithItsDigest) {
       const httplib::Result result = Get("/ns/m/resolve/" + revision + "/" + path);
       ASSERT_EQ(StatusAndCode(result), "200") << path;
       EXPECT_TRUE(result->body == data) << path;
-      EXPECT_EQ(result->get_header_value("ETag"),
-                absl::StrCat("\"", Digest::Of(data).ToHex(), "\""));
+      EXPECT_EQ(result->get_header_value("ETag"), EtagOf(data));
       EXPECT_EQ(result->get_header_value("Content-Length"), absl::StrCat(data.size()));
       EXPECT_EQ(result->get_header_value("X-Repo-Commit"), CommitOf(model_.record));
       EXPECT_EQ(result->get_header_value("Accept-Ranges"), "bytes");
@@ -55,7 +57,7 @@ TEST_F(HubResolveTest, HeadTellsTheSameWithoutBytes) {
     EXPECT_EQ(result->get_header_value("Content-Length"), absl::StrCat(data.size()));
     EXPECT_EQ(result->get_header_value("X-Linked-Size"), absl::StrCat(data.size()));
     EXPECT_EQ(result->get_header_value("X-Linked-Etag"), result->get_header_value("ETag"));
-    EXPECT_EQ(result->get_header_value("ETag"), absl::StrCat("\"", Digest::Of(data).ToHex(), "\""));
+    EXPECT_EQ(result->get_header_value("ETag"), EtagOf(data));
   }
 }
 

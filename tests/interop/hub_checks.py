@@ -184,6 +184,14 @@ def check_safetensors_loader(world):
                         set(header_of(os.path.join(folder, name))) - {"__metadata__"})
 
 
+def greedy(model, prompt, count):
+    """The tokens that follow. `generate` imports a part of Debian's torch that its Python refuses."""
+    tokens = prompt
+    for _ in range(count):
+        tokens = tokens.new_tensor([tokens[0].tolist() + [int(model(tokens).logits[0, -1].argmax())]])
+    return tokens[0, prompt.shape[1]:].tolist()
+
+
 def check_transformers(world):
     """Weights and greedy generation equal to those of the original folder."""
     try:
@@ -201,8 +209,7 @@ def check_transformers(world):
         states = [model.state_dict() for model in models]
         assert states[0].keys() == states[1].keys()
         assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
-        texts = [model.generate(prompt, max_new_tokens=24, do_sample=False) for model in models]
-        assert texts[0].shape[1] > prompt.shape[1] and torch.equal(texts[0], texts[1])
+        assert greedy(models[0], prompt, 24) == greedy(models[1], prompt, 24)
 
 
 def main():
