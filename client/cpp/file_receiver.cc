@@ -118,7 +118,11 @@ absl::Status ReceiveAndCheck(Reader& reader, const ExpectedFile& expected, Sha25
         if (on_bytes) on_bytes(size_bytes);
         return absl::OkStatus();
       });
-  WDELTA_RETURN_IF_ERROR(trailer.status());
+  if (!trailer.ok()) {
+    // What has come is written all the same: a later transfer may go on with it.
+    writing.Finish().IgnoreError();
+    return trailer.status();
+  }
   WDELTA_RETURN_IF_ERROR(hashing.Finish());
   WDELTA_RETURN_IF_ERROR(writing.Finish());
   if (hasher == nullptr) return absl::OkStatus();
