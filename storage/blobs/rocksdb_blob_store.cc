@@ -107,6 +107,12 @@ rocksdb::ReadOptions VerifyingRead() {
   return read;
 }
 
+rocksdb::WriteOptions DurableWrite() {
+  rocksdb::WriteOptions write;
+  write.sync = true;
+  return write;
+}
+
 absl::StatusOr<RocksdbBlobStore::Layout> ParseLayout(absl::string_view value) {
   constexpr absl::string_view kField = "blob size record";
   ByteReader reader(value);
@@ -204,7 +210,7 @@ absl::StatusOr<PutResult> RocksdbBlobStore::Put(const Digest& digest, absl::stri
                        ToSlice(data.substr(part * kPartBytes, kPartBytes)));
   }
   Failpoint("blob.put.before");
-  if (status.ok()) status = WriteDurably(*db_, batch);
+  if (status.ok()) status = db_->Write(DurableWrite(), &batch);
   Failpoint("blob.put.after");
   WDELTA_RETURN_IF_ERROR(ToStatus(status, absl::StrCat("put of blob ", digest.ToHex())));
   return found.has_value() ? PutResult::kReplaced : PutResult::kCreated;
@@ -286,7 +292,7 @@ absl::Status RocksdbBlobStore::Delete(const Digest& digest) {
       status = batch.Delete(DataKey(digest, *layout, part));
     }
     Failpoint("blob.delete.before");
-    if (status.ok()) status = WriteDurably(*db_, batch);
+    if (status.ok()) status = db_->Write(DurableWrite(), &batch);
     Failpoint("blob.delete.after");
     WDELTA_RETURN_IF_ERROR(ToStatus(status, absl::StrCat("delete of blob ", digest.ToHex())));
   }

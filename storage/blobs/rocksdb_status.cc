@@ -18,16 +18,12 @@ bool IsLockHeld(const rocksdb::Status& status) {
          absl::StartsWith(text, "lock hold by current process");
 }
 
-bool IsDiskFull(const rocksdb::Status& status) {
-  return status.IsNoSpace() || status.subcode() == rocksdb::Status::SubCode::kSpaceLimit;
-}
-
 }  // namespace
 
 absl::Status FromRocksdb(const rocksdb::Status& status, absl::string_view what) {
   if (status.ok()) return absl::OkStatus();
   const std::string message = absl::StrCat(what, ": ", status.ToString());
-  if (IsDiskFull(status)) {
+  if (status.IsNoSpace() || status.subcode() == rocksdb::Status::SubCode::kSpaceLimit) {
     return MakeError(absl::StatusCode::kResourceExhausted, "DISK_FULL", message);
   }
   if (status.IsCorruption()) return absl::DataLossError(message);
@@ -38,16 +34,6 @@ absl::Status FromRocksdb(const rocksdb::Status& status, absl::string_view what) 
     return MakeError(absl::StatusCode::kFailedPrecondition, "DATA_DIR_IN_USE", message);
   }
   return absl::InternalError(message);
-}
-
-rocksdb::Status WriteDurably(rocksdb::DB& db, rocksdb::WriteBatch& batch) {
-  rocksdb::WriteOptions durable;
-  durable.sync = true;
-  const rocksdb::Status status = db.Write(durable, &batch);
-  // It writes what it has in memory to a file of its own and begins another log, so that no
-  // half of a refused batch can come back.
-  if (!IsDiskFull(status) || !db.Resume().ok()) return status;
-  return db.Write(durable, &batch);
 }
 
 }  // namespace wdelta

@@ -200,8 +200,10 @@ absl::StatusOr<uint64_t> RocksdbCatalog::Apply(const Commit& commit) {
     status = batch.Delete(RecordKey(key));
     changes.push_back({key, std::nullopt, revision});
   }
+  rocksdb::WriteOptions durable;
+  durable.sync = true;
   Failpoint("catalog.commit.before");
-  if (status.ok()) status = WriteDurably(*db_, batch);
+  if (status.ok()) status = db_->Write(durable, &batch);
   Failpoint("catalog.commit.after");
   WDELTA_RETURN_IF_ERROR(ToStatus(status, "apply"));
   revision_ = revision;

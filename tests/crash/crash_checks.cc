@@ -104,22 +104,6 @@ class Checker {
     EXPECT_EQ(found, promised);
   }
 
-  // Every blob of every model, whether it is fetched or not.
-  void Scrub(const std::shared_ptr<grpc::Channel>& channel) {
-    AwaitJobs();  // or it would be the scrub of a worker, which may have begun before
-    v1::StartScrubResponse response;
-    grpc::ClientContext context;
-    SetDeadline(context);
-    const grpc::Status started =
-        v1::Maintenance::NewStub(channel)->StartScrub(&context, v1::StartScrubRequest(), &response);
-    ASSERT_TRUE(started.ok()) << started.error_message();
-    const auto job = client_.WatchJob(response.job());
-    ASSERT_TRUE(job.ok()) << job.status();
-    EXPECT_EQ(job->state(), v1::Job::SUCCEEDED) << job->error();
-    EXPECT_EQ(job->scrub_report().damage_count(), 0u) << job->scrub_report().DebugString();
-    EXPECT_GE(job->scrub_report().model_count(), truth_.Models().size());
-  }
-
   void DeleteAll() {
     for (const OpenUpload& upload : truth_.Uploads()) {
       v1::CancelUploadRequest request;
@@ -234,7 +218,6 @@ void SettleAndCheck(const std::shared_ptr<grpc::Channel>& channel, Truth& truth)
 
 void DeleteAll(const std::shared_ptr<grpc::Channel>& channel, Truth& truth) {
   Checker checker(channel, truth);
-  checker.Scrub(channel);
   checker.DeleteAll();
   checker.CollectGarbage(channel);
   checker.CheckModels();

@@ -14,7 +14,7 @@ namespace wdelta::testing {
 // Fails the test where it is not so. While nobody else makes calls.
 void SettleAndCheck(const std::shared_ptr<grpc::Channel>& channel, Truth& truth);
 
-// Scrubs, deletes everything and collects garbage; fails the test when that cannot be done.
+// Deletes everything and collects garbage; fails the test when that cannot be done.
 void DeleteAll(const std::shared_ptr<grpc::Channel>& channel, Truth& truth);
 
 // Over the data folder of a daemon that has ended: no blob, no staged file, no record but

@@ -101,7 +101,7 @@ void CrashWorker::Step() {
     case 13:
       return Repack();
     case 14:
-      return Random(3) > 0 ? CollectGarbage() : Scrub();
+      return CollectGarbage();
     default:
       return FetchOne();
   }
@@ -344,17 +344,6 @@ void CrashWorker::CollectGarbage() {
   v1::StartGcResponse response;
   const auto stub = v1::Maintenance::NewStub(channel_);
   Succeeded(FromGrpcStatus(stub->StartGc(&context, v1::StartGcRequest(), &response)), "gc",
-            {absl::StatusCode::kAborted});
-}
-
-void CrashWorker::Scrub() {
-  grpc::ClientContext context;
-  SetDeadline(context);
-  v1::StartScrubRequest request;
-  request.set_repair(Random(2) == 0);
-  v1::StartScrubResponse response;
-  const auto stub = v1::Maintenance::NewStub(channel_);
-  Succeeded(FromGrpcStatus(stub->StartScrub(&context, request, &response)), "scrub",
             {absl::StatusCode::kAborted});
 }
 

@@ -54,7 +54,6 @@ class CrashWorker {
   void DeleteTag();
   void Repack();
   void CollectGarbage();
-  void Scrub();
   void FetchOne();
 
   OpenUpload NewUpload();
