@@ -110,7 +110,8 @@ class GcFixture : public EngineTest {
 
   uint64_t StoredBytes() {
     uint64_t bytes = 0;
-    for (const BlobInfo& blob : blobs_.List("", 10'000)->blobs) bytes += blob.size_bytes;
+    const BlobPage page = *blobs_.List("", 10'000);
+    for (const BlobInfo& blob : page.blobs) bytes += blob.size_bytes;
     return bytes;
   }
 
