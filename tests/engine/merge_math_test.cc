@@ -92,7 +92,9 @@ TEST(MergeMathTest, NumbersThatAreNotFinite) {
 
 TEST(MergeMathTest, WhatDoesNotChangeKeepsItsBits) {
   for (const auto method : {MergeRecipe::LINEAR, MergeRecipe::TASK_ARITHMETIC, MergeRecipe::TIES}) {
-    const Vector merged = Merge(Recipe(method, {1, 1}), {{-0.0}, {-0.0}, {-0.0}});
+    // The base, where there is one, and a source for each weight.
+    std::vector<Vector> models(method == MergeRecipe::LINEAR ? 2 : 3, {-0.0});
+    const Vector merged = Merge(Recipe(method, {1, 1}), models);
     EXPECT_TRUE(std::signbit(merged[0])) << method;
   }
 }
