@@ -16,6 +16,7 @@ namespace wdelta {
 namespace {
 
 constexpr size_t kHashBufferBytes = 1 * limits::kMiB;
+constexpr int kRemoveAttempts = 10;
 
 std::string RunningKey(const std::string& upload_id, uint32_t entry) {
   return absl::StrCat(upload_id, "/", entry);
@@ -140,7 +141,13 @@ absl::StatusOr<ContentSourcePtr> Staging::OpenCheckpoint(const store::v1::ModelR
 
 absl::Status Staging::Remove(const std::string& upload_id) {
   Failpoint("staging.remove.before");
-  WDELTA_RETURN_IF_ERROR(files_->RemoveAll(FolderOf(upload_id)));
+  // Another caller may be removing the same files: what it takes away meanwhile is missed,
+  // and looked for again.
+  absl::Status removed = files_->RemoveAll(FolderOf(upload_id));
+  for (int attempt = 1; absl::IsNotFound(removed) && attempt < kRemoveAttempts; ++attempt) {
+    removed = files_->RemoveAll(FolderOf(upload_id));
+  }
+  WDELTA_RETURN_IF_ERROR(removed);
   Failpoint("staging.remove.after");
   {
     absl::MutexLock lock(&mutex_);
