@@ -29,13 +29,7 @@ absl::Status Run(Session& session, const Arguments& arguments) {
   filter.set_name_pattern(arguments.name_pattern);
   WDELTA_ASSIGN_OR_RETURN(Client * client, session.Connect());
   WDELTA_ASSIGN_OR_RETURN(const std::vector<v1::Model> models, client->ListModels(filter).All());
-  if (session.is_json()) {
-    Json json = Json::array();
-    for (const v1::Model& model : models) json.push_back(ModelJson(model));
-    session.PrintJson(json);
-  } else {
-    session.Print(ModelTable(models));
-  }
+  PrintModels(session, models);
   return absl::OkStatus();
 }
 

@@ -46,6 +46,16 @@ std::string ModelTable(const std::vector<v1::Model>& models) {
   return table.Render();
 }
 
+void PrintModels(const Session& session, const std::vector<v1::Model>& models) {
+  if (!session.is_json()) {
+    session.Print(ModelTable(models));
+    return;
+  }
+  Json json = Json::array();
+  for (const v1::Model& model : models) json.push_back(ModelJson(model));
+  session.PrintJson(json);
+}
+
 std::string LineageTable(const std::vector<v1::LineageNode>& nodes) {
   Table table = NewTable();
   for (const v1::LineageNode& node : nodes) {

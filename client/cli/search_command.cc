@@ -109,13 +109,7 @@ absl::Status Run(Session& session, const Arguments& arguments) {
     if (!model.has_value()) break;
     models.push_back(*std::move(model));
   }
-  if (session.is_json()) {
-    Json json = Json::array();
-    for (const v1::Model& model : models) json.push_back(ModelJson(model));
-    session.PrintJson(json);
-  } else {
-    session.Print(ModelTable(models));
-  }
+  PrintModels(session, models);
   return absl::OkStatus();
 }
 

@@ -32,6 +32,7 @@
 #include "client/cpp/push.h"
 #include "grpcpp/grpcpp.h"
 #include "storage/tensor/safetensors.h"
+#include "tests/support/temp_folder.h"
 
 extern char** environ;
 
@@ -239,9 +240,8 @@ void Run(const fs::path& base, const fs::path& fine_tune, const fs::path& work, 
 int main(int argc, char** argv) {
   namespace fs = std::filesystem;
   if (argc == 3 && std::string(argv[1]) == "--serve_bare") return wdelta::ServeBare(argv[2]);
-  std::string pattern = (fs::temp_directory_path() / "wdelta-bench-XXXXXX").string();
-  if (mkdtemp(pattern.data()) == nullptr) wdelta::Die("no temporary folder");
-  const fs::path work = pattern;
+  const wdelta::TempFolder folder;
+  const fs::path work = folder.path();
   fs::path base = argc == 3 ? argv[1] : work / "base";
   fs::path fine_tune = argc == 3 ? argv[2] : work / "fine-tune";
   if (argc != 3) {
@@ -249,6 +249,5 @@ int main(int argc, char** argv) {
     wdelta::WriteSynthetic(fine_tune, true);
   }
   wdelta::Run(base, fine_tune, work, "/proc/self/exe");
-  fs::remove_all(work);
   return 0;
 }

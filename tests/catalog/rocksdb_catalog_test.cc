@@ -1,12 +1,11 @@
 #include "storage/catalog/rocksdb_catalog.h"
 
-#include <filesystem>
-
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "storage/base/error.h"
 #include "tests/conformance/catalog_suite.h"
+#include "tests/support/temp_folder.h"
 
 namespace wdelta {
 namespace {
@@ -14,27 +13,18 @@ namespace {
 // Owns a temporary folder and the catalog in it.
 class RocksdbHarness final : public CatalogHarness {
  public:
-  RocksdbHarness() {
-    path_ = absl::StrCat(testing::TempDir(), "/wdelta-catalog-XXXXXX");
-    if (mkdtemp(path_.data()) == nullptr) ADD_FAILURE() << "mkdtemp " << path_;
-    Reopen();
-  }
-  ~RocksdbHarness() override {
-    catalog_.reset();
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
+  RocksdbHarness() { Reopen(); }
   Catalog& catalog() override { return *catalog_; }
-  const std::string& path() const { return path_; }
+  const std::string& path() const { return folder_.path(); }
   void Reopen() override {
     catalog_.reset();
-    auto opened = RocksdbCatalog::Open(path_);
+    auto opened = RocksdbCatalog::Open(folder_.path());
     ASSERT_TRUE(opened.ok()) << opened.status();
     catalog_ = *std::move(opened);
   }
 
  private:
-  std::string path_;
+  const TempFolder folder_;
   std::unique_ptr<RocksdbCatalog> catalog_;
 };
 

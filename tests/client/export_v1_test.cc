@@ -17,6 +17,7 @@
 #include "storage/wdelta/v1/float_values.h"
 #include "storage/wdelta/v1/v1_reader.h"
 #include "tests/support/checkpoint_builder.h"
+#include "tests/support/temp_folder.h"
 
 namespace wdelta {
 namespace {
@@ -125,16 +126,12 @@ class TensorServer final : public v1::Models::Service, public v1::Fetch::Service
 class ExportV1Test : public ::testing::Test {
  protected:
   ExportV1Test() : client_(server_.NewChannel()) {
-    std::string pattern = (std::filesystem::temp_directory_path() / "wdelta-test-XXXXXX").string();
-    folder_ = mkdtemp(pattern.data());
-    file_ = folder_ + "/out.wdelta";
     // The first name, as a pattern, matches both.
     parent_ = {RandomWeights("w*", {130, 257}, 1), RandomWeights("w1", {64}, 2)};
     for (const TestTensor& tensor : parent_) child_.push_back(FineTuned(tensor, 3));
     server_.Add("parent", {{"a.safetensors", {parent_[1]}}, {"b.safetensors", {parent_[0]}}});
     server_.Add("child", {{"model.safetensors", {child_[1], child_[0]}}}, "parent");
   }
-  ~ExportV1Test() override { std::filesystem::remove_all(folder_); }
 
   absl::StatusOr<ExportV1Result> Export(V1Strategy strategy, const std::string& model = "child",
                                         const std::string& parent = "") {
@@ -152,8 +149,8 @@ class ExportV1Test : public ::testing::Test {
 
   TensorServer server_;
   Client client_;
-  std::string folder_;
-  std::string file_;
+  const TempFolder folder_;
+  const std::string file_ = folder_ / "out.wdelta";
   std::vector<TestTensor> parent_;
   std::vector<TestTensor> child_;
 };
@@ -184,7 +181,7 @@ TEST_F(ExportV1Test, EachStrategyLosesWhatItSays) {
     EXPECT_NEAR(result->written.relative_error, std::sqrt(error / norm), 1e-4)
         << V1StrategyName(strategy);
     EXPECT_LT(result->written.relative_error, 1);
-    EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder_), {}), 1)
+    EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder_.path()), {}), 1)
         << "scratch files were left behind";
   }
 }
@@ -216,7 +213,7 @@ TEST_F(ExportV1Test, RefusesModelsThatDoNotMatch) {
   const auto refused = Export(V1Strategy::kInt4, "small");
   EXPECT_EQ(ErrorReason(refused.status()), "V1_UNSUPPORTED");
   EXPECT_THAT(std::string(refused.status().message()), ::testing::HasSubstr("found F8_E4M3"));
-  EXPECT_TRUE(std::filesystem::is_empty(folder_)) << "a refused export left files behind";
+  EXPECT_TRUE(std::filesystem::is_empty(folder_.path())) << "a refused export left files behind";
 }
 
 }  // namespace

@@ -1,10 +1,6 @@
 #include "tests/client/fake_server.h"
 
-#include <unistd.h>
-
 #include <algorithm>
-#include <cstdlib>
-#include <filesystem>
 #include <limits>
 
 #include "absl/strings/match.h"
@@ -62,9 +58,7 @@ grpc::Status NotFoundWithInfo(const std::string& reason, const std::string& mess
 }
 
 FakeServer::FakeServer() {
-  std::string folder = "/tmp/wdelta-client-test-XXXXXX";
-  socket_folder_ = mkdtemp(folder.data()) == nullptr ? "" : folder;
-  address_ = absl::StrCat("unix:", socket_folder_, "/socket");
+  address_ = absl::StrCat("unix:", socket_folder_ / "socket");
   grpc::ServerBuilder builder;
   builder.AddListeningPort(address_, grpc::InsecureServerCredentials());
   builder.RegisterService(static_cast<v1::Uploads::Service*>(this));
@@ -78,7 +72,6 @@ FakeServer::FakeServer() {
 FakeServer::~FakeServer() {
   server_->Shutdown();
   server_->Wait();
-  std::filesystem::remove_all(socket_folder_);
 }
 
 std::unique_ptr<Client> FakeServer::NewClient(const ClientOptions& options) {

@@ -12,6 +12,7 @@
 #include "absl/synchronization/mutex.h"
 #include "client/cpp/client.h"
 #include "grpcpp/server.h"
+#include "tests/support/temp_folder.h"
 
 namespace wdelta {
 
@@ -100,7 +101,7 @@ class FakeServer final : public v1::Uploads::Service,
   absl::Mutex mutex_;
   std::map<std::string, std::map<std::string, std::string>> models_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, uint64_t> entry_sizes_ ABSL_GUARDED_BY(mutex_);
-  std::string socket_folder_;
+  const TempFolder socket_folder_;
   std::string address_;
   std::unique_ptr<grpc::Server> server_;
 };

@@ -12,6 +12,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "storage/base/error.h"
+#include "tests/support/temp_folder.h"
 
 namespace wdelta {
 namespace {
@@ -22,15 +23,6 @@ using testing::HasSubstr;
 
 class DataDirTest : public testing::Test {
  protected:
-  void SetUp() override {
-    root_ = absl::StrCat(testing::TempDir(), "/wdelta-data-XXXXXX");
-    ASSERT_NE(mkdtemp(root_.data()), nullptr);
-    path_ = root_ + "/data";
-  }
-  void TearDown() override {
-    std::error_code ignored;
-    fs::remove_all(root_, ignored);
-  }
   void Write(const std::string& name, const std::string& text) {
     fs::create_directories(path_);
     std::ofstream(path_ + "/" + name, std::ios::binary) << text;
@@ -49,12 +41,12 @@ class DataDirTest : public testing::Test {
                 AllOf(HasSubstr(path_), HasSubstr(message_part)));
   }
 
-  std::string root_;
-  std::string path_;
+  const TempFolder root_;
+  std::string path_ = root_ / "data";
 };
 
 TEST_F(DataDirTest, CreatesAFolder) {
-  path_ = root_ + "/deep/down/data";
+  path_ = root_ / "deep/down/data";
   const auto dir = DataDir::Open(path_);
   ASSERT_TRUE(dir.ok()) << dir.status();
   EXPECT_EQ(dir->path(), path_);

@@ -7,22 +7,15 @@
 
 namespace wdelta::testing {
 
-EngineTest::EngineTest() {
-  std::string pattern = (std::filesystem::temp_directory_path() / "wdelta-test-XXXXXX").string();
-  folder_ = mkdtemp(pattern.data());
-  Restart();
-}
+EngineTest::EngineTest() { Restart(); }
 
-EngineTest::~EngineTest() {
-  store_.reset();
-  std::filesystem::remove_all(folder_);
-}
+EngineTest::~EngineTest() { store_.reset(); }
 
 void EngineTest::Restart() {
   store_.reset();
   crash_ = CrashPoint();
   ModelStoreOptions options;
-  options.staging_dir = folder_;
+  options.staging_dir = folder_.path();
   options.storage_policy = storage_policy_;
   options.upload_ttl = upload_ttl_;
   store_ = std::make_unique<ModelStore>(

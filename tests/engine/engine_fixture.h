@@ -16,6 +16,7 @@
 #include "storage/catalog/memory_catalog.h"
 #include "storage/engine/model_store.h"
 #include "tests/support/manual_clock.h"
+#include "tests/support/temp_folder.h"
 
 namespace wdelta::testing {
 
@@ -125,7 +126,7 @@ class EngineTest : public ::testing::Test {
   CrashingCatalog catalog_{&crash_};
   const std::unique_ptr<FileSystem> files_ = NewPosixFileSystem();
   ManualClock clock_;
-  std::string folder_;
+  const TempFolder folder_;
   std::unique_ptr<ModelStore> store_;
 };
 

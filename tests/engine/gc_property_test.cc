@@ -227,7 +227,7 @@ class GcPropertyTest : public testing::EngineTest {
       const ScanPage page = *catalog_.Scan({prefix, PrefixEnd(prefix), 10, false});
       EXPECT_THAT(page.records, IsEmpty()) << page.records[0].key;
     }
-    EXPECT_TRUE(std::filesystem::is_empty(folder_));
+    EXPECT_TRUE(std::filesystem::is_empty(folder_.path()));
   }
 
   void RunSeed(uint32_t seed, int steps) {

@@ -5,20 +5,19 @@
 #include <filesystem>
 #include <random>
 
+#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "storage/base/error.h"
-#include "storage/blobs/memory_blob_store.h"
-#include "storage/catalog/memory_catalog.h"
 #include "storage/tensor/safetensors.h"
-#include "tests/support/manual_clock.h"
+#include "tests/engine/engine_fixture.h"
 
 namespace wdelta {
 namespace {
 
 using store::v1::JobRecord;
 using store::v1::ModelRecord;
-using Files = std::map<std::string, std::string>;
+using testing::Files;
 
 std::string RandomBf16(uint64_t count, uint32_t seed) {
   std::mt19937 random(seed);
@@ -43,32 +42,16 @@ Files MakeCheckpoint(uint64_t rows, size_t changed) {
                                            {"scalar", DType::kF64, {}, 0, 0},
                                            {"empty", DType::kI8, {0, 7}, 0, 0}};
   const std::string header = WriteSafetensorsHeader(tensors, {{"format", "pt"}}).value();
-  return {{"config.json", "{\"rows\": " + std::to_string(rows) + "}"},
+  return {{"config.json", absl::StrCat("{\"rows\": ", rows, "}")},
           {"model.safetensors", header + matrix + std::string(8, '\x3f')},
           {"notes/empty.txt", ""}};
 }
 
-class ModelStoreTest : public ::testing::Test {
+class ModelStoreTest : public testing::EngineTest {
  protected:
-  ModelStoreTest() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "wdelta-test-XXXXXX").string();
-    folder_ = mkdtemp(pattern.data());
-    Restart();
-  }
-  ~ModelStoreTest() override {
-    store_.reset();
-    std::filesystem::remove_all(folder_);
-  }
-
-  // A new engine over the same storage, as after a restart of the daemon.
   void Restart() {
-    store_.reset();
     clock_.Advance(absl::Seconds(1));  // ids are ordered by time over restarts too
-    ModelStoreOptions options;
-    options.staging_dir = folder_;
-    store_ = std::make_unique<ModelStore>(
-        ModelStore::Dependencies{&blobs_, &catalog_, files_.get(), &clock_}, options);
-    ASSERT_TRUE(store_->Recover().ok());
+    EngineTest::Restart();
   }
 
   absl::StatusOr<std::string> Start(const std::string& name,
@@ -79,27 +62,6 @@ class ModelStoreTest : public ::testing::Test {
     const absl::StatusOr<UploadView> upload = store_->uploads().Start(params);
     if (!upload.ok()) return upload.status();
     return upload->record.id();
-  }
-
-  absl::StatusOr<FinishedUpload> Upload(const std::string& name, const Files& files,
-                                        const std::vector<std::string>& parents = {}) {
-    const absl::StatusOr<std::string> id = Start(name, parents);
-    if (!id.ok()) return id.status();
-    std::vector<EntryParams> entries;
-    for (const auto& [path, bytes] : files) entries.push_back({path, bytes.size(), ""});
-    const auto added = store_->uploads().AddEntries(*id, entries);
-    if (!added.ok()) return added.status();
-    {
-      auto writer = store_->uploads().OpenWriter(*id);
-      if (!writer.ok()) return writer.status();
-      for (const auto& [path, bytes] : files) {
-        if (bytes.empty()) continue;
-        const absl::Status written = (*writer)->Write(path, 0, bytes);
-        if (!written.ok()) return written;
-      }
-      if (const auto synced = (*writer)->Sync(); !synced.ok()) return synced.status();
-    }
-    return store_->uploads().Finish(*id, {});
   }
 
   // Runs jobs until none is left, those that were put back too: the clock goes on to
@@ -125,37 +87,9 @@ class ModelStoreTest : public ::testing::Test {
     }
   }
 
-  Files ReadBack(const std::string& reference) {
-    const absl::StatusOr<Model> model = store_->models().Resolve(reference);
-    EXPECT_TRUE(model.ok()) << model.status();
-    const absl::StatusOr<ContentSourcePtr> source = store_->reader().Open(model->record);
-    EXPECT_TRUE(source.ok()) << source.status();
-    Files files;
-    const Checkpoint& checkpoint = (*source)->checkpoint();
-    for (uint32_t i = 0; i < checkpoint.files.size(); ++i) {
-      const auto cursor = store_->reader().NewCursor(
-          *source, RangesOfFile(checkpoint, i, 0, checkpoint.files[i].size_bytes));
-      std::string& bytes = files[checkpoint.files[i].path];
-      while (true) {
-        const auto piece = cursor->Next();
-        EXPECT_TRUE(piece.ok()) << piece.status();
-        if (!piece.ok() || !piece->has_value()) break;
-        bytes += (*piece)->data;
-      }
-    }
-    return files;
-  }
-
   ModelRecord::State StateOf(const std::string& reference) {
     return store_->models().Resolve(reference)->record.state();
   }
-
-  MemoryBlobStore blobs_;
-  MemoryCatalog catalog_;
-  const std::unique_ptr<FileSystem> files_ = NewPosixFileSystem();
-  testing::ManualClock clock_;
-  std::string folder_;
-  std::unique_ptr<ModelStore> store_;
 };
 
 TEST_F(ModelStoreTest, IsServedFromStagingThenFromItsDelta) {
@@ -173,7 +107,7 @@ TEST_F(ModelStoreTest, IsServedFromStagingThenFromItsDelta) {
   const ModelRecord record = store_->models().Resolve("tuned")->record;
   EXPECT_EQ(record.storage_depth(), 1u);
   EXPECT_LT(record.stored_bytes(), record.raw_bytes() / 10);
-  EXPECT_TRUE(std::filesystem::is_empty(folder_)) << "staged bytes were left behind";
+  EXPECT_TRUE(std::filesystem::is_empty(folder_.path())) << "staged bytes were left behind";
 }
 
 TEST_F(ModelStoreTest, GrownVocabularyUsesTheCommonRows) {
@@ -190,15 +124,15 @@ TEST_F(ModelStoreTest, StorageChainsStayShallow) {
   std::vector<Files> versions;
   for (size_t i = 0; i < 8; ++i) {
     versions.push_back(MakeCheckpoint(64, 100 * i));
-    const std::string name = "v" + std::to_string(i);
-    const std::string parent = "v" + std::to_string(i - 1);
+    const std::string name = absl::StrCat("v", i);
+    const std::string parent = absl::StrCat("v", i - 1);
     ASSERT_TRUE(Upload(name, versions[i],
                        i == 0 ? std::vector<std::string>{} : std::vector<std::string>{parent})
                     .ok());
   }
   RunJobs();
   for (size_t i = 0; i < versions.size(); ++i) {
-    const std::string name = "v" + std::to_string(i);
+    const std::string name = absl::StrCat("v", i);
     EXPECT_EQ(ReadBack(name), versions[i]);
     EXPECT_LE(store_->models().Resolve(name)->record.storage_depth(), limits::kMaxStorageDepth);
   }

@@ -181,7 +181,7 @@ TEST_F(ScrubTest, ADamagedUploadIsFound) {
   ASSERT_TRUE(Upload("base", base_).ok());
   const std::string job = StartScrub(false);
   const ModelRecord record = RecordOf("base");
-  const std::string file = folder_ + "/" + record.staging_id() + "/00000000";
+  const std::string file = folder_ / (record.staging_id() + "/00000000");
   std::FILE* staged = std::fopen(file.c_str(), "r+b");
   ASSERT_NE(staged, nullptr);
   std::fseek(staged, 1000, SEEK_SET);

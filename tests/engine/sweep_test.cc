@@ -63,7 +63,7 @@ TEST_F(SweepTest, SweepsWhatACrashMayLeave) {
   commit.Write(keys::BlobOf(owner, claimed), "");
   commit.Write(keys::Staged("01jd7t0000000000000000000b", 0), "");
   ASSERT_TRUE(catalog_.Apply(commit).ok());
-  std::filesystem::create_directories(folder_ + "/" + stray_id);
+  std::filesystem::create_directories(folder_ / stray_id);
 
   const Plan plan = PlanGc();
   EXPECT_EQ(plan.totals.swept.orphan_blobs, 2u);
@@ -76,7 +76,7 @@ TEST_F(SweepTest, SweepsWhatACrashMayLeave) {
   EXPECT_EQ(report.orphan_uploads(), 2u);
   EXPECT_EQ(report.old_records(), 0u);
   EXPECT_EQ(BlobHexes(), PiecesOf(RecordOf("base")));
-  EXPECT_FALSE(std::filesystem::exists(folder_ + "/" + stray_id));
+  EXPECT_FALSE(std::filesystem::exists(folder_ / stray_id));
   ExpectAllReadable();
 }
 

@@ -56,7 +56,7 @@ TEST_F(UploadExpiryTest, AnIdleUploadIsCancelledAndItsSpaceFreed) {
   clock_.Advance(absl::Seconds(1));
   EXPECT_THAT(ExpireIdle(), ElementsAre(id));
   EXPECT_THAT(ExpireIdle(), IsEmpty());
-  EXPECT_TRUE(std::filesystem::is_empty(folder_));
+  EXPECT_TRUE(std::filesystem::is_empty(folder_.path()));
   EXPECT_THAT(catalog_.Scan({"staged/", "staged0", 10, false})->records, IsEmpty());
   EXPECT_THAT(uploads().ListOpen("", 10)->items, IsEmpty());
 
@@ -129,7 +129,7 @@ TEST_F(UploadExpiryTest, ACrashInBetweenLeaksNothing) {
     (void)uploads().ExpireIdle();
     Restart();
     (void)ExpireIdle();
-    EXPECT_TRUE(std::filesystem::is_empty(folder_)) << steps;
+    EXPECT_TRUE(std::filesystem::is_empty(folder_.path())) << steps;
     EXPECT_EQ(ErrorReason(uploads().OpenWriter(id).status()), "UPLOAD_EXPIRED") << steps;
   }
 }

@@ -2,18 +2,15 @@
 // store serves, or the import fails and says why.
 #include "storage/engine/v1_import.h"
 
-#include <filesystem>
 #include <fstream>
 #include <sstream>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "storage/base/error.h"
-#include "storage/blobs/memory_blob_store.h"
-#include "storage/catalog/memory_catalog.h"
-#include "storage/engine/model_store.h"
 #include "storage/tensor/safetensors.h"
 #include "storage/wdelta/v1/v1_writer.h"
+#include "tests/engine/engine_fixture.h"
 #include "tests/wdelta/v1_bytes.h"
 
 namespace wdelta {
@@ -21,7 +18,7 @@ namespace {
 
 using store::v1::ModelRecord;
 using store::v1::UploadRecord;
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
 std::string ReadGolden(const std::string& name) {
   std::ifstream in(WDELTA_GOLDEN_DIR "/v1/" + name, std::ios::binary);
@@ -46,102 +43,33 @@ std::map<std::string, std::string> TensorsOf(const std::string& file) {
   return tensors;
 }
 
-class V1ImportTest : public testing::Test {
+class V1ImportTest : public testing::EngineTest {
  protected:
-  V1ImportTest() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "wdelta-test-XXXXXX").string();
-    folder_ = mkdtemp(pattern.data());
-    ModelStoreOptions options;
-    options.staging_dir = folder_;
-    store_ = std::make_unique<ModelStore>(
-        ModelStore::Dependencies{&blobs_, &catalog_, files_.get(), &clock_}, options);
-    EXPECT_TRUE(store_->Recover().ok());
-  }
-  ~V1ImportTest() override {
-    store_.reset();
-    std::filesystem::remove_all(folder_);
-  }
-
-  absl::StatusOr<FinishedUpload> Upload(const std::string& name, UploadRecord::Kind kind,
-                                        const std::vector<std::string>& parents,
-                                        const std::map<std::string, std::string>& files) {
-    StartUploadParams params;
-    params.name = name;
-    params.kind = kind;
-    for (const std::string& parent : parents) params.parents.push_back({parent, {}, {}});
-    const auto upload = store_->uploads().Start(params);
-    if (!upload.ok()) return upload.status();
-    const std::string& id = upload->record.id();
-    std::vector<EntryParams> entries;
-    for (const auto& [path, bytes] : files) entries.push_back({path, bytes.size(), ""});
-    const auto added = store_->uploads().AddEntries(id, entries);
-    if (!added.ok()) return added.status();
-    {
-      auto writer = store_->uploads().OpenWriter(id);
-      if (!writer.ok()) return writer.status();
-      for (const auto& [path, bytes] : files) {
-        const absl::Status written = (*writer)->Write(path, 0, bytes);
-        if (!written.ok()) return written;
-      }
-      if (const auto synced = (*writer)->Sync(); !synced.ok()) return synced.status();
-    }
-    return store_->uploads().Finish(id, {});
-  }
-
-  absl::StatusOr<FinishedUpload> Push(const std::string& name, const std::string& bytes) {
-    return Upload(name, UploadRecord::CHECKPOINT, {}, {{"model.safetensors", bytes}});
-  }
-
   absl::StatusOr<FinishedUpload> Import(const std::string& name,
                                         const std::vector<std::string>& parents,
                                         const std::string& bytes) {
-    return Upload(name, UploadRecord::WDELTA, parents, {{"delta.wdelta", bytes}});
+    StartUploadParams params;
+    params.name = name;
+    params.kind = UploadRecord::WDELTA;
+    for (const std::string& parent : parents) params.parents.push_back({parent, {}, {}});
+    return EngineTest::Upload(std::move(params), {{"delta.wdelta", bytes}});
   }
 
-  void RunJobs() {
-    while (true) {
-      absl::StatusOr<JobQueue::Claim> claim = store_->jobs().ClaimNext();
-      ASSERT_TRUE(claim.ok()) << claim.status();
-      if (!claim->job.has_value()) return;
-      // What became of the job is in the model's record.
-      (void)store_->runner().Run(*std::move(claim->job), [] { return false; });
-    }
+  absl::StatusOr<FinishedUpload> Push(const std::string& name, const std::string& bytes) {
+    return EngineTest::Upload(name, {{"model.safetensors", bytes}});
   }
 
-  ModelRecord RecordOf(const std::string& name) {
-    const absl::StatusOr<Model> model = store_->models().Resolve(name);
-    EXPECT_TRUE(model.ok()) << model.status();
-    return model.ok() ? model->record : ModelRecord();
-  }
+  // What became of the jobs is in the models' records.
+  void RunJobs() { (void)TryJobs(); }
 
   // The only file of a READY model.
   std::string ReadBack(const std::string& name) {
     const ModelRecord record = RecordOf(name);
     EXPECT_EQ(record.state(), ModelRecord::READY) << record.error();
-    const auto source = store_->reader().Open(record);
-    EXPECT_TRUE(source.ok()) << source.status();
-    const std::vector<CheckpointFile>& files = (*source)->checkpoint().files;
+    const testing::Files files = EngineTest::ReadBack(name);
     EXPECT_EQ(files.size(), 1u);
-    EXPECT_EQ(files[0].path, "model.safetensors");
-    std::string bytes;
-    const auto cursor = store_->reader().NewCursor(
-        *source, RangesOfFile((*source)->checkpoint(), 0, 0, files[0].size_bytes));
-    while (true) {
-      const auto piece = cursor->Next();
-      EXPECT_TRUE(piece.ok()) << piece.status();
-      if (!piece.ok() || !piece->has_value()) break;
-      bytes += (*piece)->data;
-    }
-    EXPECT_EQ(Digest::Of(bytes), files[0].sha256);
-    return bytes;
+    return files.at("model.safetensors");
   }
-
-  MemoryBlobStore blobs_;
-  MemoryCatalog catalog_;
-  const std::unique_ptr<FileSystem> files_ = NewPosixFileSystem();
-  const SystemClock clock_;
-  std::string folder_;
-  std::unique_ptr<ModelStore> store_;
 };
 
 TEST_F(V1ImportTest, EachStrategyGivesTheValuesOfThePackage) {
@@ -200,9 +128,7 @@ TEST_F(V1ImportTest, AParentHasSeveralHashes) {
   const std::string one = header({{"b", DType::kBF16, {1}, 0, 0}}) + bf16.at("b");
   const std::string two = header({{"a", DType::kBF16, {2}, 0, 0}, {"c", DType::kBF16, {1}, 0, 0}}) +
                           bf16.at("a") + bf16.at("c");
-  ASSERT_TRUE(
-      Upload("base", UploadRecord::CHECKPOINT, {}, {{"1.safetensors", one}, {"2.safetensors", two}})
-          .ok());
+  ASSERT_TRUE(Upload("base", {{"1.safetensors", one}, {"2.safetensors", two}}).ok());
   const auto hash = [](const std::map<std::string, std::string>& tensors,
                        const std::vector<std::string>& order) {
     Sha256Hasher hasher;
@@ -214,7 +140,7 @@ TEST_F(V1ImportTest, AParentHasSeveralHashes) {
   };
   const auto delta_over = [&](const Digest& parent_hash) {
     auto writer =
-        V1Writer::Create({V1Strategy::kSparse}, files_.get(), folder_ + "-arrays").value();
+        V1Writer::Create({V1Strategy::kSparse}, files_.get(), folder_ / "arrays").value();
     for (const auto& [name, bytes] : bf16) {  // the arrays are in order of name
       const std::vector<float> zeros(bytes.size() / 2, 0.0f);
       EXPECT_TRUE(writer.AddTensor(name, {zeros.size()}, V1VectorDelta(zeros)).ok());
@@ -225,7 +151,7 @@ TEST_F(V1ImportTest, AParentHasSeveralHashes) {
       return absl::OkStatus();
     };
     EXPECT_TRUE(writer.Finish(parent_hash, append).ok());
-    EXPECT_TRUE(files_->RemoveAll(folder_ + "-arrays").ok());
+    EXPECT_TRUE(files_->RemoveAll(folder_ / "arrays").ok());
     return out;
   };
   const std::vector<std::string> by_shard = {"a", "c", "b"};

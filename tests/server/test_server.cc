@@ -25,12 +25,10 @@ std::string CodeAndReason(const grpc::Status& status) {
 }
 
 TestServer::TestServer(const RpcOptions& options) {
-  std::string pattern = ::testing::TempDir() + "/wdelta_rpc_XXXXXX";
-  folder_ = mkdtemp(pattern.data());
   files_ = NewPosixFileSystem();
   log_ = std::make_unique<spdlog::logger>("test", std::make_shared<spdlog::sinks::null_sink_mt>());
   ModelStoreOptions store_options;
-  store_options.staging_dir = folder_;
+  store_options.staging_dir = folder_.path();
   store_options.max_open_uploads = options.max_open_uploads;
   store_ = std::make_unique<ModelStore>(
       ModelStore::Dependencies{&blobs_, &catalog_, files_.get(), &clock_}, store_options);
@@ -56,7 +54,6 @@ TestServer::~TestServer() {
   EXPECT_TRUE(environment_->active_calls().AwaitNone(absl::Seconds(60))) << "a call never ends";
   server_->Shutdown(absl::ToChronoTime(absl::Now()));
   server_->Wait();
-  EXPECT_TRUE(files_->RemoveAll(folder_).ok());
 }
 
 void TestServer::RunJobs() {

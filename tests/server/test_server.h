@@ -15,6 +15,7 @@
 #include "storage/catalog/memory_catalog.h"
 #include "storage/engine/model_store.h"
 #include "tests/support/checkpoint_builder.h"
+#include "tests/support/temp_folder.h"
 
 namespace wdelta::testing {
 
@@ -65,7 +66,7 @@ class TestServer {
   std::unique_ptr<v1::Admin::Stub> admin;
 
  private:
-  std::string folder_;
+  const TempFolder folder_;
   SystemClock clock_;
   MemoryBlobStore blobs_;
   MemoryCatalog catalog_;

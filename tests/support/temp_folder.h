@@ -13,7 +13,9 @@ namespace wdelta {
 class TempFolder {
  public:
   TempFolder() {
-    std::string name = "/tmp/wdelta-test-XXXXXX";
+    // mkdtemp puts others in the place of six letters.
+    std::string name =
+        (std::filesystem::temp_directory_path() / "wdelta-test-").string() + std::string(6, 'X');
     path_ = mkdtemp(name.data()) == nullptr ? "" : name;
   }
   ~TempFolder() { std::filesystem::remove_all(path_); }
