@@ -35,7 +35,8 @@ static_assert(static_cast<int>(v1::Job::INGEST) == JobRecord::INGEST &&
               static_cast<int>(v1::Job::RECLAIM) == JobRecord::RECLAIM &&
               static_cast<int>(v1::Job::REPACK) == JobRecord::REPACK &&
               static_cast<int>(v1::Job::GC) == JobRecord::GC &&
-              static_cast<int>(v1::Job::MERGE) == JobRecord::MERGE);
+              static_cast<int>(v1::Job::MERGE) == JobRecord::MERGE &&
+              static_cast<int>(v1::Job::SCRUB) == JobRecord::SCRUB);
 static_assert(static_cast<int>(v1::Job::PENDING) == JobRecord::PENDING &&
               static_cast<int>(v1::Job::RUNNING) == JobRecord::RUNNING &&
               static_cast<int>(v1::Job::SUCCEEDED) == JobRecord::SUCCEEDED &&

@@ -221,20 +221,15 @@ absl::StatusOr<std::unique_ptr<FileProducer>> OpenFile(ModelStore& store,
 absl::StatusOr<std::unique_ptr<FileProducer>> OpenDelta(ModelStore& store,
                                                         const v1::FetchDeltaRequest& request) {
   WDELTA_ASSIGN_OR_RETURN(const Model model, store.models().Resolve(request.model()));
-  if (model.record.state() != ModelRecord::READY) {
-    return MakeError(absl::StatusCode::kFailedPrecondition, "MODEL_NOT_READY",
-                     absl::StrCat("model '", request.model(), "': expected state READY, found ",
-                                  ModelRecord::State_Name(model.record.state())));
-  }
-  std::shared_ptr<const RandomAccessFile> delta = store.reader().OpenDelta(model.record);
-  WDELTA_ASSIGN_OR_RETURN(const uint64_t size_bytes, delta->SizeBytes());
+  WDELTA_ASSIGN_OR_RETURN(HeldDelta delta, store.reader().HoldDelta(model.record.id()));
+  WDELTA_ASSIGN_OR_RETURN(const uint64_t size_bytes, delta.file->SizeBytes());
   v1::FileHeader header;
-  header.set_path(absl::StrCat(model.record.id(), ".wdelta"));
+  header.set_path(absl::StrCat(delta.model.id(), ".wdelta"));
   header.set_size_bytes(size_bytes);
   header.set_length(size_bytes);
   return std::make_unique<OneFile>(std::move(header),
-                                   absl::BytesToHexString(model.record.delta_digest()),
-                                   store.reader().NewFileCursor(std::move(delta), size_bytes));
+                                   absl::BytesToHexString(delta.model.delta_digest()),
+                                   store.reader().NewFileCursor(std::move(delta.file), size_bytes));
 }
 
 absl::StatusOr<std::unique_ptr<TensorsProducer>> OpenTensors(

@@ -19,6 +19,7 @@ v1::ScrubReport ToProto(const store::v1::ScrubReport& report) {
     entry.set_model(IdReference(damage.model_id()));
     entry.set_name(damage.model_name());
     entry.set_problem(damage.problem());
+    entry.set_blob_count(damage.blob_count());
     for (const std::string& digest : damage.blob_digests()) {
       entry.add_blobs(absl::StrCat("sha256:", absl::BytesToHexString(digest)));
     }

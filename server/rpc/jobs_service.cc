@@ -49,7 +49,11 @@ absl::Status ListJobsBody(JobQueue& queue, const v1::ListJobsRequest& request,
     WDELTA_ASSIGN_OR_RETURN(const std::vector<Job> jobs, queue.List(after, room, &more));
     if (jobs.empty()) break;
     for (const Job& job : jobs) {
-      if (Matches(request, job.record)) *response->add_jobs() = ToProto(job.record);
+      if (!Matches(request, job.record)) continue;
+      v1::Job& listed = *response->add_jobs();
+      listed = ToProto(job.record);
+      listed.clear_gc_report();
+      listed.clear_scrub_report();
     }
     scanned += static_cast<uint32_t>(jobs.size());
     after = jobs.back().record.id();

@@ -99,9 +99,13 @@ inline constexpr uint64_t kDiskRecoveryDivisor = 4;  // of the minimum, that mus
 inline constexpr int64_t kDiskFullRetryMs = 5'000;   // until a job looks again
 
 // Jobs.
-inline constexpr uint32_t kMaxJobAttempts = 3;
+inline constexpr uint32_t kMaxJobFailures = 3;
+inline constexpr uint32_t kMaxJobInterruptions = 16;   // in a row, by an end of the daemon
+inline constexpr uint32_t kQuickJobInterruptions = 3;  // after more, other jobs go first
+inline constexpr uint32_t kMaxJobRetryShift = 3;
+inline constexpr int kMaxOvertakenRuns = 8;  // of an ingest whose parents are deleted meanwhile
 inline constexpr int64_t kJobLeaseMs = 60'000;
-inline constexpr int64_t kJobRetryDelayMs = 2'000;   // doubled with every attempt
+inline constexpr int64_t kJobRetryDelayMs = 2'000;   // doubled with every failure
 inline constexpr int64_t kMinWorkerBackOffMs = 100;  // while the queue cannot be read
 inline constexpr int64_t kMaxWorkerBackOffMs = 10'000;
 inline constexpr int64_t kMinStrayAgeMs = 3'600'000;      // of staged bytes without an upload

@@ -21,6 +21,9 @@ inline std::string GcKept(absl::string_view id) { return absl::StrCat("gc_kept/"
 inline constexpr absl::string_view kRetention = "retention/";
 inline std::string Retention(absl::string_view name) { return absl::StrCat(kRetention, name); }
 
+// Written with every change of a rule: its version is that of all of them.
+inline constexpr absl::string_view kRetentionChange = "retention_change";
+
 // label_run/<SHA-256 of label and value, hex> -> LabelRunRecord
 inline constexpr absl::string_view kLabelRuns = "label_run/";
 inline std::string LabelRun(absl::string_view hex) { return absl::StrCat(kLabelRuns, hex); }

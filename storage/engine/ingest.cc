@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "storage/base/error.h"
+#include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
 #include "storage/catalog/keys.h"
 #include "storage/engine/content_index.h"
@@ -73,7 +74,7 @@ class Ingest {
   }
 
   // True when a model of equal content is stored and what it has serves this one, too.
-  // One that is damaged does not.
+  // One that is damaged does not, nor one that was deleted a moment ago.
   absl::StatusOr<bool> ShareTwin() {
     if (context_.job().record.kind() != JobRecord::INGEST) return false;
     WDELTA_ASSIGN_OR_RETURN(
@@ -82,7 +83,7 @@ class Ingest {
     if (!twin.has_value()) return false;
     const absl::Status shared = TakeDelta(twin->record);
     if (shared.ok()) return true;
-    if (!absl::IsDataLoss(shared)) return shared;
+    if (!absl::IsDataLoss(shared) && !absl::IsNotFound(shared)) return shared;
     WDELTA_RETURN_IF_ERROR(deps_.claims->ReleaseAll(model_.record.id()));
     choice_ = ParentChoice();
     return false;
@@ -265,10 +266,22 @@ class Ingest {
   LossyPlan lossy_plan_;
 };
 
+// A model that it was to be encoded against was deleted or stored anew while it ran. That is
+// nobody's fault, and without that model it can go on.
+bool IsOvertaken(const absl::Status& status) {
+  const std::string reason = ErrorReason(status);
+  return reason == "MODEL_NOT_FOUND" || reason == "PARENT_GONE" || reason == "PARENT_MOVED";
+}
+
 }  // namespace
 
 absl::Status RunIngest(const JobRunner::Dependencies& deps, JobContext& context) {
-  return Ingest(deps, context).Run();
+  absl::Status status;
+  for (int run = 0; run < limits::kMaxOvertakenRuns; ++run) {
+    status = Ingest(deps, context).Run();
+    if (!IsOvertaken(status)) break;
+  }
+  return status;
 }
 
 }  // namespace wdelta

@@ -2,8 +2,10 @@
 
 #include <string>
 
+#include "storage/base/error.h"
 #include "storage/base/status_macros.h"
 #include "storage/catalog/keys.h"
+#include "storage/engine/fidelity.h"
 #include "storage/engine/merge/merge_holds.h"
 #include "storage/engine/records.h"
 
@@ -18,13 +20,20 @@ absl::Status AddJobFailure(Catalog& catalog, JobQueue& jobs, const JobRecord& jo
   WDELTA_ASSIGN_OR_RETURN(auto model, ReadRecord<ModelRecord>(catalog, key));
   if (!model.has_value()) return absl::OkStatus();
   ModelRecord& record = model->message;
-  const bool is_lost = record.state() == ModelRecord::IMPORTING ||
-                       (record.state() == ModelRecord::STAGED && state == JobRecord::FAILED);
+  const bool is_lost =
+      record.state() == ModelRecord::IMPORTING ||
+      (record.state() == ModelRecord::STAGED && (state == JobRecord::FAILED || AwaitsLoss(record)));
   if (!is_lost) return absl::OkStatus();
   record.set_state(ModelRecord::FAILED);
   record.set_error(std::string(why));
   commit.Require(key, model->version).Write(key, record.SerializeAsString());
   return ReleaseMergeInputs(catalog, jobs, record, commit);
+}
+
+bool EndsJob(const absl::Status& status) {
+  const std::string reason = ErrorReason(status);
+  return reason == "STOPPING" || reason == "LEASE_LOST" ||
+         (absl::IsCancelled(status) && reason != "MODEL_DELETED");
 }
 
 }  // namespace wdelta

@@ -115,12 +115,23 @@ absl::Status JobQueue::ReleaseOwn() {
     job.record.set_state(JobRecord::PENDING);
     job.record.clear_owner();
     job.record.clear_lease_until_us();
+    NoteInterruption(job.record);
     Commit commit;
     commit.Require(keys::Job(id), job.version);
     commit.Write(keys::Job(id), job.record.SerializeAsString());
     WDELTA_RETURN_IF_ERROR(catalog_->Apply(commit).status());
   }
   return absl::OkStatus();
+}
+
+// What it works on may be what ended the daemon: then others get their turn before it.
+void JobQueue::NoteInterruption(JobRecord& job) {
+  job.set_interruptions(job.interruptions() + 1);
+  if (job.interruptions() <= limits::kQuickJobInterruptions) return;
+  const uint32_t shift =
+      std::min(job.interruptions() - limits::kQuickJobInterruptions - 1, limits::kMaxJobRetryShift);
+  job.set_not_before_us(
+      ToMicros(clock_->Now() + absl::Milliseconds(limits::kJobRetryDelayMs << shift)));
 }
 
 absl::StatusOr<bool> JobQueue::AnyDueBut(const std::string& id) {
@@ -131,12 +142,25 @@ absl::StatusOr<bool> JobQueue::AnyDueBut(const std::string& id) {
     const absl::StatusOr<Job> job = Get(other);
     if (absl::IsNotFound(job.status())) continue;  // ended in between
     WDELTA_RETURN_IF_ERROR(job.status());
-    if (job->record.state() == JobRecord::PENDING &&
+    if (job->record.state() == JobRecord::PENDING && job->record.kind() != JobRecord::RECLAIM &&
         absl::FromUnixMicros(job->record.not_before_us()) <= clock_->Now()) {
       return true;
     }
   }
   return false;
+}
+
+absl::StatusOr<std::set<std::string>> JobQueue::ModelsToReclaim() {
+  WDELTA_ASSIGN_OR_RETURN(const std::vector<std::string> ids,
+                          ScanKeySuffixes(*catalog_, std::string(keys::kQueue)));
+  std::set<std::string> models;
+  for (const std::string& id : ids) {
+    const absl::StatusOr<Job> job = Get(id);
+    if (absl::IsNotFound(job.status())) continue;  // ended in between
+    WDELTA_RETURN_IF_ERROR(job.status());
+    if (job->record.kind() == JobRecord::RECLAIM) models.insert(job->record.model_id());
+  }
+  return models;
 }
 
 absl::StatusOr<JobQueue::Claim> JobQueue::ClaimNext() {
@@ -228,7 +252,12 @@ absl::Status JobQueue::PutBack(const Job& job, absl::Duration delay, bool counts
   waiting.set_error(std::string(error));
   waiting.clear_owner();
   waiting.clear_lease_until_us();
-  if (!counts) waiting.set_attempts(waiting.attempts() - 1);
+  waiting.clear_interruptions();
+  if (counts) {
+    waiting.set_failures(waiting.failures() + 1);
+  } else {
+    waiting.set_attempts(waiting.attempts() - 1);
+  }
   waiting.set_not_before_us(ToMicros(clock_->Now() + delay));
   waiting.set_update_time_us(ToMicros(clock_->Now()));
   Commit commit;

@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "absl/status/status.h"
@@ -50,7 +51,11 @@ class JobQueue {
   // At start: jobs that an earlier run of this node held may be claimed at once.
   absl::Status ReleaseOwn();
 
-  // Whether a job other than `id` could be claimed.
+  // Ids of the models for which a RECLAIM has not ended.
+  absl::StatusOr<std::set<std::string>> ModelsToReclaim();
+
+  // Whether a job other than `id` could be claimed. A RECLAIM does not count: a GC frees the
+  // same, and one that waits for the end of a fetch would stop it again and again.
   absl::StatusOr<bool> AnyDueBut(const std::string& id);
 
   struct Claim {
@@ -76,6 +81,8 @@ class JobQueue {
   absl::Status PutBack(const Job& job, absl::Duration delay, bool counts, absl::string_view error);
 
  private:
+  void NoteInterruption(store::v1::JobRecord& job);
+
   absl::StatusOr<std::optional<Job>> TryClaim(const std::string& id, absl::Time& retry_at);
 
   Catalog* const catalog_;

@@ -57,29 +57,32 @@ absl::Status JobContext::Save() {
 
 absl::Status JobRunner::Run(Job job, std::function<bool()> stopping) {
   JobContext context(deps_.queue, std::move(job), deps_.clock, std::move(stopping));
-  absl::Status outcome;
+  const uint32_t interruptions = context.job().record.interruptions();
+  if (interruptions >= limits::kMaxJobInterruptions) {
+    return Settle(context.job(), MakeError(absl::StatusCode::kFailedPrecondition, "JOB_INTERRUPTED",
+                                           absl::StrCat("the daemon ended ", interruptions,
+                                                        " times in a row while this job ran")));
+  }
+  return Settle(context.job(), Work(context));
+}
+
+absl::Status JobRunner::Work(JobContext& context) {
   switch (context.job().record.kind()) {
     case JobRecord::INGEST:
     case JobRecord::IMPORT:
     case JobRecord::MERGE:
-      outcome = RunIngest(deps_, context);
-      break;
+      return RunIngest(deps_, context);
     case JobRecord::REPACK:
-      outcome = RunRepack(deps_, context);
-      break;
+      return RunRepack(deps_, context);
     case JobRecord::RECLAIM:
-      outcome = RunReclaim(deps_, context);
-      break;
+      return RunReclaim(deps_, context);
     case JobRecord::SCRUB:
-      outcome = RunScrub(deps_, context);
-      break;
+      return RunScrub(deps_, context);
     case JobRecord::GC:
-      outcome = RunGc(deps_, context);
-      break;
+      return RunGc(deps_, context);
     default:
-      outcome = absl::UnimplementedError("a kind of job that this version does not know");
+      return absl::UnimplementedError("a kind of job that this version does not know");
   }
-  return Settle(context.job(), outcome);
 }
 
 absl::Status JobRunner::Settle(const Job& held, const absl::Status& outcome) {
@@ -99,8 +102,8 @@ absl::Status JobRunner::Settle(const Job& held, const absl::Status& outcome) {
     settled = deps_.queue->PutBack(job, needs_space ? kWaitForSpace : kWaitForOthers, false, why);
   } else if (absl::IsCancelled(outcome)) {
     settled = Fail(job, JobRecord::CANCELLED, outcome);
-  } else if (IsTransient(outcome) && job.record.attempts() < limits::kMaxJobAttempts) {
-    const int64_t delay_ms = limits::kJobRetryDelayMs << job.record.attempts();
+  } else if (IsTransient(outcome) && job.record.failures() + 1 < limits::kMaxJobFailures) {
+    const int64_t delay_ms = limits::kJobRetryDelayMs << (job.record.failures() + 1);
     settled = deps_.queue->PutBack(job, absl::Milliseconds(delay_ms), true, why);
   } else {
     settled = Fail(job, JobRecord::FAILED, outcome);

@@ -72,6 +72,7 @@ class JobRunner {
   absl::Status Run(Job job, std::function<bool()> stopping);
 
  private:
+  absl::Status Work(JobContext& context);
   absl::Status Settle(const Job& job, const absl::Status& outcome);
   absl::Status Fail(const Job& job, store::v1::JobRecord::State state, const absl::Status& why);
   absl::Status ReleaseClaims(const Job& job);

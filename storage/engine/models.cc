@@ -54,6 +54,15 @@ bool Matches(const ModelFilter& filter, const ModelRecord& model) {
   });
 }
 
+// The places in runs of labels that the model leaves with its new `labels`.
+void ForgetPositions(const StringMap& labels, ModelRecord& model) {
+  for (const auto& [label, value] : model.labels()) {
+    const auto kept = labels.find(label);
+    const bool is_kept = kept != labels.end() && kept->second == value;
+    if (!is_kept) model.mutable_label_run_positions()->erase(label);
+  }
+}
+
 }  // namespace
 
 absl::StatusOr<std::string> Models::ResolveDigest(absl::string_view hex_prefix) {
@@ -159,6 +168,7 @@ absl::StatusOr<Model> Models::Update(absl::string_view reference,
                                     expected_version, ", found ", model.version));
     }
     if (labels.has_value()) {
+      ForgetPositions(*labels, model.record);
       model.record.mutable_labels()->clear();
       model.record.mutable_labels()->insert(labels->begin(), labels->end());
     }

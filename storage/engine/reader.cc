@@ -67,6 +67,45 @@ class Reader::Opening {
   const std::string key_;
 };
 
+class Reader::HeldFile final : public RandomAccessFile {
+ public:
+  HeldFile(std::unique_ptr<const Opening> opening, std::shared_ptr<const RandomAccessFile> file)
+      : opening_(std::move(opening)), file_(std::move(file)) {}
+  absl::Status Read(uint64_t offset, char* destination, size_t size) const override {
+    return file_->Read(offset, destination, size);
+  }
+  absl::StatusOr<uint64_t> SizeBytes() const override { return file_->SizeBytes(); }
+
+ private:
+  const std::unique_ptr<const Opening> opening_;
+  const std::shared_ptr<const RandomAccessFile> file_;
+};
+
+absl::StatusOr<HeldDelta> Reader::HoldDelta(const std::string& model_id) {
+  std::unique_ptr<const Opening> opening;
+  std::string key;
+  while (true) {
+    WDELTA_ASSIGN_OR_RETURN(std::optional<Model> found, models_->GetById(model_id));
+    if (!found.has_value() || found->record.state() == ModelRecord::DELETED) {
+      return MakeError(absl::StatusCode::kNotFound, "MODEL_NOT_FOUND",
+                       absl::StrCat("model id:", model_id, " was deleted"));
+    }
+    ModelRecord& model = found->record;
+    if (model.state() != ModelRecord::READY) {
+      return MakeError(absl::StatusCode::kFailedPrecondition, "MODEL_NOT_READY",
+                       absl::StrCat("model '", model.name(), "': expected state READY, found ",
+                                    ModelRecord::State_Name(model.state())));
+    }
+    // Seen again at the place that is in use from then on: what lies there stays.
+    if (opening != nullptr && PlaceOf(model) == key) {
+      auto file = std::make_shared<const HeldFile>(std::move(opening), OpenDelta(model));
+      return HeldDelta{std::move(model), std::move(file)};
+    }
+    key = PlaceOf(model);
+    opening = std::make_unique<const Opening>(this, key);
+  }
+}
+
 absl::StatusOr<ContentSourcePtr> Reader::Open(const ModelRecord& model) {
   return OpenAtDepth(model, 0);
 }

@@ -23,6 +23,11 @@
 
 namespace wdelta {
 
+struct HeldDelta {
+  store::v1::ModelRecord model;  // that the file is of
+  std::shared_ptr<const RandomAccessFile> file;
+};
+
 class Reader {
  public:
   // Owns none of them; all must outlive it and every source and cursor it made.
@@ -44,8 +49,11 @@ class Reader {
   absl::StatusOr<ContentSourcePtr> OpenWdelta(std::shared_ptr<const RandomAccessFile> file,
                                               const std::string& storage_parent_id);
 
-  // The stored `.wdelta` of a READY model.
+  // The stored `.wdelta` of `model`, whose blobs the caller knows to stay.
   std::shared_ptr<const RandomAccessFile> OpenDelta(const store::v1::ModelRecord& model);
+  // The `.wdelta` that a READY model has, whose blobs stay until the file is let go of.
+  // FAILED_PRECONDITION (`MODEL_NOT_READY`), NOT_FOUND.
+  absl::StatusOr<HeldDelta> HoldDelta(const std::string& model_id);
 
   std::shared_ptr<Cursor> NewCursor(ContentSourcePtr source, std::vector<StreamRange> ranges);
   // Bytes of a stored file as one stream, for a `.wdelta` on its way out.
@@ -60,6 +68,7 @@ class Reader {
 
  private:
   class Opening;
+  class HeldFile;
 
   absl::StatusOr<ContentSourcePtr> OpenReady(const store::v1::ModelRecord& model, uint32_t depth);
   absl::StatusOr<ContentSourcePtr> OpenParent(const std::string& parent_id, uint32_t depth);

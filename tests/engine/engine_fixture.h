@@ -28,6 +28,8 @@ struct CrashPoint {
   int steps_left = 1'000'000;
   // Other work that comes in between, once.
   std::function<void()> before_next_commit;
+  // Likewise after each reading of a record, which is given to its reader as it was then.
+  std::function<void(absl::string_view key)> after_get;
   absl::Status Step() {
     if (steps_left-- > 0) return absl::OkStatus();
     return absl::UnavailableError("crashed");
@@ -73,7 +75,10 @@ class CrashingCatalog final : public Catalog {
  public:
   explicit CrashingCatalog(CrashPoint* crash) : crash_(crash) {}
   absl::StatusOr<std::optional<Record>> Get(absl::string_view key) override {
-    return inner_.Get(key);
+    absl::StatusOr<std::optional<Record>> found = inner_.Get(key);
+    // It may set another hook, or none.
+    if (const auto hook = crash_->after_get) hook(key);
+    return found;
   }
   absl::StatusOr<ScanPage> Scan(const ScanRequest& request) override {
     return inner_.Scan(request);

@@ -148,6 +148,45 @@ TEST_F(GcTest, FetchesGoOnToTheirEnd) {
   EXPECT_EQ(StoredBytes(), RecordOf("tuned1").stored_bytes() + RecordOf("tuned2").stored_bytes());
 }
 
+TEST_F(GcTest, AStoredFormThatIsHeldStaysToItsEnd) {
+  UploadFamily(1);
+  const std::string id = ids_["tuned1"];
+  HeldDelta held = *store_->reader().HoldDelta(id);
+  std::string expected(*held.file->SizeBytes(), '\0');
+  ASSERT_TRUE(held.file->Read(0, expected.data(), expected.size()).ok());
+  ASSERT_TRUE(store_->models().Repack("tuned1", store::v1::MAX).ok());
+  TryJobs().IgnoreError();
+  const auto expect_whole = [&] {
+    clock_.Advance(absl::Minutes(5));
+    TryJobs().IgnoreError();
+    RunGc();
+    std::string bytes(expected.size(), '\0');
+    ASSERT_TRUE(held.file->Read(0, bytes.data(), bytes.size()).ok());
+    EXPECT_TRUE(bytes == expected);
+  };
+  expect_whole();
+  HeldDelta repacked = *store_->reader().HoldDelta(id);
+  Delete("tuned1");
+  Delete("base");
+  expect_whole();
+  EXPECT_EQ(ErrorReason(store_->reader().HoldDelta(id).status()), "MODEL_NOT_FOUND");
+  // Asked again and again, it makes no more jobs to free them later.
+  const auto waiting = [this] {
+    return catalog_.Scan({std::string(keys::kQueue), PrefixEnd(keys::kQueue), 100, false})
+        ->records.size();
+  };
+  const size_t before = waiting();
+  EXPECT_GT(before, 0u);
+  RunGc();
+  RunGc();
+  EXPECT_EQ(waiting(), before);
+  held.file.reset();
+  repacked.file.reset();
+  clock_.Advance(absl::Minutes(5));
+  RunJobs();
+  EXPECT_THAT(BlobHexes(), ::testing::IsEmpty());
+}
+
 TEST_F(GcTest, WhatIsServedOfALossyModelStaysAsItIs) {
   UploadReady("base", testing::SmallCheckpoint(1));
   StartUploadParams params;

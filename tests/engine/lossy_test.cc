@@ -247,6 +247,17 @@ TEST_F(LossyTest, AFailureKeepsTheUploadAndSaysWhy) {
   EXPECT_THAT(std::string(refused.message()), HasSubstr(record.error()));
 }
 
+TEST_F(LossyTest, ACancelledOneFailsSinceItIsNeverServed) {
+  ASSERT_TRUE(Upload("base", FilesOf(base_)).ok());
+  RunJobs();
+  UploadWith("lossy", FilesOf(tuned_), "base", Policy(store::v1::ONE_BIT));
+  ASSERT_TRUE(store_->jobs().RequestCancel(RecordOf("lossy").job_id()).ok());
+  const ModelRecord record = RecordOf("lossy");
+  EXPECT_EQ(record.state(), ModelRecord::FAILED);
+  EXPECT_THAT(record.error(), HasSubstr("was cancelled"));
+  EXPECT_FALSE(record.staging_id().empty());
+}
+
 TEST_F(LossyTest, WithoutAParentNothingIsLost) {
   UploadWith("root", FilesOf(tuned_), "", Policy(store::v1::ONE_BIT));
   EXPECT_EQ(ReadBack("root"), FilesOf(tuned_));

@@ -243,6 +243,38 @@ TEST_F(RetentionTest, WhatChangesMeanwhileStays) {
   EXPECT_THAT(Live(ids), ElementsAre(1, 3));
 }
 
+TEST_F(RetentionTest, ARuleThatIsTakenBackMeanwhileDeletesNothing) {
+  const std::vector<std::string> ids = Checkpoints("run", 4);
+  Set(Rule("rule", 1));
+  const std::vector<ExpiredModel> expired = Planned();
+  ASSERT_EQ(expired.size(), 3u);
+  EXPECT_TRUE(*DeleteExpired(store_->models(), expired[0]));
+  Set(Rule("another", 3));  // which keeps them
+  EXPECT_FALSE(*DeleteExpired(store_->models(), expired[1]));
+  ASSERT_TRUE(store_->maintenance().rules().Delete("rule").ok());
+  EXPECT_FALSE(*DeleteExpired(store_->models(), expired[2]));
+  EXPECT_THAT(Live(ids), ElementsAre(2, 3, 4));
+}
+
+TEST_F(RetentionTest, AModelThatChangesItsRunGetsANewPosition) {
+  RetentionRuleRecord rule = Rule("rule", 1, 2);
+  rule.set_run_label("experiment");
+  Set(rule);
+  const std::string first = Checkpoint("model1", {{"experiment", "red"}});
+  const std::string second = Checkpoint("model2", {{"experiment", "red"}});
+  RunGc();
+  EXPECT_EQ(RecordOf("model2").label_run_positions().at("experiment"), 2u);
+  const auto relabel = [&](const StringMap& labels) {
+    ASSERT_TRUE(store_->models().Update("model2", labels, std::nullopt, 0).ok());
+  };
+  relabel({{"experiment", "red"}, {"other", "label"}});
+  EXPECT_EQ(RecordOf("model2").label_run_positions().at("experiment"), 2u);
+  relabel({{"experiment", "blue"}});
+  EXPECT_THAT(RecordOf("model2").label_run_positions(), IsEmpty());
+  RunGc();
+  EXPECT_EQ(RecordOf("model2").label_run_positions().at("experiment"), 1u);
+}
+
 TEST_F(RetentionTest, RulesAreCheckedListedAndDeleted) {
   RetentionRules& rules = store_->maintenance().rules();
   EXPECT_EQ(ErrorReason(rules.Set(Rule("bad name", 1)).status()), "BAD_RULE");

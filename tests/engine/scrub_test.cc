@@ -110,6 +110,26 @@ TEST_F(ScrubTest, NamesWhatIsDamagedAndWhomItTouches) {
   EXPECT_TRUE(source->Read(1, 0, bytes.size(), bytes.data()).ok());
 }
 
+TEST_F(ScrubTest, CountsAllOfManyThatAreTouchedAndListsAFew) {
+  const testing::TestTensor weights = testing::RandomWeights("a", {16, 512}, 1);
+  ASSERT_TRUE(Upload("base", {{kPath, testing::BuildSafetensors({weights})}}).ok());
+  RunJobs();
+  constexpr int kCount = 70;
+  for (int i = 1; i <= kCount; ++i) {
+    const testing::Files files = {
+        {kPath, testing::BuildSafetensors({testing::FineTuned(weights, i)})}};
+    ASSERT_TRUE(Upload(absl::StrCat("tuned", i), files, {"base"}).ok());
+    RunJobs();
+  }
+  const ModelRecord base = RecordOf("base");
+  ASSERT_TRUE(blobs_.Delete(*Digest::FromBytes(base.delta_pieces(0).blob_digest())).ok());
+  const ScrubReport report = Scrub();
+  ASSERT_EQ(report.damages_size(), 1);
+  EXPECT_EQ(report.damages(0).blob_count(), 1u);
+  EXPECT_EQ(report.damages(0).affected_count(), 1u + kCount);
+  EXPECT_EQ(report.damages(0).affected_size(), 50);
+}
+
 TEST_F(ScrubTest, AMissingBlobIsTotal) {
   UploadAll();
   const ModelRecord base = RecordOf("base");

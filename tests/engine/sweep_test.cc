@@ -73,6 +73,7 @@ TEST_F(SweepTest, SweepsWhatACrashMayLeave) {
   const GcReport report = RunGc();
   EXPECT_EQ(report.orphan_blobs(), 2u);
   EXPECT_EQ(report.orphan_claims(), 1u);
+  EXPECT_EQ(report.freed_bytes(), plan.totals.freed_bytes);
   EXPECT_EQ(report.orphan_uploads(), 2u);
   EXPECT_EQ(report.old_records(), 0u);
   EXPECT_EQ(BlobHexes(), PiecesOf(RecordOf("base")));

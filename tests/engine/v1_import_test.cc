@@ -139,8 +139,7 @@ TEST_F(V1ImportTest, AParentHasSeveralHashes) {
     return hasher.Current();
   };
   const auto delta_over = [&](const Digest& parent_hash) {
-    auto writer =
-        V1Writer::Create({V1Strategy::kSparse}, files_.get(), folder_ / "arrays").value();
+    auto writer = V1Writer::Create({V1Strategy::kSparse}, files_.get(), folder_ / "arrays").value();
     for (const auto& [name, bytes] : bf16) {  // the arrays are in order of name
       const std::vector<float> zeros(bytes.size() / 2, 0.0f);
       EXPECT_TRUE(writer.AddTensor(name, {zeros.size()}, V1VectorDelta(zeros)).ok());

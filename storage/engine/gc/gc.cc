@@ -14,6 +14,7 @@
 #include "storage/engine/gc/gc_plan.h"
 #include "storage/engine/gc/retention.h"
 #include "storage/engine/gc/sweep.h"
+#include "storage/engine/job_failure.h"
 #include "storage/engine/reclaim.h"
 #include "storage/engine/records.h"
 #include "storage/engine/rewrite.h"
@@ -65,9 +66,10 @@ class Gc {
     for (const std::string& id : deleted.tombstones()) WDELTA_RETURN_IF_ERROR(Reclaim(id));
     return PlanUnits(
         deps_, deleted, alive, [this](const GcUnit& unit) { return Collect(unit); },
-        [this](const GcUnit& unit) {
+        [this](const GcUnit& unit) -> absl::Status {
           report_.set_models_kept(report_.models_kept() + 1);
           if (!unit.problem.empty()) Note(unit.problem);
+          if (undecided_.contains(unit.id)) return absl::OkStatus();
           return NoteKept(deps_, unit);
         });
   }
@@ -115,8 +117,9 @@ class Gc {
     };
     const absl::StatusOr<RewriteOutcome> outcome = RewriteModel(deps_, context_, request);
     if (!outcome.ok()) {
-      WDELTA_RETURN_IF_ERROR(EndsJob(outcome.status()));
+      if (EndsJob(outcome.status())) return outcome.status();
       Note(absl::StrCat("model '", estimate.name, "': ", outcome.status().message()));
+      undecided_.insert(unit.id);
       WDELTA_RETURN_IF_ERROR(deps_.claims->ReleaseAll(request.owner));
       return false;
     }
@@ -129,14 +132,6 @@ class Gc {
 
   static int64_t GrowthOf(const RewriteOutcome& outcome) {
     return static_cast<int64_t>(outcome.stored_bytes) - static_cast<int64_t>(outcome.former_bytes);
-  }
-
-  // The error where it concerns the job and not one model.
-  absl::Status EndsJob(const absl::Status& error) const {
-    const std::string reason = ErrorReason(error);
-    const bool ends = reason == "STOPPING" || reason == "LEASE_LOST" ||
-                      (absl::IsCancelled(error) && reason != "MODEL_DELETED");
-    return ends ? error : absl::OkStatus();
   }
 
   absl::Status Reclaim(const std::string& id) {
@@ -167,8 +162,10 @@ class Gc {
     WDELTA_ASSIGN_OR_RETURN(Job job, context_.Held());
     *job.record.mutable_gc_report() = report_;
     Commit commit;
+    WDELTA_ASSIGN_OR_RETURN(const std::set<std::string> waiting, deps_.queue->ModelsToReclaim());
     // What could not be freed goes when it can.
     for (const std::string& id : left_) {
+      if (waiting.contains(id)) continue;
       ModelRecord model;
       model.set_id(id);
       deps_.queue->AddTo(commit, JobRecord::RECLAIM, model);
@@ -186,7 +183,8 @@ class Gc {
   const JobRunner::Dependencies& deps_;
   JobContext& context_;
   GcReport& report_;
-  std::set<std::string> left_;  // to RECLAIM jobs
+  std::set<std::string> left_;       // to RECLAIM jobs
+  std::set<std::string> undecided_;  // units that stay since something failed
 };
 
 }  // namespace

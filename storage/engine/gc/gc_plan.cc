@@ -107,6 +107,12 @@ class Planner {
 
   absl::StatusOr<RewriteEstimate> Estimate(const std::string& id, const AvoidedModels& avoided) {
     WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> model, deps_.models->GetById(id));
+    if (model.has_value() && model->record.state() == ModelRecord::DELETED &&
+        HoldsBytes(model->record)) {
+      return MakeError(absl::StatusCode::kUnavailable, "MODEL_IN_USE",
+                       absl::StrCat("model '", model->record.name(),
+                                    "' is deleted, and a merge has still to read it"));
+    }
     if (!model.has_value() || model->record.state() != ModelRecord::READY) {
       return MakeError(absl::StatusCode::kUnavailable, "MODEL_DELETED",
                        absl::StrCat("model id:", id, " has changed meanwhile"));

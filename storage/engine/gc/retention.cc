@@ -40,6 +40,8 @@ class Finder {
 
   absl::Status Run(const std::function<absl::Status(const ExpiredModel&)>& on_expired) {
     RetentionRules rules(deps_.catalog, deps_.clock);
+    // Before the rules: a change in between is one after it.
+    WDELTA_ASSIGN_OR_RETURN(const uint64_t rules_version, rules.Version());
     WDELTA_ASSIGN_OR_RETURN(const Page<RetentionRuleRecord> page,
                             rules.List("", limits::kMaxRetentionRules));
     if (page.items.empty()) return absl::OkStatus();
@@ -57,6 +59,7 @@ class Finder {
       if (kept_.contains(expired.model_id)) continue;
       expired.version = members_[expired.model_id].version;
       expired.newest_version = members_[expired.newest_id].version;
+      expired.rules_version = rules_version;
       if (!told_.insert(expired.model_id).second) continue;  // by another rule
       WDELTA_RETURN_IF_ERROR(on_expired(expired));
     }
@@ -219,7 +222,8 @@ absl::StatusOr<bool> DeleteExpired(Models& models, const ExpiredModel& expired) 
   WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> model, models.GetById(expired.model_id));
   if (!model.has_value() || model->version != expired.version) return false;
   const absl::Status deleted =
-      models.DeleteAs(*model, {{keys::Model(expired.newest_id), expired.newest_version}});
+      models.DeleteAs(*model, {{keys::Model(expired.newest_id), expired.newest_version},
+                               {std::string(keys::kRetentionChange), expired.rules_version}});
   if (absl::IsAborted(deleted)) return false;
   WDELTA_RETURN_IF_ERROR(deleted);
   return true;

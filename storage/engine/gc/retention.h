@@ -32,6 +32,8 @@ class RetentionRules {
   // In order of name, after the rule that gave `after`.
   absl::StatusOr<Page<store::v1::RetentionRuleRecord>> List(const std::string& after,
                                                             uint32_t limit);
+  // Another after every change of any rule.
+  absl::StatusOr<uint64_t> Version();
   // INVALID_ARGUMENT (`BAD_RULE`), NOT_FOUND (`RULE_NOT_FOUND`).
   absl::Status Delete(const std::string& name);
 
@@ -52,6 +54,7 @@ struct ExpiredModel {
   // The newest of the run, which must be there still when this one goes.
   std::string newest_id;
   uint64_t newest_version = 0;
+  uint64_t rules_version = 0;  // that it was judged by
 };
 
 struct RetentionOptions {
@@ -66,7 +69,7 @@ struct RetentionOptions {
 absl::Status FindExpired(const JobRunner::Dependencies& deps, const RetentionOptions& options,
                          const std::function<absl::Status(const ExpiredModel&)>& on_expired);
 
-// Deletes it unless it, its tags or the newest of its run have changed; false then. Its
+// Deletes it unless it, its tags, the newest of its run or any rule have changed; false then. Its
 // bytes are the caller's to free.
 absl::StatusOr<bool> DeleteExpired(Models& models, const ExpiredModel& expired);
 

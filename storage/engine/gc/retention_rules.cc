@@ -65,9 +65,16 @@ absl::StatusOr<RetentionRuleRecord> RetentionRules::Set(RetentionRuleRecord rule
     Commit commit;
     commit.Require(key, old.has_value() ? old->version : 0);
     commit.Write(key, rule.SerializeAsString());
+    commit.Write(std::string(keys::kRetentionChange), "");
     WDELTA_RETURN_IF_ERROR(catalog_->Apply(commit).status());
     return rule;
   });
+}
+
+absl::StatusOr<uint64_t> RetentionRules::Version() {
+  WDELTA_ASSIGN_OR_RETURN(const std::optional<Record> change,
+                          catalog_->Get(keys::kRetentionChange));
+  return change.has_value() ? change->version : 0;
 }
 
 absl::StatusOr<Page<RetentionRuleRecord>> RetentionRules::List(const std::string& after,
@@ -96,6 +103,7 @@ absl::Status RetentionRules::Delete(const std::string& name) {
     }
     Commit commit;
     commit.Require(key, rule->version).Erase(key);
+    commit.Write(std::string(keys::kRetentionChange), "");
     return catalog_->Apply(commit).status();
   });
 }

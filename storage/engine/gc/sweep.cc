@@ -118,9 +118,26 @@ class Sweeper {
     }
     if (owner_use_.is_all || owner_use_.pieces.contains(hex)) return absl::OkStatus();
     ++swept_.orphan_claims;
-    if (options_.dry_run) return absl::OkStatus();
+    if (options_.dry_run) return CountClaim(hex);
     const absl::Status released = deps_.claims->Release(owner, hex, &swept_.freed_bytes);
     return IsLeftToOthers(released) ? absl::OkStatus() : released;
+  }
+
+  // The blob goes with the last of its claims.
+  absl::Status CountClaim(const std::string& hex) {
+    WDELTA_ASSIGN_OR_RETURN(const auto blob,
+                            ReadRecord<BlobRecord>(*deps_.catalog, keys::Blob(hex)));
+    if (!blob.has_value() || ++orphans_of_[hex] < blob->message.model_ids_size()) {
+      return absl::OkStatus();
+    }
+    return CountBlob(hex);
+  }
+
+  absl::Status CountBlob(const std::string& hex) {
+    WDELTA_ASSIGN_OR_RETURN(const Digest digest, Digest::FromHex(hex));
+    const absl::StatusOr<BlobInfo> blob = deps_.blobs->Stat(digest);
+    if (blob.ok()) swept_.freed_bytes += blob->size_bytes;
+    return absl::OkStatus();
   }
 
   // `blob/<hex>`: a deletion that was interrupted.
@@ -132,12 +149,7 @@ class Sweeper {
 
   absl::Status DeleteBlob(const std::string& hex) {
     ++swept_.orphan_blobs;
-    if (options_.dry_run) {
-      WDELTA_ASSIGN_OR_RETURN(const Digest digest, Digest::FromHex(hex));
-      const absl::StatusOr<BlobInfo> blob = deps_.blobs->Stat(digest);
-      if (blob.ok()) swept_.freed_bytes += blob->size_bytes;
-      return absl::OkStatus();
-    }
+    if (options_.dry_run) return CountBlob(hex);
     const absl::Status deleted = deps_.claims->DeleteUnclaimed(hex, &swept_.freed_bytes);
     return IsLeftToOthers(deleted) ? absl::OkStatus() : deleted;
   }
@@ -259,6 +271,7 @@ class Sweeper {
   Swept& swept_;
   std::string owner_;  // whose use is in `owner_use_`
   OwnerUse owner_use_;
+  absl::flat_hash_map<std::string, int> orphans_of_;  // claims of a blob, in a dry run
 };
 
 }  // namespace

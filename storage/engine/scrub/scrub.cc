@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -14,6 +15,8 @@
 #include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
 #include "storage/catalog/keys.h"
+#include "storage/engine/gc/deleted_models.h"
+#include "storage/engine/job_failure.h"
 #include "storage/engine/records.h"
 #include "storage/engine/rewrite.h"
 #include "storage/engine/scrub/damage.h"
@@ -27,20 +30,13 @@ using store::v1::ModelRecord;
 using store::v1::ScrubDamage;
 using store::v1::ScrubReport;
 
-constexpr uint32_t kModelsOfAPage = 64;
 constexpr int kMaxReported = 200;         // damaged models
 constexpr size_t kMaxReportedSpans = 16;  // of each
-constexpr size_t kMaxAffected = 1000;     // that are followed, of each
+constexpr size_t kMaxReportedBlobs = 16;  // of each
 constexpr int kMaxReportedAffected = 50;  // of each
 
 bool HasContent(const ModelRecord& model) {
   return model.delta_pieces_size() > 0 || !model.staging_id().empty();
-}
-
-// The error of the job itself, not of what it reads.
-bool EndsTheJob(const absl::Status& status) {
-  const std::string reason = ErrorReason(status);
-  return absl::IsCancelled(status) || reason == "STOPPING" || reason == "LEASE_LOST";
 }
 
 class Scrub {
@@ -51,9 +47,10 @@ class Scrub {
   absl::Status Run() {
     report_.Clear();
     WDELTA_RETURN_IF_ERROR(SetTotal());
-    WDELTA_RETURN_IF_ERROR(ForEachModel([this](const ModelRecord& m) { return CheckBlobs(m); }));
+    WDELTA_RETURN_IF_ERROR(ForEachContent([this](const ModelRecord& m) { return CheckBlobs(m); }));
     for (auto& [id, damage] : damaged_) WDELTA_RETURN_IF_ERROR(FindAffected(id, damage));
-    WDELTA_RETURN_IF_ERROR(ForEachModel([this](const ModelRecord& m) { return CheckContent(m); }));
+    WDELTA_RETURN_IF_ERROR(
+        ForEachContent([this](const ModelRecord& m) { return CheckContent(m); }));
     if (context_.job().record.repair()) {
       for (ScrubDamage& damage : *report_.mutable_damages()) {
         WDELTA_RETURN_IF_ERROR(Repair(damage));
@@ -63,24 +60,15 @@ class Scrub {
   }
 
  private:
-  absl::Status ForEachModel(const std::function<absl::Status(const ModelRecord&)>& visit) {
-    std::string begin(keys::kModels);
-    while (true) {
-      WDELTA_ASSIGN_OR_RETURN(
-          const ScanPage page,
-          deps_.catalog->Scan({begin, PrefixEnd(keys::kModels), kModelsOfAPage, false}));
-      for (const Record& record : page.records) {
-        WDELTA_ASSIGN_OR_RETURN(const auto parsed, ParseRecord<ModelRecord>(record));
-        if (HasContent(parsed.message)) WDELTA_RETURN_IF_ERROR(visit(parsed.message));
-      }
-      if (!page.more) return absl::OkStatus();
-      begin = page.records.back().key + '\0';
-    }
+  absl::Status ForEachContent(const std::function<absl::Status(const ModelRecord&)>& visit) {
+    return ForEachModel(*deps_.catalog, [&](const Model& model) {
+      return HasContent(model.record) ? visit(model.record) : absl::OkStatus();
+    });
   }
 
   absl::Status SetTotal() {
     uint64_t total_bytes = 0;
-    WDELTA_RETURN_IF_ERROR(ForEachModel([&](const ModelRecord& model) {
+    WDELTA_RETURN_IF_ERROR(ForEachContent([&](const ModelRecord& model) {
       total_bytes += model.stored_bytes() + model.raw_bytes();
       return absl::OkStatus();
     }));
@@ -109,7 +97,10 @@ class Scrub {
     if (!is_valid) return absl::OkStatus();
     ScrubDamage* entry = Report(model, damage.problem);
     if (entry != nullptr) {
-      for (const Digest& blob : damage.blobs) *entry->add_blob_digests() = blob.ToBytes();
+      entry->set_blob_count(damage.blobs.size());
+      for (size_t i = 0; i < std::min(damage.blobs.size(), kMaxReportedBlobs); ++i) {
+        *entry->add_blob_digests() = damage.blobs[i].ToBytes();
+      }
       entry->set_is_total(damage.is_total);
       entry->set_lost_chunk_count(damage.spans.size());
       const auto opened = WdeltaReader::Open(deps_.reader->OpenDelta(model));
@@ -135,43 +126,45 @@ class Scrub {
     return entry;
   }
 
-  // Follows the damage through everything that is stored against the model.
+  // Follows the damage through everything that is stored against the model: a tree, since
+  // each is stored against one.
   absl::Status FindAffected(const std::string& id, const Damage& damage) {
     if (!damage.loses_content()) return absl::OkStatus();
     struct Step {
       std::string id;
-      bool is_total;
-      std::vector<LostSpan> spans;
+      std::shared_ptr<const std::vector<LostSpan>> spans;  // null: all
     };
-    std::vector<Step> steps = {{id, damage.is_total, damage.spans}};
-    absl::flat_hash_set<std::string> affected;
-    for (size_t i = 0; i < steps.size() && steps.size() < kMaxAffected; ++i) {
-      affected.insert(steps[i].id);
+    std::vector<Step> steps = {
+        {id, damage.is_total ? nullptr : std::make_shared<std::vector<LostSpan>>(damage.spans)}};
+    std::vector<std::string> affected;
+    while (!steps.empty()) {
+      const Step step = std::move(steps.back());
+      steps.pop_back();
+      affected.push_back(step.id);
       WDELTA_ASSIGN_OR_RETURN(const std::vector<std::string> children,
-                              ScanKeySuffixes(*deps_.catalog, keys::EncodedOnPrefix(steps[i].id)));
+                              ScanKeySuffixes(*deps_.catalog, keys::EncodedOnPrefix(step.id)));
       for (const std::string& child_id : children) {
         WDELTA_RETURN_IF_ERROR(context_.Advance(0));
         WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> child, deps_.models->GetById(child_id));
         if (!child.has_value() || child->record.delta_pieces_size() == 0) continue;
-        Step next{child_id, steps[i].is_total, {}};
-        if (!next.is_total) {
-          const auto opened = WdeltaReader::Open(deps_.reader->OpenDelta(child->record));
-          if (!opened.ok()) continue;  // is damaged itself
-          next.spans = SpansThatNeed(**opened, steps[i].spans);
-          if (next.spans.empty()) continue;
+        if (step.spans == nullptr) {
+          steps.push_back({child_id, nullptr});
+          continue;
         }
-        steps.push_back(std::move(next));
+        const auto opened = WdeltaReader::Open(deps_.reader->OpenDelta(child->record));
+        if (!opened.ok()) continue;  // is damaged itself
+        auto spans = std::make_shared<std::vector<LostSpan>>(SpansThatNeed(**opened, *step.spans));
+        if (!spans->empty()) steps.push_back({child_id, std::move(spans)});
       }
     }
     affected_.insert(affected.begin(), affected.end());
     ScrubDamage* entry = EntryOf(id);
     if (entry == nullptr) return absl::OkStatus();
+    std::sort(affected.begin(), affected.end());
     return ListAffected(affected, *entry);
   }
 
-  absl::Status ListAffected(const absl::flat_hash_set<std::string>& affected, ScrubDamage& entry) {
-    std::vector<std::string> ids(affected.begin(), affected.end());
-    std::sort(ids.begin(), ids.end());
+  absl::Status ListAffected(const std::vector<std::string>& ids, ScrubDamage& entry) {
     for (const std::string& id : ids) {
       WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> model, deps_.models->GetById(id));
       if (!model.has_value() || model->record.state() == ModelRecord::DELETED) continue;
@@ -198,7 +191,7 @@ class Scrub {
     if (!is_served) return context_.Advance(model.raw_bytes());
     const absl::Status status =
         model.delta_pieces_size() > 0 ? VerifyDelta(deps_, context_, model) : CheckStaged(model);
-    if (EndsTheJob(status)) return status;
+    if (EndsJob(status)) return status;
     if (status.ok()) return context_.Advance(model.raw_bytes());
     WDELTA_ASSIGN_OR_RETURN(const bool is_valid, IsAsItWas(model));
     if (!is_valid) return absl::OkStatus();
@@ -234,15 +227,17 @@ class Scrub {
   }
 
   absl::Status Repair(ScrubDamage& damage) {
-    absl::Status status = TryRepair(damage.model_id());
-    if (EndsTheJob(status)) return status;
+    const std::string owner = RepackOwner(damage.model_id(), context_.job().record.id());
+    const absl::Status status = TryRepair(damage.model_id(), owner);
+    if (EndsJob(status)) return status;
+    if (!status.ok()) WDELTA_RETURN_IF_ERROR(deps_.claims->ReleaseAll(owner));
     damage.set_is_repaired(status.ok());
     damage.set_repair_note(std::string(status.message()));
     if (status.ok()) report_.set_repaired_count(report_.repaired_count() + 1);
     return context_.Advance(0);
   }
 
-  absl::Status TryRepair(const std::string& id) {
+  absl::Status TryRepair(const std::string& id, const std::string& owner) {
     WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> model, deps_.models->GetById(id));
     if (!model.has_value() || model->record.delta_pieces_size() == 0) {
       return absl::FailedPreconditionError("not stored any more, or not yet compressed");
@@ -253,13 +248,15 @@ class Scrub {
     }
     RewriteRequest request;
     request.model_id = id;
-    request.owner = RepackOwner(id, context_.job().record.id());
+    request.owner = owner;
     WDELTA_ASSIGN_OR_RETURN(request.source,
                             ComposeRepairSource(deps_, model->record, [this](uint64_t bytes) {
                               return context_.Advance(bytes);
                             }));
     request.is_small_enough = [](const RewriteOutcome&) { return true; };
     request.add_to_commit = [this](const ModelRecord& record, Commit& commit) -> absl::Status {
+      WDELTA_ASSIGN_OR_RETURN(const Job held, context_.Held());
+      commit.Require(keys::Job(held.record.id()), held.version);
       deps_.queue->AddTo(commit, store::v1::JobRecord::RECLAIM, record);
       return absl::OkStatus();
     };
