@@ -166,10 +166,10 @@ class StoreBackup::Run {
                     RocksdbCatalog& catalog, RocksdbBlobStore& blobs) {
     const uint64_t before = BytesBelow(folder.path());
     WDELTA_RETURN_IF_ERROR(Enter(BackupPhase::kCatalog));
-    WDELTA_ASSIGN_OR_RETURN(const uint32_t catalog_id, catalogs_->Create(catalog.database()));
+    WDELTA_ASSIGN_OR_RETURN(const uint32_t catalog_id, catalogs_->Create(*catalog.Borrow()));
     record_.set_catalog_backup_id(catalog_id);
     WDELTA_RETURN_IF_ERROR(Enter(BackupPhase::kBlobs));
-    WDELTA_ASSIGN_OR_RETURN(const uint32_t blobs_id, blobs_->Create(blobs.database()));
+    WDELTA_ASSIGN_OR_RETURN(const uint32_t blobs_id, blobs_->Create(*blobs.Borrow()));
     record_.set_blobs_backup_id(blobs_id);
     new_bytes_ = BytesBelow(folder.path()) - before;
 

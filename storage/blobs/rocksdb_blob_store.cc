@@ -18,7 +18,6 @@
 #include "storage/base/failpoint.h"
 #include "storage/base/status_macros.h"
 #include "storage/blobs/blob_checks.h"
-#include "storage/blobs/rocksdb_status.h"
 
 namespace wdelta {
 
@@ -63,14 +62,12 @@ absl::string_view ToView(const rocksdb::Slice& slice) { return {slice.data(), sl
 
 rocksdb::Options MakeOptions(const RocksdbBlobStoreOptions& options) {
   rocksdb::Options db_options;
+  db_options.env = options.env;
   db_options.create_if_missing = true;
   db_options.paranoid_checks = true;
   db_options.max_open_files = options.max_open_files;
   db_options.IncreaseParallelism(options.background_threads);
   db_options.bytes_per_sync = limits::kMiB;
-  db_options.info_log_level = rocksdb::InfoLogLevel::WARN_LEVEL;
-  db_options.max_log_file_size = limits::kMiB;
-  db_options.keep_log_file_num = 4;
 
   // Two memtables: one fills while the other is written out; a third Put waits.
   db_options.write_buffer_size = options.memtable_bytes / 2;
@@ -107,12 +104,6 @@ rocksdb::ReadOptions VerifyingRead() {
   return read;
 }
 
-rocksdb::WriteOptions DurableWrite() {
-  rocksdb::WriteOptions write;
-  write.sync = true;
-  return write;
-}
-
 absl::StatusOr<RocksdbBlobStore::Layout> ParseLayout(absl::string_view value) {
   constexpr absl::string_view kField = "blob size record";
   ByteReader reader(value);
@@ -137,18 +128,15 @@ uint64_t PartCount(const RocksdbBlobStore::Layout& layout) {
 
 absl::StatusOr<std::unique_ptr<RocksdbBlobStore>> RocksdbBlobStore::Open(
     const std::string& path, const RocksdbBlobStoreOptions& options) {
-  rocksdb::DB* opened = nullptr;
-  const rocksdb::Status status =
-      options.is_read_only ? rocksdb::DB::OpenForReadOnly(MakeOptions(options), path, &opened)
-                           : rocksdb::DB::Open(MakeOptions(options), path, &opened);
-  std::unique_ptr<rocksdb::DB> db(opened);
-  WDELTA_RETURN_IF_ERROR(FromRocksdb(status, absl::StrCat("blob store ", path, ": open")));
-  return std::unique_ptr<RocksdbBlobStore>(new RocksdbBlobStore(path, options, std::move(db)));
+  WDELTA_ASSIGN_OR_RETURN(auto database, RocksdbDatabase::Open(absl::StrCat("blob store ", path),
+                                                               path, MakeOptions(options),
+                                                               options.is_read_only, options.warn));
+  return std::unique_ptr<RocksdbBlobStore>(new RocksdbBlobStore(options, std::move(database)));
 }
 
-RocksdbBlobStore::RocksdbBlobStore(std::string path, const RocksdbBlobStoreOptions& options,
-                                   std::unique_ptr<rocksdb::DB> db)
-    : path_(std::move(path)), options_(options), db_(std::move(db)) {
+RocksdbBlobStore::RocksdbBlobStore(const RocksdbBlobStoreOptions& options,
+                                   std::unique_ptr<RocksdbDatabase> database)
+    : options_(options), database_(std::move(database)) {
   // What an earlier process deleted and did not reclaim is not counted anywhere.
   deleted_bytes_ = options_.reclaim_after_bytes;
   if (options_.is_read_only) return;
@@ -160,14 +148,8 @@ RocksdbBlobStore::~RocksdbBlobStore() {
     absl::MutexLock lock(&reclaim_mutex_);
     stopping_ = true;
   }
-  db_->DisableManualCompaction();
+  database_->Borrow()->DisableManualCompaction();
   if (reclaimer_.joinable()) reclaimer_.join();
-}
-
-absl::Status RocksdbBlobStore::ToStatus(const rocksdb::Status& status,
-                                        absl::string_view operation) const {
-  if (status.ok()) return absl::OkStatus();
-  return FromRocksdb(status, absl::StrCat("blob store ", path_, ": ", operation));
 }
 
 absl::Mutex& RocksdbBlobStore::WriteLockOf(const Digest& digest) {
@@ -177,15 +159,17 @@ absl::Mutex& RocksdbBlobStore::WriteLockOf(const Digest& digest) {
 absl::StatusOr<std::optional<RocksdbBlobStore::Layout>> RocksdbBlobStore::ReadLayout(
     const Digest& digest) const {
   std::string value;
-  const rocksdb::Status status = db_->Get(VerifyingRead(), SizeKey(digest), &value);
+  const rocksdb::Status status = database_->Borrow()->Get(VerifyingRead(), SizeKey(digest), &value);
   if (status.IsNotFound()) return std::optional<Layout>();
-  WDELTA_RETURN_IF_ERROR(ToStatus(status, absl::StrCat("size of blob ", digest.ToHex())));
+  WDELTA_RETURN_IF_ERROR(
+      database_->ToStatus(status, absl::StrCat("size of blob ", digest.ToHex())));
   WDELTA_ASSIGN_OR_RETURN(const Layout layout, ParseLayout(value));
   return std::optional<Layout>(layout);
 }
 
 absl::StatusOr<PutResult> RocksdbBlobStore::Put(const Digest& digest, absl::string_view data) {
   WDELTA_RETURN_IF_ERROR(CheckBlob(digest, data));
+  WDELTA_RETURN_IF_ERROR(database_->Repair().status());
   absl::MutexLock lock(&WriteLockOf(digest));
   WDELTA_ASSIGN_OR_RETURN(const std::optional<Layout> found, ReadLayout(digest));
   if (found.has_value()) {
@@ -209,10 +193,11 @@ absl::StatusOr<PutResult> RocksdbBlobStore::Put(const Digest& digest, absl::stri
     status = batch.Put(DataKey(digest, layout, part),
                        ToSlice(data.substr(part * kPartBytes, kPartBytes)));
   }
+  const std::string operation = absl::StrCat("put of blob ", digest.ToHex());
+  WDELTA_RETURN_IF_ERROR(database_->ToStatus(status, operation));
   Failpoint("blob.put.before");
-  if (status.ok()) status = db_->Write(DurableWrite(), &batch);
+  WDELTA_RETURN_IF_ERROR(database_->Write(batch, operation));
   Failpoint("blob.put.after");
-  WDELTA_RETURN_IF_ERROR(ToStatus(status, absl::StrCat("put of blob ", digest.ToHex())));
   return found.has_value() ? PutResult::kReplaced : PutResult::kCreated;
 }
 
@@ -223,19 +208,21 @@ absl::StatusOr<std::string> RocksdbBlobStore::Get(const Digest& digest, uint64_t
   WDELTA_RETURN_IF_ERROR(CheckBlobRange(digest, offset, size, layout->size_bytes));
   std::string bytes;
   bytes.reserve(size);
+  const RocksdbDatabase::Lease db = database_->Borrow();
   while (bytes.size() < size) {
     const uint64_t part = (offset + bytes.size()) / layout->part_bytes;
     const uint64_t part_begin = part * layout->part_bytes;
     const uint64_t part_bytes = std::min(layout->part_bytes, layout->size_bytes - part_begin);
     const uint64_t skip = offset + bytes.size() - part_begin;
     rocksdb::PinnableSlice value;
-    const rocksdb::Status status = db_->Get(VerifyingRead(), db_->DefaultColumnFamily(),
-                                            DataKey(digest, *layout, part), &value);
+    const rocksdb::Status status =
+        db->Get(VerifyingRead(), db->DefaultColumnFamily(), DataKey(digest, *layout, part), &value);
     // Deleted since its size was read.
     if (status.IsNotFound()) return BlobNotFoundError(digest);
-    WDELTA_RETURN_IF_ERROR(ToStatus(status, absl::StrCat("get of blob ", digest.ToHex())));
+    WDELTA_RETURN_IF_ERROR(
+        database_->ToStatus(status, absl::StrCat("get of blob ", digest.ToHex())));
     if (value.size() != part_bytes) {
-      return absl::DataLossError(absl::StrCat("blob store ", path_, ": blob ", digest.ToHex(),
+      return absl::DataLossError(absl::StrCat(database_->name(), ": blob ", digest.ToHex(),
                                               ", part ", part, ": expected ", part_bytes,
                                               " bytes, found ", value.size()));
     }
@@ -256,7 +243,8 @@ absl::StatusOr<BlobPage> RocksdbBlobStore::List(const std::string& after_hex, ui
   const rocksdb::Slice end = ToSlice(kAfterAllSizes);
   rocksdb::ReadOptions read = VerifyingRead();
   read.iterate_upper_bound = &end;
-  const std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator(read));
+  const RocksdbDatabase::Lease db = database_->Borrow();
+  const std::unique_ptr<rocksdb::Iterator> it(db->NewIterator(read));
   it->Seek(begin);
   if (it->Valid() && after.has_value() && it->key() == rocksdb::Slice(begin)) it->Next();
 
@@ -266,7 +254,7 @@ absl::StatusOr<BlobPage> RocksdbBlobStore::List(const std::string& after_hex, ui
     const absl::string_view key = ToView(it->key());
     const absl::StatusOr<Digest> digest = Digest::FromBytes(key.substr(1));
     if (!digest.ok()) {
-      return absl::DataLossError(absl::StrCat("blob store ", path_, ": expected keys of ",
+      return absl::DataLossError(absl::StrCat(database_->name(), ": expected keys of ",
                                               kDigestBytes + 1, " bytes, found ", key.size()));
     }
     info.digest = *digest;
@@ -276,12 +264,13 @@ absl::StatusOr<BlobPage> RocksdbBlobStore::List(const std::string& after_hex, ui
     page.blobs.push_back(info);
   }
   page.more = it->Valid();
-  WDELTA_RETURN_IF_ERROR(ToStatus(it->status(), "list"));
+  WDELTA_RETURN_IF_ERROR(database_->ToStatus(it->status(), "list"));
   return page;
 }
 
 absl::Status RocksdbBlobStore::Delete(const Digest& digest) {
   std::optional<Layout> layout;
+  WDELTA_RETURN_IF_ERROR(database_->Repair().status());
   {
     absl::MutexLock lock(&WriteLockOf(digest));
     WDELTA_ASSIGN_OR_RETURN(layout, ReadLayout(digest));
@@ -291,21 +280,22 @@ absl::Status RocksdbBlobStore::Delete(const Digest& digest) {
     for (uint64_t part = 0; part < PartCount(*layout) && status.ok(); ++part) {
       status = batch.Delete(DataKey(digest, *layout, part));
     }
+    const std::string operation = absl::StrCat("delete of blob ", digest.ToHex());
+    WDELTA_RETURN_IF_ERROR(database_->ToStatus(status, operation));
     Failpoint("blob.delete.before");
-    if (status.ok()) status = db_->Write(DurableWrite(), &batch);
+    WDELTA_RETURN_IF_ERROR(database_->Write(batch, operation));
     Failpoint("blob.delete.after");
-    WDELTA_RETURN_IF_ERROR(ToStatus(status, absl::StrCat("delete of blob ", digest.ToHex())));
   }
   absl::MutexLock lock(&reclaim_mutex_);
   deleted_bytes_ += layout->size_bytes;
   return absl::OkStatus();
 }
 
-bool RocksdbBlobStore::HasTooMuchGarbage() const {
+bool RocksdbBlobStore::HasTooMuchGarbage(rocksdb::DB& db) const {
   uint64_t total_bytes = 0;
   uint64_t garbage_bytes = 0;
-  db_->GetIntProperty(rocksdb::DB::Properties::kLiveBlobFileSize, &total_bytes);
-  db_->GetIntProperty(rocksdb::DB::Properties::kLiveBlobFileGarbageSize, &garbage_bytes);
+  db.GetIntProperty(rocksdb::DB::Properties::kLiveBlobFileSize, &total_bytes);
+  db.GetIntProperty(rocksdb::DB::Properties::kLiveBlobFileGarbageSize, &garbage_bytes);
   return static_cast<double>(garbage_bytes) >
          options_.max_garbage_ratio * static_cast<double>(total_bytes);
 }
@@ -313,25 +303,30 @@ bool RocksdbBlobStore::HasTooMuchGarbage() const {
 absl::Status RocksdbBlobStore::Reclaim() {
   // Deletions reach the references first; blob files that nothing refers to any
   // more go at once, and the dead bytes of the others become known.
-  WDELTA_RETURN_IF_ERROR(ToStatus(db_->Flush(rocksdb::FlushOptions()), "flush"));
+  const RocksdbDatabase::Lease db = database_->Borrow();
+  WDELTA_RETURN_IF_ERROR(database_->ToStatus(db->Flush(rocksdb::FlushOptions()), "flush"));
   rocksdb::CompactRangeOptions compact;
   compact.exclusive_manual_compaction = false;
-  WDELTA_RETURN_IF_ERROR(ToStatus(db_->CompactRange(compact, nullptr, nullptr), "compact"));
+  WDELTA_RETURN_IF_ERROR(
+      database_->ToStatus(db->CompactRange(compact, nullptr, nullptr), "compact"));
 
   compact.blob_garbage_collection_policy = rocksdb::BlobGarbageCollectionPolicy::kForce;
   compact.blob_garbage_collection_age_cutoff = kReclaimAgeCutoff;
   compact.bottommost_level_compaction = rocksdb::BottommostLevelCompaction::kForceOptimized;
-  for (int pass = 0; pass < kReclaimPasses && HasTooMuchGarbage(); ++pass) {
-    WDELTA_RETURN_IF_ERROR(ToStatus(db_->CompactRange(compact, nullptr, nullptr), "reclaim"));
+  for (int pass = 0; pass < kReclaimPasses && HasTooMuchGarbage(*db); ++pass) {
+    WDELTA_RETURN_IF_ERROR(
+        database_->ToStatus(db->CompactRange(compact, nullptr, nullptr), "reclaim"));
   }
   return absl::OkStatus();
 }
 
 absl::Status RocksdbBlobStore::Freeze(const std::string& path) {
+  const RocksdbDatabase::Lease db = database_->Borrow();
   rocksdb::Checkpoint* made = nullptr;
-  WDELTA_RETURN_IF_ERROR(ToStatus(rocksdb::Checkpoint::Create(db_.get(), &made), "checkpoint"));
+  WDELTA_RETURN_IF_ERROR(
+      database_->ToStatus(rocksdb::Checkpoint::Create(&*db, &made), "checkpoint"));
   const std::unique_ptr<rocksdb::Checkpoint> checkpoint(made);
-  return ToStatus(checkpoint->CreateCheckpoint(path), absl::StrCat("checkpoint ", path));
+  return database_->ToStatus(checkpoint->CreateCheckpoint(path), absl::StrCat("checkpoint ", path));
 }
 
 bool RocksdbBlobStore::ShouldReclaimOrStop() const {

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -10,9 +11,9 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
-#include "rocksdb/db.h"
 #include "storage/base/limits.h"
 #include "storage/blobs/blob_store.h"
+#include "storage/blobs/rocksdb_database.h"
 
 namespace wdelta {
 
@@ -29,6 +30,9 @@ struct RocksdbBlobStoreOptions {
   uint64_t reclaim_after_bytes = 64 * limits::kMiB;
   // Share of dead bytes in the blob files above which live ones are moved together.
   double max_garbage_ratio = 0.25;
+  // Called in any thread with RocksDB's warnings and errors.
+  std::function<void(absl::string_view line)> warn;
+  rocksdb::Env* env = rocksdb::Env::Default();  // outlives the store
 };
 
 // Any thread may call it. Owns its folder while it lives, and one thread that gives
@@ -57,23 +61,21 @@ class RocksdbBlobStore final : public BlobStore {
   // where the file system allows it.
   absl::Status Freeze(const std::string& path);
   // For RocksDB's own tools.
-  rocksdb::DB& database() { return *db_; }
+  RocksdbDatabase::Lease Borrow() { return database_->Borrow(); }
 
  private:
-  RocksdbBlobStore(std::string path, const RocksdbBlobStoreOptions& options,
-                   std::unique_ptr<rocksdb::DB> db);
+  RocksdbBlobStore(const RocksdbBlobStoreOptions& options,
+                   std::unique_ptr<RocksdbDatabase> database);
 
-  absl::Status ToStatus(const rocksdb::Status& status, absl::string_view operation) const;
   // nullopt when absent.
   absl::StatusOr<std::optional<Layout>> ReadLayout(const Digest& digest) const;
   absl::Mutex& WriteLockOf(const Digest& digest);
-  bool HasTooMuchGarbage() const;
+  bool HasTooMuchGarbage(rocksdb::DB& db) const;
   void ReclaimInBackground();
   bool ShouldReclaimOrStop() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(reclaim_mutex_);
 
-  const std::string path_;
   const RocksdbBlobStoreOptions options_;
-  const std::unique_ptr<rocksdb::DB> db_;
+  const std::unique_ptr<RocksdbDatabase> database_;
   // Held from the check for a digest to its write.
   std::array<absl::Mutex, 64> write_locks_;
 

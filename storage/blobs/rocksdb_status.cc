@@ -23,7 +23,9 @@ bool IsLockHeld(const rocksdb::Status& status) {
 absl::Status FromRocksdb(const rocksdb::Status& status, absl::string_view what) {
   if (status.ok()) return absl::OkStatus();
   const std::string message = absl::StrCat(what, ": ", status.ToString());
-  if (status.IsNoSpace() || status.subcode() == rocksdb::Status::SubCode::kSpaceLimit) {
+  // An error that stopped the database is told again in the text of others.
+  if (status.IsNoSpace() || status.subcode() == rocksdb::Status::SubCode::kSpaceLimit ||
+      (status.IsIncomplete() && absl::StrContains(message, "No space left"))) {
     return MakeError(absl::StatusCode::kResourceExhausted, "DISK_FULL", message);
   }
   if (status.IsCorruption()) return absl::DataLossError(message);

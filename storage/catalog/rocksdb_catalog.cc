@@ -16,7 +16,6 @@
 #include "storage/base/byte_reader.h"
 #include "storage/base/failpoint.h"
 #include "storage/base/status_macros.h"
-#include "storage/blobs/rocksdb_status.h"
 #include "storage/catalog/commit_checks.h"
 
 namespace wdelta {
@@ -36,12 +35,10 @@ absl::string_view ToView(const rocksdb::Slice& slice) { return {slice.data(), sl
 
 rocksdb::Options MakeOptions(const RocksdbCatalogOptions& options) {
   rocksdb::Options db_options;
+  db_options.env = options.env;
   db_options.create_if_missing = true;
   db_options.paranoid_checks = true;
   db_options.max_open_files = options.max_open_files;
-  db_options.info_log_level = rocksdb::InfoLogLevel::WARN_LEVEL;
-  db_options.max_log_file_size = limits::kMiB;
-  db_options.keep_log_file_num = 4;
   db_options.write_buffer_size = options.memtable_bytes / 2;
   db_options.max_write_buffer_number = 2;
   db_options.write_buffer_manager =
@@ -74,15 +71,16 @@ std::string EncodeU64(uint64_t value) {
   return encoded;
 }
 
-absl::StatusOr<uint64_t> ReadRevision(rocksdb::DB& db, const std::string& path) {
-  const std::string what = absl::StrCat("catalog ", path, ": read of the revision");
+absl::StatusOr<uint64_t> ReadRevision(RocksdbDatabase& database) {
+  constexpr absl::string_view kWhat = "read of the revision";
   std::string value;
-  const rocksdb::Status status = db.Get(VerifyingRead(), ToSlice(kRevisionKey), &value);
+  const rocksdb::Status status =
+      database.Borrow()->Get(VerifyingRead(), ToSlice(kRevisionKey), &value);
   if (status.IsNotFound()) return 0;
-  WDELTA_RETURN_IF_ERROR(FromRocksdb(status, what));
+  WDELTA_RETURN_IF_ERROR(database.ToStatus(status, kWhat));
   if (value.size() != kVersionBytes) {
-    return absl::DataLossError(
-        absl::StrCat(what, ": expected ", kVersionBytes, " bytes, found ", value.size()));
+    return absl::DataLossError(absl::StrCat(database.name(), ": ", kWhat, ": expected ",
+                                            kVersionBytes, " bytes, found ", value.size()));
   }
   return ByteReader(value).ReadU64("revision");
 }
@@ -91,48 +89,41 @@ absl::StatusOr<uint64_t> ReadRevision(rocksdb::DB& db, const std::string& path) 
 
 absl::StatusOr<std::unique_ptr<RocksdbCatalog>> RocksdbCatalog::Open(
     const std::string& path, const RocksdbCatalogOptions& options) {
-  rocksdb::DB* opened = nullptr;
-  const rocksdb::Status status =
-      options.is_read_only ? rocksdb::DB::OpenForReadOnly(MakeOptions(options), path, &opened)
-                           : rocksdb::DB::Open(MakeOptions(options), path, &opened);
-  std::unique_ptr<rocksdb::DB> db(opened);
-  WDELTA_RETURN_IF_ERROR(FromRocksdb(status, absl::StrCat("catalog ", path, ": open")));
-  WDELTA_ASSIGN_OR_RETURN(const uint64_t revision, ReadRevision(*db, path));
+  WDELTA_ASSIGN_OR_RETURN(auto database, RocksdbDatabase::Open(absl::StrCat("catalog ", path), path,
+                                                               MakeOptions(options),
+                                                               options.is_read_only, options.warn));
+  WDELTA_ASSIGN_OR_RETURN(const uint64_t revision, ReadRevision(*database));
   return std::unique_ptr<RocksdbCatalog>(
-      new RocksdbCatalog(path, options.watch, std::move(db), revision));
+      new RocksdbCatalog(options.watch, std::move(database), revision));
 }
 
-RocksdbCatalog::RocksdbCatalog(std::string path, const ChangeLogOptions& watch,
-                               std::unique_ptr<rocksdb::DB> db, uint64_t revision)
-    : path_(std::move(path)), db_(std::move(db)), revision_(revision), changes_(revision, watch) {}
-
-absl::Status RocksdbCatalog::ToStatus(const rocksdb::Status& status,
-                                      absl::string_view operation) const {
-  if (status.ok()) return absl::OkStatus();
-  return FromRocksdb(status, absl::StrCat("catalog ", path_, ": ", operation));
-}
+RocksdbCatalog::RocksdbCatalog(const ChangeLogOptions& watch,
+                               std::unique_ptr<RocksdbDatabase> database, uint64_t revision)
+    : database_(std::move(database)), revision_(revision), changes_(revision, watch) {}
 
 absl::Status RocksdbCatalog::BadRecordError(absl::string_view key) const {
-  return absl::DataLossError(absl::StrCat("catalog ", path_, ": record `", absl::CHexEscape(key),
+  return absl::DataLossError(absl::StrCat(database_->name(), ": record `", absl::CHexEscape(key),
                                           "` is shorter than its version"));
 }
 
 absl::StatusOr<uint64_t> RocksdbCatalog::ReadVersion(absl::string_view key) const {
+  const RocksdbDatabase::Lease db = database_->Borrow();
   rocksdb::PinnableSlice stored;
   const rocksdb::Status status =
-      db_->Get(VerifyingRead(), db_->DefaultColumnFamily(), RecordKey(key), &stored);
+      db->Get(VerifyingRead(), db->DefaultColumnFamily(), RecordKey(key), &stored);
   if (status.IsNotFound()) return 0;
-  WDELTA_RETURN_IF_ERROR(ToStatus(status, "get"));
+  WDELTA_RETURN_IF_ERROR(database_->ToStatus(status, "get"));
   if (stored.size() < kVersionBytes) return BadRecordError(key);
   return ByteReader(ToView(stored)).ReadU64("version");
 }
 
 absl::StatusOr<std::optional<Record>> RocksdbCatalog::Get(absl::string_view key) {
+  const RocksdbDatabase::Lease db = database_->Borrow();
   rocksdb::PinnableSlice stored;
   const rocksdb::Status status =
-      db_->Get(VerifyingRead(), db_->DefaultColumnFamily(), RecordKey(key), &stored);
+      db->Get(VerifyingRead(), db->DefaultColumnFamily(), RecordKey(key), &stored);
   if (status.IsNotFound()) return std::optional<Record>();
-  WDELTA_RETURN_IF_ERROR(ToStatus(status, "get"));
+  WDELTA_RETURN_IF_ERROR(database_->ToStatus(status, "get"));
   if (stored.size() < kVersionBytes) return BadRecordError(key);
   Record record;
   record.key = std::string(key);
@@ -155,7 +146,8 @@ absl::StatusOr<ScanPage> RocksdbCatalog::Scan(const ScanRequest& request) {
   read.iterate_lower_bound = &lower;
   read.iterate_upper_bound = &upper;
   // An iterator reads one snapshot for as long as it lives.
-  const std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator(read));
+  const RocksdbDatabase::Lease db = database_->Borrow();
+  const std::unique_ptr<rocksdb::Iterator> it(db->NewIterator(read));
   request.reverse ? it->SeekToLast() : it->SeekToFirst();
   while (it->Valid() && page.records.size() < request.limit) {
     const absl::string_view key = ToView(it->key()).substr(1);
@@ -169,13 +161,14 @@ absl::StatusOr<ScanPage> RocksdbCatalog::Scan(const ScanRequest& request) {
     request.reverse ? it->Prev() : it->Next();
   }
   page.more = it->Valid();
-  WDELTA_RETURN_IF_ERROR(ToStatus(it->status(), "scan"));
+  WDELTA_RETURN_IF_ERROR(database_->ToStatus(it->status(), "scan"));
   return page;
 }
 
 absl::StatusOr<uint64_t> RocksdbCatalog::Apply(const Commit& commit) {
   WDELTA_RETURN_IF_ERROR(CheckCommit(commit));
   absl::MutexLock lock(&mutex_);
+  WDELTA_RETURN_IF_ERROR(Repair());
   for (const Commit::Condition& condition : commit.conditions) {
     WDELTA_ASSIGN_OR_RETURN(const uint64_t version, ReadVersion(condition.key));
     WDELTA_RETURN_IF_ERROR(CheckCondition(condition, version));
@@ -200,15 +193,30 @@ absl::StatusOr<uint64_t> RocksdbCatalog::Apply(const Commit& commit) {
     status = batch.Delete(RecordKey(key));
     changes.push_back({key, std::nullopt, revision});
   }
-  rocksdb::WriteOptions durable;
-  durable.sync = true;
+  WDELTA_RETURN_IF_ERROR(database_->ToStatus(status, "apply"));
   Failpoint("catalog.commit.before");
-  if (status.ok()) status = db_->Write(durable, &batch);
+  const absl::Status applied = database_->Write(batch, "apply");
   Failpoint("catalog.commit.after");
-  WDELTA_RETURN_IF_ERROR(ToStatus(status, "apply"));
+  if (!applied.ok()) {
+    uncertain_ = std::move(changes);
+    return applied;
+  }
   revision_ = revision;
   changes_.Append(std::move(changes), revision);
   return revision;
+}
+
+absl::Status RocksdbCatalog::Repair() {
+  WDELTA_ASSIGN_OR_RETURN(const bool is_repaired, database_->Repair());
+  if (!is_repaired) return absl::OkStatus();
+  // The commit that failed may be there all the same.
+  WDELTA_ASSIGN_OR_RETURN(const uint64_t revision, ReadRevision(*database_));
+  if (revision == revision_ + 1) {
+    revision_ = revision;
+    changes_.Append(std::move(uncertain_), revision);
+  }
+  uncertain_.clear();
+  return absl::OkStatus();
 }
 
 absl::StatusOr<uint64_t> RocksdbCatalog::CurrentRevision() {
@@ -222,15 +230,18 @@ absl::StatusOr<std::unique_ptr<Watcher>> RocksdbCatalog::Watch(std::string prefi
 }
 
 absl::Status RocksdbCatalog::Freeze(const std::string& path) {
+  const RocksdbDatabase::Lease db = database_->Borrow();
   rocksdb::Checkpoint* made = nullptr;
-  WDELTA_RETURN_IF_ERROR(ToStatus(rocksdb::Checkpoint::Create(db_.get(), &made), "checkpoint"));
+  WDELTA_RETURN_IF_ERROR(
+      database_->ToStatus(rocksdb::Checkpoint::Create(&*db, &made), "checkpoint"));
   const std::unique_ptr<rocksdb::Checkpoint> checkpoint(made);
-  return ToStatus(checkpoint->CreateCheckpoint(path), absl::StrCat("checkpoint ", path));
+  return database_->ToStatus(checkpoint->CreateCheckpoint(path), absl::StrCat("checkpoint ", path));
 }
 
 absl::StatusOr<std::string> RocksdbCatalog::Identity() {
   std::string identity;
-  WDELTA_RETURN_IF_ERROR(ToStatus(db_->GetDbIdentity(identity), "identity"));
+  WDELTA_RETURN_IF_ERROR(
+      database_->ToStatus(database_->Borrow()->GetDbIdentity(identity), "identity"));
   return identity;
 }
 

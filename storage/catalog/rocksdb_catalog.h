@@ -2,13 +2,15 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
-#include "rocksdb/db.h"
 #include "storage/base/limits.h"
+#include "storage/blobs/rocksdb_database.h"
 #include "storage/catalog/catalog.h"
 #include "storage/catalog/change_log.h"
 
@@ -21,6 +23,9 @@ struct RocksdbCatalogOptions {
   // Takes nothing from other holders; changes fail.
   bool is_read_only = false;
   ChangeLogOptions watch;
+  // Called in any thread with RocksDB's warnings and errors.
+  std::function<void(absl::string_view line)> warn;
+  rocksdb::Env* env = rocksdb::Env::Default();  // outlives the catalog
 };
 
 // Any thread may call it. Owns its folder while it lives. Commits are serialised;
@@ -45,22 +50,23 @@ class RocksdbCatalog final : public Catalog {
   // Stays the same for the life of the database.
   absl::StatusOr<std::string> Identity();
   // For RocksDB's own tools.
-  rocksdb::DB& database() { return *db_; }
+  RocksdbDatabase::Lease Borrow() { return database_->Borrow(); }
 
  private:
-  RocksdbCatalog(std::string path, const ChangeLogOptions& watch, std::unique_ptr<rocksdb::DB> db,
+  RocksdbCatalog(const ChangeLogOptions& watch, std::unique_ptr<RocksdbDatabase> database,
                  uint64_t revision);
 
-  absl::Status ToStatus(const rocksdb::Status& status, absl::string_view operation) const;
+  // Before a commit: the database takes writes, and revision_ is its own.
+  absl::Status Repair() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status BadRecordError(absl::string_view key) const;
   // 0 when the record is absent.
   absl::StatusOr<uint64_t> ReadVersion(absl::string_view key) const;
 
-  const std::string path_;
-  const std::unique_ptr<rocksdb::DB> db_;
+  const std::unique_ptr<RocksdbDatabase> database_;
   absl::Mutex mutex_;
-  uint64_t revision_ ABSL_GUARDED_BY(mutex_);  // of the last commit on disk
-  ChangeLog changes_;                          // appended to under mutex_
+  uint64_t revision_ ABSL_GUARDED_BY(mutex_);              // of the last commit on disk
+  std::vector<Change> uncertain_ ABSL_GUARDED_BY(mutex_);  // of the commit that failed last
+  ChangeLog changes_;                                      // appended to under mutex_
 };
 
 }  // namespace wdelta

@@ -32,7 +32,9 @@ enum class Effort : uint8_t { kFast = 0, kMax = 1 };
 // What is asked for one tensor. Zero: not given.
 struct TensorPolicy {
   Strategy strategy = Strategy::kLossless;
-  double relative_error = 0;   // near-lossless, auto: |error| / |delta| of all tensors together
+  // Near-lossless, auto: |error| / |delta| of all tensors together. From 1 on the parent's
+  // weights will do.
+  double relative_error = 0;
   double bits_per_weight = 0;  // near-lossless, instead of relative_error
   double sparsity = 0;         // sparse: share of deltas that are dropped, [0, 1)
 };

@@ -8,6 +8,8 @@
 namespace wdelta {
 namespace {
 
+// Steps beyond the largest delta, in its multiples, leave nothing of any.
+constexpr double kBeyondAll = 4;
 // Squared error of the trellis in squares of its step, and what a rate has over
 // log2(sigma / root of the error).
 constexpr double kSquaredError = 0.25;
@@ -131,12 +133,17 @@ void LossyPlanner::State::StartGroup(Group& group) {
   } else {
     group.scale = group.relative_error * std::sqrt(energy / (kSquaredError * weighted_sigma));
   }
+  group.settled = group.relative_error >= 1;  // the parent as it is will do
   SetSteps(group);
 }
 
 void LossyPlanner::State::SetSteps(const Group& group) {
   for (const size_t i : group.members) {
     if (params[i].strategy != Strategy::kNearLossless) continue;
+    if (group.relative_error >= 1) {
+      params[i].step = kBeyondAll * tensors[i].moments.max_absolute_delta;
+      continue;
+    }
     params[i].step = group.scale * std::sqrt(Sigma(tensors[i].moments)) / tensors[i].fineness;
   }
 }

@@ -148,6 +148,7 @@ class DeltaEncoder {
     const ChunkRef& at = result.at;
     const StreamInfo& stream = Target().streams[at.stream];
     if (at.offset == 0) {
+      WDELTA_RETURN_IF_ERROR(MarkPayload());
       WDELTA_RETURN_IF_ERROR(EnterFile(stream.file_index));
       WDELTA_RETURN_IF_ERROR(writer_.BeginStream(stream, input_.parent_streams[at.stream]));
       stream_hasher_ = Sha256Hasher();
@@ -161,8 +162,13 @@ class DeltaEncoder {
     }
     if (at.offset + at.size == stream.tensor.size_bytes) {
       WDELTA_RETURN_IF_ERROR(writer_.EndStream(stream_hasher_.Current()));
+      WDELTA_RETURN_IF_ERROR(MarkPayload());
     }
     return input_.advance(at.size);
+  }
+
+  absl::Status MarkPayload() {
+    return input_.mark_payload == nullptr ? absl::OkStatus() : input_.mark_payload();
   }
 
   void NoteError(const ChunkResult& result) {
@@ -229,7 +235,9 @@ absl::StatusOr<DeltaEstimate> EstimateDelta(const DeltaEncoderInput& input,
   size_t next = 0;
   OrderedTasks<ChunkResult> tasks(pool, [&](ChunkResult& result) {
     const double weight = sample[next++].weight;
-    estimate.payload_bytes += weight * static_cast<double>(result.encoded.payload.size());
+    const double payload_bytes = static_cast<double>(result.encoded.payload.size());
+    estimate.payload_bytes += weight * payload_bytes;
+    estimate.chunk_bytes.push_back(payload_bytes);
     estimate.needs.Add(result.encoded.mode, weight * static_cast<double>(result.at.size));
     return input.advance(0);
   });

@@ -27,6 +27,9 @@ struct DeltaEncoderInput {
   Effort effort = Effort::kFast;
   // Streams to be coded with loss. Null: none.
   const LossyPlan* lossy = nullptr;
+  // Called before and after what a tensor's chunks take; an error ends the work. May be
+  // empty.
+  std::function<absl::Status()> mark_payload;
   // Called with the bytes encoded since the last call; an error ends the work.
   std::function<absl::Status(uint64_t)> advance;
 };
@@ -43,6 +46,7 @@ absl::StatusOr<WdeltaFile> EncodeDelta(const DeltaEncoderInput& input, ThreadPoo
 // What EncodeDelta would write, extrapolated from a sample of the target's chunks.
 struct DeltaEstimate {
   double payload_bytes = 0;
+  std::vector<double> chunk_bytes;  // of payload, by chunk of the sample
   ChunkNeeds needs;
 };
 absl::StatusOr<DeltaEstimate> EstimateDelta(const DeltaEncoderInput& input,

@@ -78,25 +78,50 @@ absl::Status DeltaPieceWriter::Append(absl::string_view bytes) {
   hasher_.Update(bytes);
   size_bytes_ += bytes.size();
   while (!bytes.empty()) {
-    const size_t room = limits::kDeltaPieceBytes - piece_.size();
+    const size_t room = limits::kDeltaPieceBytes - (piece_.size() - marked_at_);
     const absl::string_view part = bytes.substr(0, room);
     piece_.append(part.data(), part.size());
+    bytes_since_mark_ += part.size();
     bytes.remove_prefix(part.size());
-    if (piece_.size() == limits::kDeltaPieceBytes) WDELTA_RETURN_IF_ERROR(StorePiece());
+    const bool is_own = bytes_since_mark_ >= limits::kMinSharedPayloadBytes;
+    if (is_own && marked_at_ > 0) WDELTA_RETURN_IF_ERROR(StorePiece(marked_at_));
+    if (piece_.size() >= limits::kDeltaPieceBytes) {
+      WDELTA_RETURN_IF_ERROR(StorePiece(limits::kDeltaPieceBytes));
+    }
   }
   return absl::OkStatus();
 }
 
-absl::Status DeltaPieceWriter::Finish() { return piece_.empty() ? absl::OkStatus() : StorePiece(); }
+absl::Status DeltaPieceWriter::Mark() {
+  if (bytes_since_mark_ >= limits::kMinSharedPayloadBytes && !piece_.empty()) {
+    WDELTA_RETURN_IF_ERROR(StorePiece(piece_.size()));
+  }
+  marked_at_ = piece_.size();
+  bytes_since_mark_ = 0;
+  return absl::OkStatus();
+}
 
-absl::Status DeltaPieceWriter::StorePiece() {
-  const Digest digest = Digest::Of(piece_);
-  WDELTA_RETURN_IF_ERROR(claims_->ClaimAndPut(owner_, digest, piece_));
+absl::Status DeltaPieceWriter::AppendPiece(std::string bytes) {
+  hasher_.Update(bytes);
+  size_bytes_ += bytes.size();
+  piece_ = std::move(bytes);
+  return StorePiece(piece_.size());
+}
+
+absl::Status DeltaPieceWriter::Finish() {
+  return piece_.empty() ? absl::OkStatus() : StorePiece(piece_.size());
+}
+
+absl::Status DeltaPieceWriter::StorePiece(size_t size) {
+  const absl::string_view piece = absl::string_view(piece_).substr(0, size);
+  const Digest digest = Digest::Of(piece);
+  WDELTA_RETURN_IF_ERROR(claims_->ClaimAndPut(owner_, digest, piece));
   store::v1::DeltaPiece record;
   record.set_blob_digest(digest.ToBytes());
-  record.set_size_bytes(piece_.size());
+  record.set_size_bytes(size);
   pieces_.push_back(std::move(record));
-  piece_.clear();
+  piece_.erase(0, size);
+  marked_at_ -= std::min(marked_at_, size);
   return absl::OkStatus();
 }
 

@@ -16,8 +16,9 @@
 
 namespace wdelta {
 
-// Cuts appended bytes into blobs of kDeltaPieceBytes. Holds one piece in memory. One
-// thread at a time. Owns nothing.
+// Cuts appended bytes into blobs of kDeltaPieceBytes, or less, so that a payload of
+// kMinSharedPayloadBytes or more lies in blobs of its own: equal payloads of several models
+// are stored once. Holds one piece in memory. One thread at a time. Owns nothing.
 class DeltaPieceWriter {
  public:
   // `owner`: of the claims, see blob_claims.h.
@@ -25,6 +26,10 @@ class DeltaPieceWriter {
       : owner_(std::move(owner)), claims_(claims) {}
 
   absl::Status Append(absl::string_view bytes);
+  // What is appended from here to the next call is one payload, or lies between two.
+  absl::Status Mark();
+  // A piece as another writer has cut it, at most kMaxBlobBytes; not after Append.
+  absl::Status AppendPiece(std::string bytes);
   // Stores the last piece; nothing may be appended afterwards.
   absl::Status Finish();
 
@@ -34,11 +39,14 @@ class DeltaPieceWriter {
   uint64_t size_bytes() const { return size_bytes_; }
 
  private:
-  absl::Status StorePiece();
+  // Stores the first `size` bytes of piece_.
+  absl::Status StorePiece(size_t size);
 
   const std::string owner_;
   BlobClaims* const claims_;
   std::string piece_;
+  size_t marked_at_ = 0;          // in piece_; before it is what was appended before the mark
+  uint64_t bytes_since_mark_ = 0;
   uint64_t size_bytes_ = 0;
   Sha256Hasher hasher_;
   std::vector<store::v1::DeltaPiece> pieces_;

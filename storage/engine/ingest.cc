@@ -172,6 +172,7 @@ class Ingest {
       input.lossy = &lossy_plan_;
     }
     input.advance = [this](uint64_t bytes) { return context_.Advance(bytes); };
+    input.mark_payload = [&] { return pieces.Mark(); };
     WDELTA_ASSIGN_OR_RETURN(WdeltaFile file,
                             EncodeDelta(input, deps_.pool, [&](absl::string_view bytes) {
                               return pieces.Append(bytes);
@@ -208,7 +209,7 @@ class Ingest {
     }
     if (file_.fidelity.has_value()) *ready_.mutable_outcome() = OutcomeOf(file_);  // an import
     if (may_be_lossy) {
-      ready_.mutable_outcome()->set_note(choice_.parent.model_id.empty()
+      ready_.mutable_outcome()->set_note(choice_.parent.declared_id.empty()
                                              ? "there is no stored parent to take deltas to"
                                              : "no tensor gains by loss");
     }

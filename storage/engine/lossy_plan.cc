@@ -76,19 +76,14 @@ class Planning {
   void FindStreams() {
     const std::vector<StreamInfo>& streams = input_.target->checkpoint().streams;
     for (uint32_t i = 0; i < streams.size(); ++i) {
+      const std::optional<TensorPolicy> policy = LossyPolicyOf(
+          input_.policy, input_.target->checkpoint(), i, *input_.parent, input_.parent_streams);
+      if (!policy.has_value()) continue;
       const TensorInfo& tensor = streams[i].tensor;
-      if (streams[i].kind != StreamKind::kTensor || !CanBeLossy(tensor.dtype)) continue;
-      if (tensor.shape.size() < 2 || tensor.size_bytes == 0) continue;
-      if (!input_.parent_streams[i].has_value()) continue;
-      const TensorInfo& parent =
-          input_.parent->checkpoint().streams[*input_.parent_streams[i]].tensor;
-      if (parent.dtype != tensor.dtype || parent.shape != tensor.shape) continue;
-      const TensorPolicy policy = PolicyOf(input_.policy, tensor.name);
-      if (policy.strategy == Strategy::kLossless) continue;
       LossyStream stream;
       stream.stream = i;
       stream.tensor.dtype = tensor.dtype;
-      stream.tensor.policy = policy;
+      stream.tensor.policy = *policy;
       if (IsOutputProjection(tensor.name)) stream.tensor.fineness = kOutputFineness;
       plan_.streams.push_back(std::move(stream));
     }
@@ -163,8 +158,8 @@ class Planning {
                         });
   }
 
-  // A delta to an older model is longer than the one that was meant, so that the same
-  // error is a smaller part of it.
+  // A delta to another model is longer or shorter than the one that was meant, so that the
+  // same error is a smaller or larger part of it.
   absl::Status RelateToDeclared() {
     std::vector<DeltaMoments> declared(plan_.streams.size());
     const auto measure = [&](CodecPool::Worker& worker, const LossyStream& stream,
@@ -193,8 +188,14 @@ class Planning {
     for (LossyStream& stream : plan_.streams) {
       double& target = stream.tensor.policy.relative_error;
       const auto& [meant, coded] = squares[target];
-      if (meant < coded) target *= std::sqrt(meant / coded);
+      if (coded > 0) target *= std::sqrt(meant / coded);
     }
+    double all_meant = 0, all_coded = 0;
+    for (const auto& [target, square] : squares) {
+      all_meant += square.first;
+      all_coded += square.second;
+    }
+    if (all_meant > 0) plan_.delta_ratio = std::sqrt(all_coded / all_meant);
     return absl::OkStatus();
   }
 
@@ -239,6 +240,21 @@ class Planning {
 };
 
 }  // namespace
+
+std::optional<TensorPolicy> LossyPolicyOf(
+    const store::v1::FidelityPolicy& policy, const Checkpoint& target, uint32_t stream,
+    const ContentSource& parent, const std::vector<std::optional<uint32_t>>& parent_streams) {
+  const TensorInfo& tensor = target.streams[stream].tensor;
+  if (target.streams[stream].kind != StreamKind::kTensor || !CanBeLossy(tensor.dtype) ||
+      tensor.shape.size() < 2 || tensor.size_bytes == 0 || !parent_streams[stream].has_value()) {
+    return std::nullopt;
+  }
+  const TensorInfo& other = parent.checkpoint().streams[*parent_streams[stream]].tensor;
+  if (other.dtype != tensor.dtype || other.shape != tensor.shape) return std::nullopt;
+  const TensorPolicy found = PolicyOf(policy, tensor.name);
+  if (found.strategy == Strategy::kLossless) return std::nullopt;
+  return found;
+}
 
 const LossyStream* LossyPlan::Find(uint32_t stream) const {
   const auto found = std::lower_bound(

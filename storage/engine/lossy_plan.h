@@ -38,14 +38,22 @@ struct LossyStream {
 
 struct LossyPlan {
   std::vector<LossyStream> streams;  // in order of stream
+  // |delta to the storage parent| / |delta to the declared one| over these streams.
+  double delta_ratio = 1;
 
   // Null for a stream that is to stay as it is.
   const LossyStream* Find(uint32_t stream) const;
   bool IsLossy() const;  // any params other than kLossless
 };
 
-// Considers tensors of at least two dimensions whose dtype CanBeLossy, that the parent
-// has with equal dtype and shape, and whose policy is not lossless. Reads them once for
+// The policy of a stream that may be stored with loss: a tensor of at least two dimensions
+// whose dtype CanBeLossy, that the parent has with equal dtype and shape, and whose policy
+// is not lossless. Nullopt for others. `parent_streams`: by stream of the target.
+std::optional<TensorPolicy> LossyPolicyOf(
+    const store::v1::FidelityPolicy& policy, const Checkpoint& target, uint32_t stream,
+    const ContentSource& parent, const std::vector<std::optional<uint32_t>>& parent_streams);
+
+// Considers the streams that may be stored with loss. Reads them once for
 // their moments and again in every round of the LossyPlanner, in parallel, a few chunks a
 // thread at a time. Nothing that it decides depends on the number of threads.
 absl::StatusOr<LossyPlan> PlanLossy(const LossyPlanInput& input, ThreadPool* pool);

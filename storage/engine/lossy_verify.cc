@@ -50,6 +50,7 @@ class LossyVerification {
     }
     WDELTA_RETURN_IF_ERROR(CheckTargets());
     FidelityOutcome outcome = OutcomeOf(file);
+    outcome.set_relative_error(outcome.relative_error() * plan_.delta_ratio);
     if (file.fidelity->uploaded_digest != ModelDigest(uploaded_.checkpoint().files)) {
       return Failed("uploaded_digest", "that of the upload", "another");
     }

@@ -9,6 +9,8 @@
 #include "storage/engine/delta_encoder.h"
 #include "storage/engine/fetch_cost.h"
 #include "storage/engine/lineage_check.h"
+#include "storage/engine/lossy_estimate.h"
+#include "storage/engine/shared_streams.h"
 
 namespace wdelta {
 namespace {
@@ -33,9 +35,16 @@ class Chooser {
         input_(input),
         candidates_(tools.catalog, tools.models, input.model, input.target->checkpoint(),
                     input.stream_digests, input.avoided),
-        sample_(SampleOfModel(input.target->checkpoint(), limits::kMaxSampledChunks)) {}
+        sample_(SampleOfModel(input.target->checkpoint(), limits::kMaxSampledChunks)),
+        is_bounded_(input.allows_loss && !input.keeps_parent &&
+                    IsBoundedByError(input.model.fidelity())) {}
 
   absl::StatusOr<ParentChoice> Run() {
+    // A new form of a stored model is judged by its whole size.
+    if (input_.model.state() != ModelRecord::READY && !input_.allows_loss) {
+      WDELTA_RETURN_IF_ERROR(shared_.Load(*tools_.catalog, *tools_.models, *tools_.reader,
+                                          input_.target->checkpoint(), input_.stream_digests));
+    }
     WDELTA_ASSIGN_OR_RETURN(std::vector<ParentCandidate> round, candidates_.Gather());
     std::optional<size_t> best;
     // Each round looks at the models that are encoded against the best of those before.
@@ -43,6 +52,7 @@ class Chooser {
       for (ParentCandidate& candidate : round) {
         WDELTA_RETURN_IF_ERROR(Measure(std::move(candidate)));
       }
+      SetLossyEstimates();
       const std::optional<size_t> closest = Least([](const StorageCandidate&) { return true; });
       if (closest == best || !closest.has_value()) break;
       best = closest;
@@ -57,6 +67,9 @@ class Chooser {
   struct Measured {
     ModelRecord model;
     StorageCandidate candidate;
+    // Of what may be lossy: by chunk of the sample.
+    std::vector<std::optional<SampledDelta>> deltas;
+    std::vector<double> lossless_bytes;
   };
 
   absl::Status Measure(ParentCandidate given) {
@@ -67,8 +80,9 @@ class Chooser {
     candidate.set_name(given.model.name());
     const bool is_alone = given.source == StorageCandidate::ALONE;
     candidate.set_depth(is_alone ? 0 : given.model.storage_depth() + 1);
-    const absl::StatusOr<DeltaEstimate> estimate = Estimate(given.model);
+    const absl::StatusOr<DeltaEstimate> estimate = Estimate(given.model, measured.deltas);
     if (estimate.ok()) {
+      if (is_bounded_) measured.lossless_bytes = estimate->chunk_bytes;
       candidate.set_estimated_bytes(static_cast<uint64_t>(estimate->payload_bytes));
       candidate.set_fetch_cost(estimate->needs.FetchCost(is_alone ? 0 : FetchCostOf(given.model)));
     } else if (is_alone || IsNeeded(given.source) || !IsUnreadable(estimate.status())) {
@@ -80,6 +94,27 @@ class Chooser {
     return absl::OkStatus();
   }
 
+  // The first declared parent that is stored: of the delta to it loss is asked for.
+  const Measured* Meant() const {
+    for (const ParentEdge& edge : input_.model.parents()) {
+      for (const Measured& measured : measured_) {
+        if (measured.model.id() == edge.model_id() && !measured.deltas.empty()) return &measured;
+      }
+    }
+    return nullptr;
+  }
+
+  // Where the error is bounded whatever the parent, what counts are the bytes with loss.
+  void SetLossyEstimates() {
+    const Measured* const meant = is_bounded_ ? Meant() : nullptr;
+    if (meant == nullptr) return;
+    for (Measured& measured : measured_) {
+      if (measured.deltas.empty()) continue;
+      measured.candidate.set_estimated_bytes(static_cast<uint64_t>(
+          EstimateLossyBytes(sample_, meant->deltas, measured.deltas, measured.lossless_bytes)));
+    }
+  }
+
   // Nothing else may stand in for it.
   bool IsNeeded(StorageCandidate::Source source) const {
     if (input_.keeps_parent) return source == StorageCandidate::CURRENT;
@@ -87,12 +122,25 @@ class Chooser {
            (source == StorageCandidate::DECLARED || source == StorageCandidate::CHAIN);
   }
 
-  absl::StatusOr<DeltaEstimate> Estimate(const ModelRecord& parent) {
+  absl::StatusOr<DeltaEstimate> Estimate(const ModelRecord& parent,
+                                         std::vector<std::optional<SampledDelta>>& deltas) {
     DeltaEncoderInput encoder;
     encoder.target = input_.target;
     WDELTA_RETURN_IF_ERROR(SetParent(parent, encoder.parent, encoder.parent_streams));
     encoder.advance = [this](uint64_t) { return input_.advance(); };
-    return EstimateDelta(encoder, sample_, tools_.pool);
+    if (is_bounded_) {
+      WDELTA_ASSIGN_OR_RETURN(deltas,
+                              SampleDeltas(encoder, input_.model.fidelity(), sample_, tools_.pool));
+    }
+    WDELTA_ASSIGN_OR_RETURN(DeltaEstimate estimate,
+                            EstimateDelta(encoder, sample_, tools_.pool));
+    for (size_t i = 0; i < sample_.size(); ++i) {
+      const uint32_t stream = sample_[i].chunk.stream;
+      if (!shared_.AreStored(stream, parent.id(), encoder.parent_streams[stream])) continue;
+      estimate.payload_bytes -= sample_[i].weight * estimate.chunk_bytes[i];
+    }
+    estimate.payload_bytes = std::max(estimate.payload_bytes, 0.0);
+    return estimate;
   }
 
   absl::Status SetParent(const ModelRecord& parent, ContentSourcePtr& source,
@@ -158,7 +206,10 @@ class Chooser {
   }
 
   absl::StatusOr<size_t> ChosenIndex() {
-    if (input_.allows_loss) {
+    const Measured* const meant = is_bounded_ ? Meant() : nullptr;
+    if (meant != nullptr) {
+      declared_id_ = meant->model.id();
+    } else if (input_.allows_loss) {
       WDELTA_ASSIGN_OR_RETURN(const std::optional<size_t> chosen, FirstDeclared());
       for (size_t i = 0; i < measured_.size(); ++i) {
         StorageCandidate& candidate = measured_[i].candidate;
@@ -220,8 +271,12 @@ class Chooser {
   const ParentChoiceInput& input_;
   ParentCandidates candidates_;
   const std::vector<WeightedChunk> sample_;
+  const bool is_bounded_;           // loss, by relative errors
+  SharedStreams shared_;
   std::vector<Measured> measured_;  // ALONE is the first
-  std::string declared_id_;         // that led to the choice; empty: none did
+  // Of which the delta is meant where loss is asked for; otherwise the one that led to the
+  // choice. Empty: none.
+  std::string declared_id_;
 };
 
 }  // namespace

@@ -36,9 +36,10 @@ struct ParentChoiceInput {
   StoragePolicy policy;
   // Models that are encoded against this one: it may not become deeper.
   bool has_dependents = false;
-  // The bits may change. Then only the first declared parent that is stored will do, or
-  // the nearest storage ancestor of it that the policy allows: loss is asked for of the
-  // delta to it.
+  // The bits may change. Loss is asked for of the delta to the first declared parent that
+  // is stored. Where it is bounded by relative errors, the parent is chosen by what the
+  // model takes with the same error against each; otherwise only that parent will do, or
+  // the nearest storage ancestor of it that the policy allows.
   bool allows_loss = false;
   // The content was lossy when it came, against the present storage parent, and would
   // cost much to spell out against another.

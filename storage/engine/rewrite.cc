@@ -63,6 +63,7 @@ class Rewrite {
     input_.parent_streams = choice_.parent_streams;
     input_.advance = [this](uint64_t bytes) { return context_.Advance(bytes); };
     DeltaPieceWriter pieces(request_.owner, deps_.claims);
+    input_.mark_payload = [&] { return pieces.Mark(); };
     WDELTA_ASSIGN_OR_RETURN(file_, EncodeDelta(input_, deps_.pool, [&](absl::string_view bytes) {
                               return pieces.Append(bytes);
                             }));

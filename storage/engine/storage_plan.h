@@ -13,10 +13,12 @@
 namespace wdelta {
 
 struct StorageParent {
-  std::string model_id;     // empty: none
-  uint32_t depth = 0;       // of the model encoded against it: 0 without a parent
-  double fetch_cost = 0;    // of the parent: bytes decoded for each byte served
-  std::string declared_id;  // the declared parent that led to it; empty: none did
+  std::string model_id;   // empty: none
+  uint32_t depth = 0;     // of the model encoded against it: 0 without a parent
+  double fetch_cost = 0;  // of the parent: bytes decoded for each byte served
+  // The declared parent whose delta is meant where loss is asked for; otherwise the one
+  // that led to the choice. Empty: none.
+  std::string declared_id;
 };
 
 // For every stream of `target` the stream of `parent` to encode against, if any.

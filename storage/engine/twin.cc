@@ -39,8 +39,8 @@ absl::Status CopyDelta(Reader& reader, const ModelRecord& twin, DeltaPieceWriter
     }
     std::string bytes(piece.size_bytes(), '\0');
     WDELTA_RETURN_IF_ERROR(file->Read(offset, bytes.data(), bytes.size()));
-    WDELTA_RETURN_IF_ERROR(pieces.Append(bytes));
-    offset += bytes.size();
+    WDELTA_RETURN_IF_ERROR(pieces.AppendPiece(std::move(bytes)));
+    offset += piece.size_bytes();
   }
   return pieces.Finish();
 }

@@ -68,6 +68,25 @@ TEST(LossyPlannerTest, MeetsTheRelativeErrorFromBelow) {
   }
 }
 
+TEST(LossyPlannerTest, FromARelativeErrorOfOneOnTheParentWillDo) {
+  std::mt19937_64 random(9);
+  for (const DType dtype : kLossyDTypes) {
+    const std::vector<Pair> pairs = MakePairs(random, dtype);
+    for (const double target : {1.0, 1.7, 1e6}) {
+      const TensorPolicy policy{.strategy = Strategy::kNearLossless, .relative_error = target};
+      std::vector<LossyTensor> tensors;
+      for (const Pair& pair : pairs) tensors.push_back(Describe(pair, dtype, policy));
+      const Plan plan = RunPlanner(pairs, tensors);
+      EXPECT_EQ(plan.rounds, 1);
+      for (const LossyOutcome& outcome : plan.outcomes) {
+        EXPECT_EQ(outcome.altered, 0u) << DTypeName(dtype);
+        EXPECT_LT(outcome.bits, 0.05 * static_cast<double>(outcome.weights));
+      }
+      EXPECT_DOUBLE_EQ(plan.RelativeError(), 1);
+    }
+  }
+}
+
 TEST(LossyPlannerTest, MeetsTheBitsWithinAPercent) {
   std::mt19937_64 random(2);
   const std::vector<Pair> pairs = MakePairs(random, DType::kBF16);

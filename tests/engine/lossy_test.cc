@@ -285,9 +285,8 @@ TEST_F(LossyTest, WhatIsNotFiniteOrOfAnotherShapeStaysAsItIs) {
 TEST_F(LossyTest, ErrorsOfAChainNeverAddUp) {
   ASSERT_TRUE(Upload("m0", FilesOf(base_)).ok());
   std::vector<TestTensor> tensors = base_;
-  std::map<std::string, std::map<std::string, std::string>> served_by_id;
   RunJobs();
-  served_by_id[RecordOf("m0").id()] = Served("m0");
+  std::map<std::string, std::string> declared = Served("m0");
   double first_error = 0;
   for (uint32_t i = 1; i <= 10; ++i) {
     const std::string name = "m" + std::to_string(i);
@@ -297,13 +296,11 @@ TEST_F(LossyTest, ErrorsOfAChainNeverAddUp) {
     RunJobs();
     const ModelRecord record = RecordOf(name);
     ASSERT_EQ(record.state(), ModelRecord::READY) << record.error();
-    std::map<std::string, std::string>& served = served_by_id[record.id()];
-    served = Served(name);
-    std::map<std::string, std::string>& storage_parent = served_by_id[record.storage_parent_id()];
+    std::map<std::string, std::string> served = Served(name);
     Error error;
     for (const TestTensor& tensor : tensors) {
       if (tensor.shape.size() < 2) continue;
-      const Error part = Measure(served[tensor.name], tensor.data, storage_parent[tensor.name]);
+      const Error part = Measure(served[tensor.name], tensor.data, declared[tensor.name]);
       error.squared_error += part.squared_error;
       error.squared_delta += part.squared_delta;
     }
@@ -311,7 +308,50 @@ TEST_F(LossyTest, ErrorsOfAChainNeverAddUp) {
     EXPECT_LE(error.Relative(), 0.2) << name;
     if (i == 1) first_error = error.squared_error;
     EXPECT_LE(error.squared_error, 1.1 * first_error) << name;
+    declared = std::move(served);
   }
+}
+
+// The error is that which was asked for of the delta to the declared parent, whatever the
+// model is stored against.
+TEST_F(LossyTest, IsStoredAgainstTheModelThatTakesLeast) {
+  ASSERT_TRUE(Upload("base", FilesOf(base_)).ok());
+  UploadWith("tuned", FilesOf(tuned_), "base", Policy(store::v1::NEAR_LOSSLESS, 0.1));
+  RunJobs();
+  std::vector<TestTensor> step = tuned_;
+  for (TestTensor& tensor : step) {
+    for (size_t i = 0; i < tensor.data.size() / 2; i += 50) {
+      PutBf16(tensor.data, i, 1.05 * Bf16ToDouble(tensor.data, i));
+    }
+  }
+  UploadWith("step", FilesOf(step), "base", Policy(store::v1::NEAR_LOSSLESS, 0.1));
+  RunJobs();
+  const ModelRecord record = RecordOf("step");
+  ASSERT_EQ(record.state(), ModelRecord::READY) << record.error();
+  EXPECT_EQ(record.storage_parent_id(), RecordOf("tuned").id());
+  EXPECT_LT(record.stored_bytes(), RecordOf("tuned").stored_bytes() / 2);
+  std::map<std::string, std::string> served = Served("step");
+  Error error;
+  for (size_t i = 0; i < base_.size(); ++i) {
+    if (base_[i].shape.size() < 2) continue;
+    const Error part = Measure(served[base_[i].name], step[i].data, base_[i].data);
+    error.squared_error += part.squared_error;
+    error.squared_delta += part.squared_delta;
+  }
+  EXPECT_LE(error.Relative(), 0.1);
+  EXPECT_NEAR(record.outcome().relative_error(), error.Relative(), kRoundOff);
+}
+
+TEST_F(LossyTest, OtherStrategiesKeepToTheDeclaredParent) {
+  ASSERT_TRUE(Upload("base", FilesOf(base_)).ok());
+  ASSERT_TRUE(Upload("tuned", FilesOf(tuned_), {"base"}).ok());
+  RunJobs();
+  const std::vector<TestTensor> next = Trained(tuned_, 11);
+  UploadWith("bits", FilesOf(next), "base", Policy(store::v1::NEAR_LOSSLESS, 3, true));
+  UploadWith("sparse", FilesOf(next), "base", Policy(store::v1::SPARSE, 0.9));
+  RunJobs();
+  EXPECT_EQ(RecordOf("bits").storage_parent_id(), RecordOf("base").id());
+  EXPECT_EQ(RecordOf("sparse").storage_parent_id(), RecordOf("base").id());
 }
 
 TEST_F(LossyTest, ARepackKeepsTheServedBytes) {
