@@ -81,7 +81,7 @@ absl::StatusOr<v1::Trailer> ReadPieces(Reader& reader, const ExpectedFile& expec
     auto message = std::make_shared<v1::FetchFileResponse>();
     if (!reader.Read(message.get())) {
       return PieceError(
-          expected.path, "TRUNCATED_STREAM",
+          expected.path, kTruncated,
           absl::StrCat("the stream ended without its trailer after ", checker.received_bytes(),
                        " of ", expected.size_bytes - expected.offset, " bytes"));
     }

@@ -11,9 +11,11 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "absl/time/clock.h"
+#include "client/cpp/backoff.h"
 #include "client/cpp/file_receiver.h"
 #include "client/cpp/part_file.h"
 #include "client/cpp/piece_checks.h"
+#include "client/cpp/rpc_status.h"
 #include "storage/base/digest.h"
 #include "storage/base/error.h"
 #include "storage/base/file_system.h"
@@ -27,7 +29,6 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr uint64_t kHashBytes = 1 * limits::kMiB;
-constexpr absl::Duration kMaxBackoff = absl::Seconds(5);
 
 // The server is not trusted to name files on this machine.
 absl::Status CheckPaths(const v1::Model& model) {
@@ -83,22 +84,14 @@ bool Holds(const std::string& name, const v1::File& file) {
   return found.has_value() && found->ToHex() == file.sha256();
 }
 
-// False: it could not be linked, across file systems for example.
-bool Link(const std::string& from, const std::string& destination) {
-  std::error_code error;
-  const fs::path target = fs::canonical(from, error);
-  if (error) return false;
-  const fs::path path(destination);
-  fs::create_directories(path.parent_path(), error);
-  const fs::path temporary =
-      path.parent_path() / absl::StrCat(".", path.filename().string(), kPartSuffix);
-  fs::remove(temporary, error);
-  fs::create_hard_link(target, temporary, error);
-  if (error) return false;
-  fs::rename(temporary, path, error);
-  std::error_code ignored;
-  if (error) fs::remove(temporary, ignored);
-  return !error;
+// Whether the bytes that a transfer left are not to be trusted: it received others than it
+// should. A stream that ended too early, or damage that the server reports, says nothing of
+// what came before.
+bool IsLossOfPart(const absl::Status& status) {
+  if (!absl::IsDataLoss(status)) return false;
+  const std::string reason = ErrorReason(status);
+  return reason == "SHA256_MISMATCH" || reason == "PIECE_CRC_MISMATCH" ||
+         reason == "PIECE_OUT_OF_PLACE" || reason == "SIZE_MISMATCH";
 }
 
 // Pulls the files of one model. One thread at a time.
@@ -133,7 +126,7 @@ class Pull {
     }
     if (!options_.link_from.empty()) {
       const std::string earlier = absl::StrCat(options_.link_from, "/", file.path());
-      if (Holds(earlier, file) && Link(earlier, destination)) {
+      if (Holds(earlier, file) && LinkInPlace(earlier, destination)) {
         ++result_.linked_count;
         return absl::OkStatus();
       }
@@ -143,38 +136,51 @@ class Pull {
 
   absl::Status FetchFile(const v1::File& file, const std::string& destination) {
     const uint64_t done_before = progress_.done_bytes;
-    for (int failures = 0;;) {
+    Backoff backoff(options_.initial_backoff);
+    absl::Duration busy_for;
+    while (true) {
       const uint64_t received_before = result_.received_bytes;
       progress_.done_bytes = done_before;
       bool is_resumed = false;
       const absl::Status status = TryFetch(file, destination, is_resumed);
       if (status.ok()) return status;
       // What an earlier transfer left was not what it seemed to be.
-      const bool begins_anew = is_resumed && absl::IsDataLoss(status);
-      if (result_.received_bytes > received_before) failures = 0;
-      if (!begins_anew && (!absl::IsUnavailable(status) || failures == options_.max_reconnects)) {
-        return status;
+      if (is_resumed && IsLossOfPart(status)) continue;
+      if (result_.received_bytes > received_before) {
+        backoff.Reset();
+        busy_for = absl::ZeroDuration();
       }
-      if (begins_anew) continue;
-      absl::SleepFor(std::min(kMaxBackoff, options_.initial_backoff * (1 << failures)));
-      ++failures;
+      const bool may_retry = IsBusy(status) ? busy_for < options_.max_busy_wait
+                                            : absl::IsUnavailable(status) &&
+                                                  backoff.failures() < options_.max_reconnects;
+      if (!may_retry) return status;
+      const absl::Duration pause = backoff.Next();
+      if (IsBusy(status)) busy_for += pause;
+      absl::SleepFor(pause);
     }
   }
 
   absl::Status TryFetch(const v1::File& file, const std::string& destination, bool& is_resumed) {
     const std::string tag = file.sha256().substr(0, kPartTagBytes);
     WDELTA_ASSIGN_OR_RETURN(PartFile part, PartFile::Resume(destination, tag, file.size_bytes()));
+    is_resumed = part.resumed_bytes() > 0;
+    const absl::Status received = FetchInto(file, part);
+    if (!IsLossOfPart(received)) part.KeepUnfinished();
+    WDELTA_RETURN_IF_ERROR(received);
+    return part.Commit();
+  }
+
+  // All of the file, but what the part has of it.
+  absl::Status FetchInto(const v1::File& file, PartFile& part) {
     const uint64_t offset = part.resumed_bytes();
-    is_resumed = offset > 0;
     Sha256Hasher hasher;
-    if (is_resumed && !HashFile(part.part_name(), offset, hasher).has_value()) {
-      return absl::DataLossError(absl::StrCat(part.part_name(), ": cannot be read"));
+    if (offset > 0 && !HashFile(part.part_name(), offset, hasher).has_value()) {
+      return absl::InternalError(absl::StrCat(part.part_name(), ": cannot be read"));
     }
     progress_.done_bytes += offset;
-    if (is_resumed && offset == file.size_bytes()) {
+    if (offset > 0 && offset == file.size_bytes()) {
       const PieceChecker whole(file.path(), 0, file.size_bytes());
-      WDELTA_RETURN_IF_ERROR(whole.CheckSha256(file.sha256(), hasher.Current().ToHex()));
-      return part.Commit();
+      return whole.CheckSha256(file.sha256(), hasher.Current().ToHex());
     }
     v1::FetchFileRequest request;
     request.set_model(absl::StrCat("id:", result_.model.id()));
@@ -182,21 +188,17 @@ class Pull {
     request.set_offset(offset);
     grpc::ClientContext context;
     const auto reader = client_.fetch().FetchFile(&context, request);
-    const bool is_hashed = options_.verify == Verify::kSha256 || is_resumed;
-    const absl::Status received =
-        ReceiveFile(context, *reader,
-                    {.path = file.path(),
-                     .size_bytes = file.size_bytes(),
-                     .offset = offset,
-                     .sha256 = file.sha256()},
-                    is_hashed ? &hasher : nullptr, part, [this](uint64_t size_bytes) {
-                      progress_.done_bytes += size_bytes;
-                      result_.received_bytes += size_bytes;
-                      Report();
-                    });
-    if (absl::IsUnavailable(received)) part.KeepUnfinished();
-    WDELTA_RETURN_IF_ERROR(received);
-    return part.Commit();
+    const bool is_hashed = options_.verify == Verify::kSha256 || offset > 0;
+    return ReceiveFile(context, *reader,
+                       {.path = file.path(),
+                        .size_bytes = file.size_bytes(),
+                        .offset = offset,
+                        .sha256 = file.sha256()},
+                       is_hashed ? &hasher : nullptr, part, [this](uint64_t size_bytes) {
+                         progress_.done_bytes += size_bytes;
+                         result_.received_bytes += size_bytes;
+                         Report();
+                       });
   }
 
   Client& client_;

@@ -24,9 +24,12 @@ struct PullOptions {
   // fetched. Empty: none.
   std::string link_from;
   // Broken connections in a row, without a byte received in between, that are survived;
-  // the pause before the first retry, doubled with each.
+  // the pause before the first retry (see backoff.h).
   int max_reconnects = 5;
   absl::Duration initial_backoff = absl::Milliseconds(200);
+  // How long to wait, all in all and without a byte received in between, for a server that
+  // serves as many fetches as it can.
+  absl::Duration max_busy_wait = absl::Minutes(10);
   ProgressCallback progress;
 };
 
@@ -41,12 +44,14 @@ struct PullResult {
 // Fetches one file after another into `folder`, which is created when absent. Files that
 // exist are kept if they have the model's SHA-256 and replaced otherwise. Memory does not
 // depend on the size of the model. A file in transfer is called
-// `.<name>.<begin of its SHA-256>.wdelta-part`; when the connection breaks, or the process
-// dies, it stays, and the next pull of the same content goes on with it and checks the
-// SHA-256 of the whole. After an error the files before it are whole and in place.
+// `.<name>.<begin of its SHA-256>.wdelta-part`; after any error but a loss of its own bytes,
+// or when the process dies, it stays, and the next pull of the same content goes on with it
+// and checks the SHA-256 of the whole. After an error the files before it are whole and in
+// place.
 // Errors: the server's; NOT_FOUND (reason `FILE_NOT_FOUND`, no such path in the
 // model); INVALID_ARGUMENT (reason `BAD_PATH`, a path that would leave `folder`);
-// DATA_LOSS as in file_receiver.h; the disk's.
+// ABORTED (`PART_IN_USE`, another pull writes the same file; `PART_CHANGED`); DATA_LOSS as
+// in file_receiver.h; the disk's.
 absl::StatusOr<PullResult> PullModel(Client& client, const std::string& model,
                                      const std::string& folder, const PullOptions& options = {});
 

@@ -6,6 +6,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "client/cpp/backoff.h"
 #include "client/cpp/local_files.h"
 #include "client/cpp/push_stream.h"
 #include "client/cpp/rpc_status.h"
@@ -20,7 +21,6 @@ namespace {
 
 constexpr uint64_t kPreferredPieceBytes = 1 * limits::kMiB;
 constexpr uint64_t kEntriesMessageBytes = 1 * limits::kMiB;
-constexpr absl::Duration kMaxBackoff = absl::Seconds(5);
 
 bool IsInterrupted(const PushOptions& options) {
   return options.interrupt != nullptr && options.interrupt->IsTriggered();
@@ -56,7 +56,7 @@ class Push {
   absl::StatusOr<v1::FinishUploadResponse> Finish();
   absl::Status TakeDurableSizes(const v1::Upload& upload);
   uint64_t DurableBytes() const;
-  void Pause(int failures) const;
+  void Sleep(absl::Duration pause) const;
 
   // An idempotent call, repeated when the connection breaks. The first call of all
   // fails at once when there is no server.
@@ -65,7 +65,8 @@ class Push {
                                                                           const Request&,
                                                                           Response*),
                                 const Request& request, absl::Duration timeout) {
-    for (int failures = 0;;) {
+    Backoff backoff(options_.initial_backoff);
+    while (true) {
       grpc::ClientContext context;
       context.set_deadline(absl::ToChronoTime(absl::Now() + timeout));
       context.set_wait_for_ready(connected_);
@@ -75,10 +76,9 @@ class Push {
           FromGrpcStatus((client_.uploads().*method)(&context, request, &response));
       if (status.ok()) connected_ = true;
       if (status.ok()) return response;
-      if (!connected_ || !absl::IsUnavailable(status) || failures == options_.max_reconnects) {
-        return status;
-      }
-      Pause(++failures);
+      const bool may_retry = (connected_ && absl::IsUnavailable(status)) || IsBusy(status);
+      if (!may_retry || backoff.failures() >= options_.max_reconnects) return status;
+      Sleep(backoff.Next());
     }
   }
 
@@ -184,7 +184,8 @@ absl::Status Push::AddEntries() {
 absl::Status Push::SendFiles() {
   WDELTA_ASSIGN_OR_RETURN(const uint64_t piece_bytes, PieceBytes());
   bool reconnected = false;
-  for (int failures = 0;;) {
+  Backoff backoff(options_.initial_backoff);
+  while (true) {
     const absl::Status status = SendRemaining(client_, upload_.id(), piece_bytes, files_,
                                               options_.progress, options_.interrupt, bytes_);
     if (status.ok() || IsInterrupted(options_)) return status;
@@ -194,18 +195,19 @@ absl::Status Push::SendFiles() {
     if (is_forgotten) {
       for (UploadFile& file : files_) file.known.clear();
     }
-    const bool may_retry = absl::IsUnavailable(status) || is_forgotten ||
+    const bool may_retry = absl::IsUnavailable(status) || IsBusy(status) || is_forgotten ||
                            (reconnected && (absl::IsAborted(status) || absl::IsOutOfRange(status)));
-    if (!may_retry || (!is_forgotten && failures == options_.max_reconnects)) return status;
+    const bool has_tried_enough = backoff.failures() >= options_.max_reconnects;
+    if (!may_retry || (!is_forgotten && has_tried_enough)) return status;
     reconnected = true;
-    if (!is_forgotten) Pause(++failures);
+    if (!is_forgotten) Sleep(backoff.Next());
     const uint64_t durable_before = DurableBytes();
     v1::GetUploadRequest request;
     request.set_upload(upload_.id());
     WDELTA_ASSIGN_OR_RETURN(v1::Upload upload, Call(&v1::Uploads::Stub::GetUpload, request,
                                                     client_.options().rpc_timeout));
     WDELTA_RETURN_IF_ERROR(TakeDurableSizes(upload));
-    if (DurableBytes() > durable_before) failures = 0;
+    if (DurableBytes() > durable_before) backoff.Reset();
   }
 }
 
@@ -240,9 +242,7 @@ uint64_t Push::DurableBytes() const {
   return bytes;
 }
 
-void Push::Pause(int failures) const {
-  const absl::Duration pause =
-      std::min(kMaxBackoff, options_.initial_backoff * (1 << std::min(failures - 1, 10)));
+void Push::Sleep(absl::Duration pause) const {
   if (options_.interrupt != nullptr) {
     options_.interrupt->Sleep(pause);
   } else {

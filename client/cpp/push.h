@@ -35,7 +35,7 @@ struct PushOptions {
   std::function<void(const v1::Job&)> on_job;  // while waiting
 
   // Broken connections in a row, without a byte made durable in between, that are
-  // survived; the pause before the first retry, doubled with each.
+  // survived; the pause before the first retry (see backoff.h).
   int max_reconnects = 5;
   absl::Duration initial_backoff = absl::Milliseconds(200);
   // FinishUpload checks the whole checkpoint before it answers.

@@ -1,5 +1,7 @@
 #include "client/cpp/rpc_status.h"
 
+#include <string>
+
 #include "google/rpc/error_info.pb.h"
 #include "storage/base/error.h"
 
@@ -22,6 +24,12 @@ absl::Status FromGrpcStatus(const grpc::Status& status) {
 
 bool IsUnreachable(const absl::Status& status) {
   return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status);
+}
+
+bool IsBusy(const absl::Status& status) {
+  if (!absl::IsResourceExhausted(status)) return false;
+  const std::string reason = ErrorReason(status);
+  return reason == "TOO_MANY_FETCHES" || reason == "TOO_MANY_STREAMS" || reason == "TOO_MANY_CALLS";
 }
 
 }  // namespace wdelta

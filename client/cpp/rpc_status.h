@@ -13,4 +13,8 @@ absl::Status FromGrpcStatus(const grpc::Status& status);
 // Whether the same call may succeed over another connection.
 bool IsUnreachable(const absl::Status& status);
 
+// Whether the server has as many calls or streams as it can serve: the same call may succeed
+// a little later.
+bool IsBusy(const absl::Status& status);
+
 }  // namespace wdelta

@@ -45,16 +45,21 @@ void SendPieces(const std::string& content, const Faults& faults,
 
 }  // namespace
 
-grpc::Status NotFoundWithInfo(const std::string& reason, const std::string& message) {
+grpc::Status ErrorWithInfo(grpc::StatusCode code, const std::string& reason,
+                           const std::string& message) {
   google::rpc::ErrorInfo info;
   info.set_reason(reason);
   info.set_domain("wdelta");
   info.mutable_metadata()->insert({"subject", "x"});
   google::rpc::Status status;
-  status.set_code(grpc::StatusCode::NOT_FOUND);
+  status.set_code(code);
   status.set_message(message);
   status.add_details()->PackFrom(info);
-  return grpc::Status(grpc::StatusCode::NOT_FOUND, message, status.SerializeAsString());
+  return grpc::Status(code, message, status.SerializeAsString());
+}
+
+grpc::Status NotFoundWithInfo(const std::string& reason, const std::string& message) {
+  return ErrorWithInfo(grpc::StatusCode::NOT_FOUND, reason, message);
 }
 
 FakeServer::FakeServer() {
@@ -241,6 +246,10 @@ grpc::Status FakeServer::ListModels(grpc::ServerContext*, const v1::ListModelsRe
 grpc::Status FakeServer::FetchFile(grpc::ServerContext*, const v1::FetchFileRequest* request,
                                    grpc::ServerWriter<v1::FetchFileResponse>* writer) {
   absl::MutexLock lock(&mutex_);
+  if (faults.fetches_refused > 0) {
+    --faults.fetches_refused;
+    return ErrorWithInfo(grpc::StatusCode::RESOURCE_EXHAUSTED, "TOO_MANY_FETCHES", "too many");
+  }
   const std::string name(absl::StripPrefix(request->model(), "id:"));
   const std::string& content = models_[name][request->path()];
   v1::FetchFileResponse response;
@@ -254,7 +263,7 @@ grpc::Status FakeServer::FetchFile(grpc::ServerContext*, const v1::FetchFileRequ
     --faults.fetch_breaks;
     const uint64_t end = request->offset() + faults.fetch_break_after_pieces * kServedPieceBytes;
     SendPieces(content, faults, *writer, request->offset(), end);
-    return grpc::Status(grpc::StatusCode::UNAVAILABLE, "broken by the test");
+    return grpc::Status(faults.fetch_break_code, "broken by the test");
   }
   SendPieces(content, faults, *writer, request->offset());
   return grpc::Status::OK;

@@ -24,6 +24,9 @@ struct Faults {
   // FetchFile likewise, of files that it sends.
   int fetch_break_after_pieces = 0;
   int fetch_breaks = 0;
+  grpc::StatusCode fetch_break_code = grpc::StatusCode::UNAVAILABLE;
+  // FetchFile answers RESOURCE_EXHAUSTED (TOO_MANY_FETCHES) so many times.
+  int fetches_refused = 0;
   bool bad_crc = false;      // on the second piece of a file
   bool bad_content = false;  // one bit flipped, its piece's crc fits
   bool no_trailer = false;   // the stream ends, with OK, before it
@@ -106,7 +109,9 @@ class FakeServer final : public v1::Uploads::Service,
   std::unique_ptr<grpc::Server> server_;
 };
 
-// A NOT_FOUND with google.rpc.ErrorInfo, as a daemon sends it.
+// An error with google.rpc.ErrorInfo, as a daemon sends it.
+grpc::Status ErrorWithInfo(grpc::StatusCode code, const std::string& reason,
+                           const std::string& message);
 grpc::Status NotFoundWithInfo(const std::string& reason, const std::string& message);
 
 }  // namespace wdelta

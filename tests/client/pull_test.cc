@@ -105,6 +105,65 @@ TEST_F(PullTest, ALaterPullGoesOnWhereAnEarlierOneGaveUp) {
   EXPECT_EQ(std::distance(begin(left), end(left)), 1) << "a part was left";
 }
 
+TEST_F(PullTest, WhatHasComeIsKeptWhateverWentWrong) {
+  const PullOptions once{.paths = {"sub/w.safetensors"}, .max_reconnects = 0};
+  for (const auto code : {grpc::StatusCode::INTERNAL, grpc::StatusCode::CANCELLED,
+                          grpc::StatusCode::DEADLINE_EXCEEDED, grpc::StatusCode::DATA_LOSS,
+                          grpc::StatusCode::RESOURCE_EXHAUSTED}) {
+    server_.faults.fetch_break_after_pieces = 2;
+    server_.faults.fetch_breaks = 1;
+    server_.faults.fetch_break_code = code;
+    const absl::Status broken = Pull(once);
+    EXPECT_EQ(static_cast<int>(broken.code()), static_cast<int>(code)) << broken;
+    EXPECT_EQ(folder_.Read("out/sub/" + PartName()), content_.substr(0, 200)) << code;
+    ASSERT_TRUE(Pull(once).ok()) << code;
+    EXPECT_EQ(server_.fetch_offsets.back(), 200u) << code;
+    EXPECT_EQ(folder_.Read("out/sub/w.safetensors"), content_) << code;
+    std::filesystem::remove_all(folder_ / "out");
+  }
+}
+
+// Damage that the server reports is not the part's: it is not fetched again and again.
+TEST_F(PullTest, AResumedFetchEndsWithTheServersError) {
+  server_.faults.fetch_break_after_pieces = 1;
+  server_.faults.fetch_breaks = 2;
+  server_.faults.fetch_break_code = grpc::StatusCode::DATA_LOSS;
+  const PullOptions once{.paths = {"sub/w.safetensors"}};
+  EXPECT_TRUE(absl::IsDataLoss(Pull(once)));
+  EXPECT_TRUE(absl::IsDataLoss(Pull(once)));
+  EXPECT_EQ(server_.fetch_offsets.size(), 2u);
+  EXPECT_EQ(folder_.Read("out/sub/" + PartName()), content_.substr(0, 200));
+}
+
+TEST_F(PullTest, ABusyServerIsWaitedFor) {
+  server_.faults.fetches_refused = 12;
+  const PullOptions patient{.max_reconnects = 0, .initial_backoff = absl::Microseconds(1)};
+  ASSERT_TRUE(Pull(patient).ok());
+  EXPECT_EQ(folder_.Read("out/sub/w.safetensors"), content_);
+  std::filesystem::remove_all(folder_ / "out");
+  server_.faults.fetches_refused = 12;
+  const absl::Status status = Pull({.max_busy_wait = absl::ZeroDuration()});
+  EXPECT_TRUE(absl::IsResourceExhausted(status)) << status;
+  EXPECT_EQ(ErrorReason(status), "TOO_MANY_FETCHES");
+  EXPECT_EQ(server_.faults.fetches_refused, 11);
+}
+
+// Two at once wrote one part, and a file of both was taken for whole.
+TEST_F(PullTest, TwoPullsAtOnceDoNotWriteOneFile) {
+  const std::unique_ptr<Client> other = server_.NewClient();
+  absl::Status second;
+  const auto pull_too = [&](const Progress& progress) {
+    if (progress.done_bytes > 300 || progress.path != "sub/w.safetensors") return;
+    second = PullModel(*other, "m", folder_ / "out", {.paths = {"sub/w.safetensors"}}).status();
+  };
+  ASSERT_TRUE(Pull({.verify = Verify::kChecksum, .progress = pull_too}).ok());
+  EXPECT_TRUE(absl::IsAborted(second)) << second;
+  EXPECT_EQ(ErrorReason(second), "PART_IN_USE");
+  EXPECT_EQ(folder_.Read("out/sub/w.safetensors"), content_);
+  const auto left = std::filesystem::directory_iterator(folder_ / "out/sub");
+  EXPECT_EQ(std::distance(begin(left), end(left)), 1) << "a part was left";
+}
+
 TEST_F(PullTest, WhatWasLeftIsNotTrusted) {
   folder_.Write("out/sub/" + PartName(), std::string(300, 'x'));
   ASSERT_TRUE(Pull({.verify = Verify::kChecksum}).ok());
@@ -145,7 +204,14 @@ TEST_F(PullTest, ChecksumModeTrustsTheServersContent) {
 
 TEST_F(PullTest, MissingTrailerIsDetected) {
   server_.faults.no_trailer = true;
-  ExpectLossAndNoFile(Pull(), "TRUNCATED_STREAM");
+  const absl::Status status = Pull({.paths = {"sub/w.safetensors"}});
+  EXPECT_TRUE(absl::IsDataLoss(status)) << status;
+  EXPECT_EQ(ErrorReason(status), "TRUNCATED_STREAM");
+  EXPECT_FALSE(folder_.Has("out/sub/w.safetensors"));
+  EXPECT_EQ(folder_.Read("out/sub/" + PartName()), content_) << "what came is not kept";
+  server_.faults = {};
+  ASSERT_TRUE(Pull().ok());
+  EXPECT_EQ(folder_.Read("out/sub/w.safetensors"), content_);
 }
 
 TEST_F(PullTest, MissingPieceIsDetected) {
