@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cmath>
+#include <limits>
 #include <string>
 #include <utility>
 
@@ -12,38 +13,59 @@
 namespace wdelta {
 namespace {
 
-constexpr double kMaxBytes = 1.8e19;  // below 2^64
+struct Unit {
+  absl::string_view suffix;
+  uint64_t bytes;
+};
+
+constexpr uint64_t kBinary = 1024;
+constexpr uint64_t kDecimal = 1000;
+
+constexpr uint64_t Power(uint64_t base, int exponent) {
+  return exponent == 0 ? 1 : base * Power(base, exponent - 1);
+}
+
+constexpr std::array<Unit, 13> kUnits = {{{"KiB", Power(kBinary, 1)},
+                                          {"MiB", Power(kBinary, 2)},
+                                          {"GiB", Power(kBinary, 3)},
+                                          {"TiB", Power(kBinary, 4)},
+                                          {"PiB", Power(kBinary, 5)},
+                                          {"EiB", Power(kBinary, 6)},
+                                          {"KB", Power(kDecimal, 1)},
+                                          {"MB", Power(kDecimal, 2)},
+                                          {"GB", Power(kDecimal, 3)},
+                                          {"TB", Power(kDecimal, 4)},
+                                          {"PB", Power(kDecimal, 5)},
+                                          {"EB", Power(kDecimal, 6)},
+                                          {"B", 1}}};
 
 }  // namespace
 
 absl::StatusOr<uint64_t> ParseByteSize(absl::string_view text) {
-  constexpr std::array<std::pair<absl::string_view, double>, 11> kUnits = {{{"KiB", 0x1p10},
-                                                                            {"MiB", 0x1p20},
-                                                                            {"GiB", 0x1p30},
-                                                                            {"TiB", 0x1p40},
-                                                                            {"PiB", 0x1p50},
-                                                                            {"KB", 1e3},
-                                                                            {"MB", 1e6},
-                                                                            {"GB", 1e9},
-                                                                            {"TB", 1e12},
-                                                                            {"PB", 1e15},
-                                                                            {"B", 1}}};
   absl::string_view number = text;
-  double unit = 1;
-  for (const auto& [suffix, bytes] : kUnits) {
-    if (!absl::ConsumeSuffix(&number, suffix)) continue;
-    unit = bytes;
+  uint64_t unit = 1;
+  for (const Unit& known : kUnits) {
+    if (!absl::ConsumeSuffix(&number, known.suffix)) continue;
+    unit = known.bytes;
     break;
   }
-  uint64_t bytes = 0;
-  if (unit == 1 && absl::SimpleAtoi(number, &bytes)) return bytes;
+  const auto too_large = [&] {
+    return absl::InvalidArgumentError(
+        absl::StrCat("size `", text, "`: expected less than 16EiB (2^64 bytes)"));
+  };
+  uint64_t count = 0;
+  if (absl::SimpleAtoi(number, &count)) {
+    if (count > std::numeric_limits<uint64_t>::max() / unit) return too_large();
+    return count * unit;
+  }
   double value = 0;
-  if (!absl::SimpleAtod(number, &value) || !std::isfinite(value) || value < 0 ||
-      value * unit > kMaxBytes) {
+  if (!absl::SimpleAtod(number, &value) || !std::isfinite(value) || value < 0) {
     return absl::InvalidArgumentError(
         absl::StrCat("size `", text, "`: expected a number of bytes such as 1000, 64KiB or 20GB"));
   }
-  return static_cast<uint64_t>(std::llround(value * unit));
+  const double bytes = std::round(value * static_cast<double>(unit));
+  if (bytes >= 0x1p64) return too_large();
+  return static_cast<uint64_t>(bytes);
 }
 
 absl::StatusOr<absl::Time> ParseTime(absl::string_view text, absl::Time now, absl::TimeZone zone) {

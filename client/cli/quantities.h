@@ -10,7 +10,8 @@
 
 namespace wdelta {
 
-// `1000`, `64KiB`, `1.5GiB`, `20GB`: bytes, with units of 1024 or of 1000.
+// `1000`, `64KiB`, `1.5GiB`, `20GB`: bytes, with units of 1024 or of 1000 up to EiB and EB;
+// less than 2^64.
 absl::StatusOr<uint64_t> ParseByteSize(absl::string_view text);
 
 // `2026-01-31`, `2026-01-31T12:30:00` (both in `zone`), `2026-01-31T12:30:00Z`, or how

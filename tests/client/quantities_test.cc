@@ -1,6 +1,7 @@
 #include "client/cli/quantities.h"
 
 #include <limits>
+#include <string>
 
 #include "gtest/gtest.h"
 
@@ -16,6 +17,18 @@ TEST(Quantities, ByteSizes) {
   EXPECT_EQ(*ParseByteSize("20GB"), 20'000'000'000u);
   EXPECT_EQ(*ParseByteSize("2 MB"), 2'000'000u);
   EXPECT_EQ(*ParseByteSize("18446744073709551615"), std::numeric_limits<uint64_t>::max());
+  EXPECT_EQ(*ParseByteSize("8EiB"), uint64_t{1} << 63);
+  EXPECT_EQ(*ParseByteSize("15.5EiB"), 31 * (uint64_t{1} << 59));
+  EXPECT_EQ(*ParseByteSize("9.5EB"), 9'500'000'000'000'000'000u);
+  EXPECT_EQ(*ParseByteSize("18014398509481983KiB"), ~uint64_t{0} - 1023) << "not through a double";
+  EXPECT_EQ(*ParseByteSize("0.0000001EiB"), 115'292'150'461u);
+  // llround gave what it liked beyond 2^63.
+  for (const char* large : {"16EiB", "16.0EiB", "20EB", "18446744073709551616",
+                            "18014398509481984KiB", "18446744073709551615.5", "1e30EiB"}) {
+    const absl::StatusOr<uint64_t> size = ParseByteSize(large);
+    EXPECT_FALSE(size.ok()) << large << ": " << *size;
+    EXPECT_NE(size.status().message().find("16EiB"), std::string::npos) << size.status();
+  }
   for (const char* bad : {"", "GiB", "-1", "1e400", "nan", "ten", "20000PB", "1 KiBB"}) {
     EXPECT_FALSE(ParseByteSize(bad).ok()) << bad;
   }
