@@ -1,13 +1,31 @@
 #include "client/cli/arguments.h"
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_replace.h"
-#include "absl/strings/str_split.h"
+#include "storage/base/error.h"
 #include "storage/base/status_macros.h"
 
 namespace wdelta {
+namespace {
+
+// At commas; `\,` is a comma and `\\` a backslash within a piece.
+std::vector<std::string> SplitAtCommas(absl::string_view text) {
+  std::vector<std::string> pieces(1);
+  for (size_t i = 0; i < text.size(); ++i) {
+    const bool is_escape =
+        text[i] == '\\' && i + 1 < text.size() && (text[i + 1] == ',' || text[i + 1] == '\\');
+    if (is_escape) {
+      pieces.back() += text[++i];
+    } else if (text[i] == ',') {
+      pieces.emplace_back();
+    } else {
+      pieces.back() += text[i];
+    }
+  }
+  return pieces;
+}
+
+}  // namespace
 
 absl::StatusOr<std::map<std::string, std::string>> ParseKeyValues(
     const std::vector<std::string>& arguments) {
@@ -25,25 +43,11 @@ absl::StatusOr<std::map<std::string, std::string>> ParseKeyValues(
   return map;
 }
 
-absl::StatusOr<v1::Parent::Relation> ParseRelation(absl::string_view word) {
-  if (word.empty()) return v1::Parent::RELATION_UNSPECIFIED;
-  std::string name = absl::AsciiStrToUpper(absl::StrReplaceAll(word, {{"-", "_"}}));
-  if (name == "QUANTISATION") name = "QUANTIZATION";
-  if (name == "CONTINUED") name = "CONTINUED_TRAINING";
-  v1::Parent::Relation relation = v1::Parent::RELATION_UNSPECIFIED;
-  if (!v1::Parent::Relation_Parse(name, &relation) ||
-      relation == v1::Parent::RELATION_UNSPECIFIED) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "relation `", word,
-        "`: expected fine-tune, merge, quantization, distillation, continued-training or other"));
-  }
-  return relation;
-}
-
 absl::StatusOr<v1::Parent> ParseParent(absl::string_view text,
                                        v1::Parent::Relation default_relation) {
-  std::vector<std::string> parts = absl::StrSplit(text, ',');
-  std::string reference = parts[0];
+  std::vector<std::string> pieces = SplitAtCommas(text);
+  std::string reference = pieces[0];
+  pieces.erase(pieces.begin());
   v1::Parent parent;
   parent.set_relation(default_relation);
   // `sha256:HEX` and `id:ID` have a colon of their own.
@@ -62,9 +66,15 @@ absl::StatusOr<v1::Parent> ParseParent(absl::string_view text,
     reference.resize(colon);
   }
   parent.set_model(reference);
-  parts.erase(parts.begin());
-  WDELTA_ASSIGN_OR_RETURN(const auto metadata, ParseKeyValues(parts));
-  parent.mutable_metadata()->insert(metadata.begin(), metadata.end());
+  for (const std::string& piece : pieces) {
+    if (absl::StrContains(piece, '=')) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat("parent `", text, "`: expected KEY=VALUE behind each comma, found `", piece,
+                     "`; a comma within a value is written `\\,`"));
+  }
+  const absl::StatusOr<std::map<std::string, std::string>> metadata = ParseKeyValues(pieces);
+  if (!metadata.ok()) return Annotate(metadata.status(), absl::StrCat("parent `", text, "`"));
+  parent.mutable_metadata()->insert(metadata->begin(), metadata->end());
   return parent;
 }
 
@@ -79,12 +89,13 @@ absl::StatusOr<std::pair<std::string, std::string>> ParseTagReference(absl::stri
 void UploadArguments::AddTo(CLI::App& command) {
   command.add_option("--name", name, "Name of the model, `name` or `namespace/name`")->required();
   command
-      .add_option("--parent", parents,
-                  "What it was made from, MODEL[:RELATION][,KEY=VALUE...]; may be repeated")
+      .add_option(
+          "--parent", parents,
+          "What it was made from, MODEL[:RELATION][,KEY=VALUE...]; may be repeated; a comma "
+          "within a value is written \\,")
       ->allow_extra_args(false);
   command.add_option("--relation", relation,
-                     "To parents given without one: fine-tune, merge, quantization, distillation, "
-                     "continued-training, other");
+                     absl::StrCat("To parents given without one: ", kRelationWords));
   command.add_option("--label", labels, "key=value to filter by; may be repeated")
       ->allow_extra_args(false);
   command.add_option("--metadata", metadata, "key=value to keep; may be repeated")

@@ -9,6 +9,7 @@
 #include "CLI/CLI.hpp"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "client/cli/relation_words.h"
 #include "client/cpp/push.h"
 
 namespace wdelta {
@@ -17,10 +18,8 @@ namespace wdelta {
 absl::StatusOr<std::map<std::string, std::string>> ParseKeyValues(
     const std::vector<std::string>& arguments);
 
-// `fine-tune`, `merge`, `quantisation`, `continued`…; empty is unspecified.
-absl::StatusOr<v1::Parent::Relation> ParseRelation(absl::string_view word);
-
-// `MODEL[:RELATION][,KEY=VALUE…]`; `default_relation` where none is given.
+// `MODEL[:RELATION][,KEY=VALUE…]`; `default_relation` where none is given. Within a value
+// `\,` is a comma and `\\` a backslash.
 absl::StatusOr<v1::Parent> ParseParent(absl::string_view text,
                                        v1::Parent::Relation default_relation);
 

@@ -4,6 +4,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "client/cli/fidelity_text.h"
+#include "client/cli/relation_words.h"
 
 namespace wdelta {
 namespace {
@@ -253,9 +254,6 @@ std::string SourceWord(v1::StorageCandidate::Source source) {
 std::string RefusalWord(v1::StorageCandidate::Refusal refusal) {
   if (refusal == v1::StorageCandidate::NOT_REFUSED) return "";
   return absl::AsciiStrToLower(v1::StorageCandidate::Refusal_Name(refusal));
-}
-std::string RelationWord(v1::Parent::Relation relation) {
-  return absl::AsciiStrToLower(v1::Parent::Relation_Name(relation));
 }
 std::string ReasonWord(v1::TagChange::Reason reason) {
   return absl::AsciiStrToLower(v1::TagChange::Reason_Name(reason));

@@ -34,7 +34,6 @@ std::string KindWord(v1::Job::Kind kind);
 std::string SourceWord(v1::StorageCandidate::Source source);
 // Empty for a candidate that was not refused.
 std::string RefusalWord(v1::StorageCandidate::Refusal refusal);
-std::string RelationWord(v1::Parent::Relation relation);
 std::string ReasonWord(v1::TagChange::Reason reason);
 
 }  // namespace wdelta

@@ -8,6 +8,7 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
 #include "client/cli/json_output.h"
+#include "client/cli/relation_words.h"
 #include "client/cli/text.h"
 #include "storage/base/status_macros.h"
 #include "storage/lineage/lineage.h"

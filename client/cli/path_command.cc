@@ -1,5 +1,6 @@
 #include "absl/strings/str_cat.h"
 #include "client/cli/commands.h"
+#include "client/cli/relation_words.h"
 #include "client/cli/table.h"
 #include "client/cli/text.h"
 #include "storage/base/status_macros.h"

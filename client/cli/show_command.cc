@@ -5,6 +5,7 @@
 #include "absl/strings/str_join.h"
 #include "client/cli/commands.h"
 #include "client/cli/fidelity_text.h"
+#include "client/cli/relation_words.h"
 #include "client/cli/table.h"
 #include "client/cli/text.h"
 #include "storage/base/status_macros.h"

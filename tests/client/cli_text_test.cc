@@ -1,6 +1,9 @@
 #include <limits>
+#include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "client/cli/arguments.h"
 #include "client/cli/json_output.h"
 #include "client/cli/table.h"
@@ -76,6 +79,21 @@ TEST(ArgumentsTest, RelationsAndTags) {
   EXPECT_FALSE(ParseRelation("cousin").ok());
   EXPECT_EQ(*ParseRelation("quantisation"), v1::Parent::QUANTIZATION);
   EXPECT_EQ(*ParseRelation("continued"), v1::Parent::CONTINUED_TRAINING);
+  // What is printed is what is documented, and what is taken.
+  std::vector<std::string> words;
+  for (int i = v1::Parent::FINE_TUNE; i <= v1::Parent::OTHER; ++i) {
+    const auto relation = static_cast<v1::Parent::Relation>(i);
+    words.push_back(RelationWord(relation));
+    EXPECT_EQ(*ParseRelation(words.back()), relation) << words.back();
+    EXPECT_EQ(*ParseRelation(v1::Parent::Relation_Name(relation)), relation);
+  }
+  EXPECT_EQ(absl::StrJoin(words, ", "), kRelationWords);
+  for (const char* old :
+       {"fine_tune", "quantization", "Continued-Training", "continued_training"}) {
+    EXPECT_TRUE(ParseRelation(old).ok()) << old;
+  }
+  EXPECT_FALSE(ParseRelation("relation-unspecified").ok());
+  EXPECT_EQ(RelationWord(static_cast<v1::Parent::Relation>(99)), "unknown");
   EXPECT_EQ(ParseTagReference("ns/m@prod")->first, "ns/m");
   EXPECT_EQ(ParseTagReference("ns/m@prod")->second, "prod");
   for (const char* bad : {"m", "@prod", "m@"}) EXPECT_FALSE(ParseTagReference(bad).ok()) << bad;
@@ -92,12 +110,21 @@ TEST(ArgumentsTest, Parents) {
     return out;
   };
   EXPECT_EQ(parse("base"), "base merge");
-  EXPECT_EQ(parse("ns/base@prod:fine-tune"), "ns/base@prod fine_tune");
+  EXPECT_EQ(parse("ns/base@prod:fine-tune"), "ns/base@prod fine-tune");
   EXPECT_EQ(parse("base,weight=0.5"), "base merge weight=0.5");
   EXPECT_EQ(parse("base:other,b=x=y,a="), "base other a= b=x=y");
   EXPECT_EQ(parse("sha256:0123abcd"), "sha256:0123abcd merge");
   EXPECT_EQ(parse("sha256:0123abcd:distillation"), "sha256:0123abcd distillation");
-  EXPECT_EQ(parse("id:abc:quantisation,bits=4"), "id:abc quantization bits=4");
+  EXPECT_EQ(parse("id:abc:quantisation,bits=4"), "id:abc quantisation bits=4");
+  EXPECT_EQ(parse("base:merge,data=a\\,b\\,c,weight=1"), "base merge data=a,b,c weight=1");
+  EXPECT_EQ(parse("base,path=C:\\x,end=y\\\\,z=1"), "base merge end=y\\ path=C:\\x z=1");
+  const absl::Status bare = ParseParent("base:merge,data=a,b", v1::Parent::MERGE).status();
+  EXPECT_EQ(
+      bare.message(),
+      "parent `base:merge,data=a,b`: expected KEY=VALUE behind each comma, found `b`; a comma "
+      "within a value is written `\\,`");
+  EXPECT_EQ(ParseParent("base,a=1,a=2", v1::Parent::MERGE).status().message(),
+            "parent `base,a=1,a=2`: key `a` is given twice");
   for (const char* bad :
        {"base:", "base:cousin", "base:merge:merge", "base,weight", "base,=1", "base,a=1,a=2"}) {
     EXPECT_EQ(parse(bad), "error") << bad;

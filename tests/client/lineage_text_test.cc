@@ -42,7 +42,7 @@ TEST(LineageText, Dot) {
   m0 [label="name-base\nbase"];
   m1 [label="name-a\na\n(deleted)", style=dashed];
   m2 [label="name-soup\nsoup\n[soup@prod, best@\"q\"]"];
-  m0 -> m1 [label="fine_tune"];
+  m0 -> m1 [label="fine-tune"];
   m1 -> m2 [label="merge"];
   m0 -> m2 [label="merge"];
 }
@@ -55,7 +55,7 @@ TEST(LineageText, Mermaid) {
   m0["name-base<br/>base"]
   m1["name-a<br/>a<br/>(deleted)"]
   m2["name-soup<br/>soup<br/>[soup@prod, best@#quot;q#quot;]"]
-  m0 -->|fine_tune| m1
+  m0 -->|fine-tune| m1
   m1 -->|merge| m2
   m0 -->|merge| m2
 )text");

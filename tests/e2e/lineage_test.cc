@@ -66,7 +66,7 @@ TEST_F(LineageTest, ParentsKeepRelationAndMetadata) {
   const Json a = RunJson({"show", "a"})["parents"][0];
   EXPECT_EQ(a["relation"], "distillation");
   EXPECT_EQ(a["metadata"], (Json{{"temperature", "2"}, {"data", "wiki"}}));
-  EXPECT_EQ(RunJson({"show", "b"})["parents"][0]["relation"], "continued_training");
+  EXPECT_EQ(RunJson({"show", "b"})["parents"][0]["relation"], "continued");
   EXPECT_EQ(RunJson({"show", "soup"})["parents"][1]["metadata"]["weight"], "0.5");
   EXPECT_THAT(daemon_.WdeltaOk({"show", "a"}), HasSubstr("temperature=2"));
   EXPECT_THAT(FailsWith({"push", folder_ / "a", "--name", "x", "--parent", "base:cousin"}, 5),
@@ -97,7 +97,7 @@ TEST_F(LineageTest, DrawingsAndExports) {
               AllOf(HasSubstr("digraph"), HasSubstr("m1 -> m0"), HasSubstr("distillation"),
                     Not(HasSubstr("other"))));
   EXPECT_THAT(daemon_.WdeltaOk({"log", "--format", "mermaid"}),
-              AllOf(HasSubstr("flowchart TD"), HasSubstr("-->|continued_training|")));
+              AllOf(HasSubstr("flowchart TD"), HasSubstr("-->|continued|")));
   EXPECT_EQ(Json::parse(daemon_.WdeltaOk({"log", "--format", "json"}), nullptr, false).size(), 5u);
   // A deleted model stays in the drawing for as long as others come from it.
   daemon_.WdeltaOk({"rm", "a"});
