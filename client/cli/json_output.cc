@@ -142,7 +142,8 @@ Json TagChangeJson(const v1::TagChange& change) {
           {"to_model", change.to_model()},
           {"to_name", change.to_name()},
           {"change_time", TimeJson(change.has_change_time(), change.change_time())},
-          {"reason", ReasonWord(change.reason())}};
+          {"reason", ReasonWord(change.reason())},
+          {"author", change.author()}};
 }
 
 Json PathStepJson(const v1::PathStep& step) {

@@ -1,4 +1,5 @@
 #include "absl/strings/str_cat.h"
+#include "client/cli/author.h"
 #include "client/cli/commands.h"
 #include "storage/base/error.h"
 #include "storage/base/status_macros.h"
@@ -12,10 +13,12 @@ constexpr char kExamples[] =
 
 struct Arguments {
   std::vector<std::string> models;
+  std::string author;
 };
 
 void Add(CLI::App& command, Arguments& arguments) {
   command.add_option("MODEL", arguments.models, "NAME, NAME@TAG, sha256:HEX or id:ID")->required();
+  AddAuthorOption(command, arguments.author);
 }
 
 absl::Status Run(Session& session, const Arguments& arguments) {
@@ -23,7 +26,7 @@ absl::Status Run(Session& session, const Arguments& arguments) {
   Json deleted = Json::array();
   absl::Status status;
   for (const std::string& model : arguments.models) {
-    status = Annotate(client->DeleteModel(model), model);
+    status = Annotate(client->DeleteModel(model, arguments.author), model);
     if (!status.ok()) break;
     deleted.push_back(model);
     session.Say(absl::StrCat("deleted ", model));

@@ -1,5 +1,6 @@
 #include "absl/strings/str_cat.h"
 #include "client/cli/arguments.h"
+#include "client/cli/author.h"
 #include "client/cli/commands.h"
 #include "client/cli/table.h"
 #include "client/cli/text.h"
@@ -11,6 +12,7 @@ namespace {
 constexpr char kExamples[] =
     "  wdelta tag\n"
     "  wdelta tag qwen-wiki@prod qwen-wiki\n"
+    "  wdelta tag qwen-wiki@prod qwen-wiki --author ci/release-7\n"
     "  wdelta tag --delete qwen-wiki@prod\n"
     "  wdelta tag --history qwen-wiki@prod\n";
 
@@ -19,6 +21,7 @@ struct Arguments {
   std::string model;
   std::string deleted;
   std::string history_of;
+  std::string author;
 };
 
 void Add(CLI::App& command, Arguments& arguments) {
@@ -32,6 +35,7 @@ void Add(CLI::App& command, Arguments& arguments) {
                   "What NAME@TAG pointed at, the latest change first")
       ->excludes(tag)
       ->excludes(deleted);
+  AddAuthorOption(command, arguments.author);
 }
 
 absl::Status List(Session& session, Client& client) {
@@ -41,7 +45,7 @@ absl::Status List(Session& session, Client& client) {
   for (const v1::Tag& tag : tags) {
     json.push_back(TagJson(tag));
     table.AddRow({absl::StrCat(tag.name(), "@", tag.tag()), tag.model(),
-                  HumanTime(tag.update_time(), absl::LocalTimeZone())});
+                  HumanTimeWithSeconds(tag.update_time(), absl::LocalTimeZone())});
   }
   if (session.is_json()) {
     session.PrintJson(json);
@@ -61,12 +65,13 @@ absl::Status PrintHistory(Session& session, Client& client, const std::string& t
   WDELTA_ASSIGN_OR_RETURN(const std::vector<v1::TagChange> changes,
                           client.ListTagHistory(reference.first, reference.second).All());
   Json json = Json::array();
-  Table table({{"TIME"}, {"FROM"}, {"TO"}, {"REASON"}});
+  Table table({{"TIME"}, {"FROM"}, {"TO"}, {"REASON"}, {"BY"}});
   for (const v1::TagChange& change : changes) {
     json.push_back(TagChangeJson(change));
-    table.AddRow({HumanTime(change.change_time(), absl::LocalTimeZone()),
+    table.AddRow({HumanTimeWithSeconds(change.change_time(), absl::LocalTimeZone()),
                   PointedAt(change.from_name(), change.from_model()),
-                  PointedAt(change.to_name(), change.to_model()), ReasonWord(change.reason())});
+                  PointedAt(change.to_name(), change.to_model()), ReasonWord(change.reason()),
+                  change.author().empty() ? "-" : change.author()});
   }
   if (session.is_json()) {
     session.PrintJson(json);
@@ -80,7 +85,7 @@ absl::Status Run(Session& session, const Arguments& arguments) {
   WDELTA_ASSIGN_OR_RETURN(Client * client, session.Connect());
   if (!arguments.deleted.empty()) {
     WDELTA_ASSIGN_OR_RETURN(const auto reference, ParseTagReference(arguments.deleted));
-    WDELTA_RETURN_IF_ERROR(client->DeleteTag(reference.first, reference.second));
+    WDELTA_RETURN_IF_ERROR(client->DeleteTag(reference.first, reference.second, arguments.author));
     if (session.is_json()) session.PrintJson({{"deleted", arguments.deleted}});
     session.Say(absl::StrCat("deleted ", arguments.deleted));
     return absl::OkStatus();
@@ -88,8 +93,8 @@ absl::Status Run(Session& session, const Arguments& arguments) {
   if (!arguments.history_of.empty()) return PrintHistory(session, *client, arguments.history_of);
   if (arguments.tag.empty()) return List(session, *client);
   WDELTA_ASSIGN_OR_RETURN(const auto reference, ParseTagReference(arguments.tag));
-  WDELTA_ASSIGN_OR_RETURN(const v1::Tag tag,
-                          client->SetTag(reference.first, reference.second, arguments.model));
+  WDELTA_ASSIGN_OR_RETURN(const v1::Tag tag, client->SetTag(reference.first, reference.second,
+                                                            arguments.model, arguments.author));
   if (session.is_json()) session.PrintJson(TagJson(tag));
   session.Say(absl::StrCat(arguments.tag, " -> ", tag.model()));
   return absl::OkStatus();

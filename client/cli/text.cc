@@ -50,6 +50,11 @@ std::string HumanTime(const google::protobuf::Timestamp& time, absl::TimeZone zo
   return absl::FormatTime("%Y-%m-%d %H:%M", absl::FromUnixSeconds(time.seconds()), zone);
 }
 
+std::string HumanTimeWithSeconds(const google::protobuf::Timestamp& time, absl::TimeZone zone) {
+  if (time.seconds() == 0) return "";
+  return absl::FormatTime("%Y-%m-%d %H:%M:%S", absl::FromUnixSeconds(time.seconds()), zone);
+}
+
 std::string HumanDuration(absl::Duration duration) {
   const int64_t seconds = absl::ToInt64Seconds(duration);
   if (seconds < 3600) return absl::StrFormat("%d:%02d", seconds / 60, seconds % 60);

@@ -19,6 +19,8 @@ std::string HumanRatio(uint64_t raw_bytes, uint64_t stored_bytes);
 std::string HumanCount(uint64_t count);
 // `2026-01-31 12:34`; empty for an unset time.
 std::string HumanTime(const google::protobuf::Timestamp& time, absl::TimeZone zone);
+// Likewise, `2026-01-31 12:34:56`.
+std::string HumanTimeWithSeconds(const google::protobuf::Timestamp& time, absl::TimeZone zone);
 // `0:07`, `1:02:03`.
 std::string HumanDuration(absl::Duration duration);
 // The last digits of an id: the first ones are time and alike.

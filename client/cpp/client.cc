@@ -120,9 +120,10 @@ absl::StatusOr<v1::Model> Client::UpdateModel(const v1::UpdateModelRequest& requ
   return Call(options_, *models_, &v1::Models::Stub::UpdateModel, request);
 }
 
-absl::Status Client::DeleteModel(const std::string& model) {
+absl::Status Client::DeleteModel(const std::string& model, const std::string& author) {
   v1::DeleteModelRequest request;
   request.set_model(model);
+  request.set_author(author);
   return Call(options_, *models_, &v1::Models::Stub::DeleteModel, request).status();
 }
 
@@ -147,18 +148,21 @@ absl::StatusOr<v1::MergeModelsResponse> Client::MergeModels(const v1::MergeModel
 }
 
 absl::StatusOr<v1::Tag> Client::SetTag(const std::string& name, const std::string& tag,
-                                       const std::string& model) {
+                                       const std::string& model, const std::string& author) {
   v1::SetTagRequest request;
   request.set_name(name);
   request.set_tag(tag);
   request.set_model(model);
+  request.set_author(author);
   return Call(options_, *models_, &v1::Models::Stub::SetTag, request);
 }
 
-absl::Status Client::DeleteTag(const std::string& name, const std::string& tag) {
+absl::Status Client::DeleteTag(const std::string& name, const std::string& tag,
+                               const std::string& author) {
   v1::DeleteTagRequest request;
   request.set_name(name);
   request.set_tag(tag);
+  request.set_author(author);
   return Call(options_, *models_, &v1::Models::Stub::DeleteTag, request).status();
 }
 

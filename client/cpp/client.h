@@ -50,7 +50,9 @@ class Client {
   Pager<v1::Tensor> ListTensors(const std::string& model);
   // `request` as documented in models.proto.
   absl::StatusOr<v1::Model> UpdateModel(const v1::UpdateModelRequest& request);
-  absl::Status DeleteModel(const std::string& model);
+  // `author` here and below: who asks, for the history of tags; empty: the address that the
+  // server sees.
+  absl::Status DeleteModel(const std::string& model, const std::string& author = "");
   absl::StatusOr<v1::StorageExplanation> ExplainStorage(const std::string& model);
   // Id of the job.
   absl::StatusOr<std::string> RepackModel(const std::string& model,
@@ -60,8 +62,9 @@ class Client {
   absl::StatusOr<v1::MergeModelsResponse> MergeModels(const v1::MergeModelsRequest& request);
 
   absl::StatusOr<v1::Tag> SetTag(const std::string& name, const std::string& tag,
-                                 const std::string& model);
-  absl::Status DeleteTag(const std::string& name, const std::string& tag);
+                                 const std::string& model, const std::string& author = "");
+  absl::Status DeleteTag(const std::string& name, const std::string& tag,
+                         const std::string& author = "");
   Pager<v1::Tag> ListTags(const std::string& name = "");
   // The latest change first.
   Pager<v1::TagChange> ListTagHistory(const std::string& name, const std::string& tag);

@@ -256,6 +256,7 @@ v1::TagChange ToProto(const TagChange& change) {
   out.set_to_name(record.to_name());
   SetTime(record.time_us(), out.mutable_change_time());
   out.set_reason(static_cast<v1::TagChange::Reason>(record.reason()));
+  out.set_author(record.author());
   return out;
 }
 

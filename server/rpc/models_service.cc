@@ -3,6 +3,7 @@
 #include <optional>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "server/rpc/convert.h"
@@ -12,6 +13,7 @@
 #include "storage/base/error.h"
 #include "storage/base/id.h"
 #include "storage/base/status_macros.h"
+#include "storage/engine/names.h"
 
 namespace wdelta {
 namespace {
@@ -169,6 +171,16 @@ absl::Status ListTagHistoryBody(ModelStore& store, const v1::ListTagHistoryReque
   return absl::OkStatus();
 }
 
+// What the client says, or else its address; without the port, which tells nothing later.
+std::string AuthorOf(const std::string& given, const grpc::CallbackServerContext& context) {
+  if (!given.empty()) return given;
+  std::string peer = context.peer();
+  if (absl::StartsWith(peer, "ipv4:") || absl::StartsWith(peer, "ipv6:")) {
+    peer.resize(peer.rfind(':'));
+  }
+  return ValidateAuthor(peer).ok() ? peer : "";
+}
+
 }  // namespace
 
 grpc::ServerUnaryReactor* ModelsService::GetModel(grpc::CallbackServerContext* context,
@@ -206,9 +218,11 @@ grpc::ServerUnaryReactor* ModelsService::UpdateModel(grpc::CallbackServerContext
 grpc::ServerUnaryReactor* ModelsService::DeleteModel(grpc::CallbackServerContext* context,
                                                      const v1::DeleteModelRequest* request,
                                                      google::protobuf::Empty* response) {
-  return ServeUnary(
-      environment_, "Models.DeleteModel", context, request, response,
-      [this](const auto& in, auto*) { return environment_.store().models().Delete(in.model()); });
+  return ServeUnary(environment_, "Models.DeleteModel", context, request, response,
+                    [this, context](const auto& in, auto*) {
+                      return environment_.store().models().Delete(in.model(),
+                                                                  AuthorOf(in.author(), *context));
+                    });
 }
 
 grpc::ServerUnaryReactor* ModelsService::ExplainStorage(grpc::CallbackServerContext* context,
@@ -232,9 +246,10 @@ grpc::ServerUnaryReactor* ModelsService::SetTag(grpc::CallbackServerContext* con
                                                 const v1::SetTagRequest* request,
                                                 v1::Tag* response) {
   return ServeUnary(environment_, "Models.SetTag", context, request, response,
-                    [this](const auto& in, auto* out) -> absl::Status {
+                    [this, context](const auto& in, auto* out) -> absl::Status {
                       WDELTA_ASSIGN_OR_RETURN(const Tag tag, environment_.store().models().SetTag(
-                                                                 in.name(), in.tag(), in.model()));
+                                                                 in.name(), in.tag(), in.model(),
+                                                                 AuthorOf(in.author(), *context)));
                       *out = ToProto(tag);
                       return absl::OkStatus();
                     });
@@ -244,8 +259,9 @@ grpc::ServerUnaryReactor* ModelsService::DeleteTag(grpc::CallbackServerContext* 
                                                    const v1::DeleteTagRequest* request,
                                                    google::protobuf::Empty* response) {
   return ServeUnary(environment_, "Models.DeleteTag", context, request, response,
-                    [this](const auto& in, auto*) {
-                      return environment_.store().models().DeleteTag(in.name(), in.tag());
+                    [this, context](const auto& in, auto*) {
+                      return environment_.store().models().DeleteTag(
+                          in.name(), in.tag(), AuthorOf(in.author(), *context));
                     });
 }
 

@@ -26,6 +26,7 @@ inline constexpr int kMaxJsonDepth = 16;
 // Names, labels, metadata.
 inline constexpr uint64_t kMaxNamePartBytes = 96;
 inline constexpr uint64_t kMaxTagBytes = 96;
+inline constexpr uint64_t kMaxAuthorBytes = 128;
 inline constexpr uint64_t kMaxLabels = 64;
 inline constexpr uint64_t kMaxLabelBytes = 256;           // key and value, each
 inline constexpr uint64_t kMaxMetadataBytes = 64 * kKiB;  // all keys and values

@@ -19,7 +19,8 @@ using store::v1::NameRecord;
 
 }  // namespace
 
-absl::Status Models::AddDeletion(const Model& model, bool adds_reclaim, Commit& commit) {
+absl::Status Models::AddDeletion(const Model& model, absl::string_view author, bool adds_reclaim,
+                                 Commit& commit) {
   ModelRecord record = model.record;
   record.set_state(ModelRecord::DELETED);
   record.set_delete_time_us(ToMicros(clock_->Now()));
@@ -36,7 +37,7 @@ absl::Status Models::AddDeletion(const Model& model, bool adds_reclaim, Commit& 
   commit.Erase(keys::StorageChoice(record.id()));
   if (!record.request_id().empty()) commit.Erase(keys::Request(record.request_id()));
   WDELTA_RETURN_IF_ERROR(RemoveFromIndex(*catalog_, record.id(), commit));
-  WDELTA_RETURN_IF_ERROR(AddDeletionOfTags(record, commit));
+  WDELTA_RETURN_IF_ERROR(AddDeletionOfTags(record, author, commit));
 
   // The name goes to its newest remaining version.
   const std::string name_key = keys::Name(record.name());
@@ -56,11 +57,12 @@ absl::Status Models::AddDeletion(const Model& model, bool adds_reclaim, Commit& 
   return absl::OkStatus();
 }
 
-absl::Status Models::Delete(absl::string_view reference) {
+absl::Status Models::Delete(absl::string_view reference, absl::string_view author) {
+  WDELTA_RETURN_IF_ERROR(ValidateAuthor(author));
   return RetryOnConflict([&]() -> absl::Status {
     WDELTA_ASSIGN_OR_RETURN(const Model model, Resolve(reference));
     Commit commit;
-    WDELTA_RETURN_IF_ERROR(AddDeletion(model, true, commit));
+    WDELTA_RETURN_IF_ERROR(AddDeletion(model, author, true, commit));
     return catalog_->Apply(commit).status();
   });
 }
@@ -69,7 +71,7 @@ absl::Status Models::DeleteAs(const Model& model,
                               const std::vector<Commit::Condition>& conditions) {
   Commit commit;
   commit.conditions = conditions;
-  WDELTA_RETURN_IF_ERROR(AddDeletion(model, false, commit));
+  WDELTA_RETURN_IF_ERROR(AddDeletion(model, {}, false, commit));
   return catalog_->Apply(commit).status();
 }
 

@@ -85,8 +85,9 @@ class Models {
   absl::StatusOr<Model> Update(absl::string_view reference, const std::optional<StringMap>& labels,
                                const std::optional<StringMap>& metadata, uint64_t expected_version);
 
-  // Hides the model and its tags at once; a job frees what nothing else needs.
-  absl::Status Delete(absl::string_view reference);
+  // Hides the model and its tags at once; a job frees what nothing else needs. `author`
+  // as in SetTag.
+  absl::Status Delete(absl::string_view reference, absl::string_view author = {});
 
   // Likewise of a model as it was read, if the conditions hold; ABORTED (`CONFLICT`)
   // otherwise. Adds no job: the caller frees it.
@@ -97,11 +98,13 @@ class Models {
   absl::StatusOr<std::string> Repack(absl::string_view reference, store::v1::Effort effort);
 
   // A change of a tag, its deletion and that of its model too, is kept with the tag's
-  // history in the same commit.
+  // history in the same commit. `author` is kept there as it is, empty for not known;
+  // INVALID_ARGUMENT (`BAD_AUTHOR`).
   absl::StatusOr<Tag> SetTag(absl::string_view name, absl::string_view tag,
-                             absl::string_view model_reference);
+                             absl::string_view model_reference, absl::string_view author = {});
   // NOT_FOUND (`TAG_NOT_FOUND`).
-  absl::Status DeleteTag(absl::string_view name, absl::string_view tag);
+  absl::Status DeleteTag(absl::string_view name, absl::string_view tag,
+                         absl::string_view author = {});
   // All tags, or those of one name.
   absl::StatusOr<Page<Tag>> ListTags(absl::string_view name, const std::string& after,
                                      uint32_t limit);
@@ -124,8 +127,10 @@ class Models {
  private:
   absl::StatusOr<std::string> ResolveToId(const ModelReference& reference);
   absl::StatusOr<std::string> ResolveDigest(absl::string_view hex_prefix);
-  absl::Status AddDeletion(const Model& model, bool adds_reclaim, Commit& commit);
-  absl::Status AddDeletionOfTags(const store::v1::ModelRecord& model, Commit& commit);
+  absl::Status AddDeletion(const Model& model, absl::string_view author, bool adds_reclaim,
+                           Commit& commit);
+  absl::Status AddDeletionOfTags(const store::v1::ModelRecord& model, absl::string_view author,
+                                 Commit& commit);
   absl::Status AddTagChange(absl::string_view name, absl::string_view tag,
                             store::v1::TagChangeRecord change, Commit& commit);
 

@@ -1,5 +1,6 @@
 #include "storage/engine/names.h"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -127,6 +128,24 @@ absl::Status ValidateName(absl::string_view name) {
 absl::Status ValidateTag(absl::string_view tag) {
   const std::string rule = BrokenRule(tag, limits::kMaxTagBytes);
   if (!rule.empty()) return Invalid("BAD_TAG", "tag", tag, rule);
+  return absl::OkStatus();
+}
+
+absl::Status ValidateAuthor(absl::string_view author) {
+  const auto invalid = [&](absl::string_view rule) {
+    return Invalid("BAD_AUTHOR", "author", author, rule);
+  };
+  if (author.size() > limits::kMaxAuthorBytes) {
+    return invalid(absl::StrCat("expected at most ", limits::kMaxAuthorBytes, " bytes, found ",
+                                author.size()));
+  }
+  if (!IsValidUtf8(author)) return invalid("must be UTF-8");
+  if (std::any_of(author.begin(), author.end(), [](char c) { return absl::ascii_iscntrl(c); })) {
+    return invalid("must not contain control characters");
+  }
+  if (author != absl::StripAsciiWhitespace(author)) {
+    return invalid("must not begin or end with a space");
+  }
   return absl::OkStatus();
 }
 

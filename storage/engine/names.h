@@ -1,6 +1,6 @@
 // What clients may call things: model references, names, tags, labels.
 // All checks are INVALID_ARGUMENT with reason `BAD_REFERENCE`, `BAD_NAME`,
-// `BAD_TAG`, `BAD_LABELS` or `BAD_METADATA`, and say which rule was broken.
+// `BAD_TAG`, `BAD_AUTHOR`, `BAD_LABELS` or `BAD_METADATA`, and say which rule was broken.
 #pragma once
 
 #include <map>
@@ -31,6 +31,10 @@ absl::Status ValidateName(absl::string_view name);
 
 // 1 to kMaxTagBytes of `[A-Za-z0-9_.-]`, not starting with `.` or `-`.
 absl::Status ValidateTag(absl::string_view tag);
+
+// Who changed something: at most kMaxAuthorBytes of UTF-8 without control characters or
+// spaces at its ends; may be empty.
+absl::Status ValidateAuthor(absl::string_view author);
 
 using StringMap = std::map<std::string, std::string>;
 

@@ -51,9 +51,10 @@ absl::Status Models::AddTagChange(absl::string_view name, absl::string_view tag,
 }
 
 absl::StatusOr<Tag> Models::SetTag(absl::string_view name, absl::string_view tag,
-                                   absl::string_view model_reference) {
+                                   absl::string_view model_reference, absl::string_view author) {
   WDELTA_RETURN_IF_ERROR(ValidateName(name));
   WDELTA_RETURN_IF_ERROR(ValidateTag(tag));
+  WDELTA_RETURN_IF_ERROR(ValidateAuthor(author));
   return RetryOnConflict([&]() -> absl::StatusOr<Tag> {
     WDELTA_ASSIGN_OR_RETURN(const Model model, Resolve(model_reference));
     const std::string& id = model.record.id();
@@ -77,6 +78,7 @@ absl::StatusOr<Tag> Models::SetTag(absl::string_view name, absl::string_view tag
       change.set_to_model_id(id);
       change.set_to_name(model.record.name());
       change.set_reason(TagChangeRecord::SET);
+      change.set_author(std::string(author));
       WDELTA_RETURN_IF_ERROR(AddTagChange(name, tag, std::move(change), commit));
     }
     commit.Write(keys::Tagged(id, name, tag), "");
@@ -86,9 +88,11 @@ absl::StatusOr<Tag> Models::SetTag(absl::string_view name, absl::string_view tag
   });
 }
 
-absl::Status Models::DeleteTag(absl::string_view name, absl::string_view tag) {
+absl::Status Models::DeleteTag(absl::string_view name, absl::string_view tag,
+                               absl::string_view author) {
   WDELTA_RETURN_IF_ERROR(ValidateName(name));
   WDELTA_RETURN_IF_ERROR(ValidateTag(tag));
+  WDELTA_RETURN_IF_ERROR(ValidateAuthor(author));
   return RetryOnConflict([&]() -> absl::Status {
     const std::string key = keys::Tag(name, tag);
     WDELTA_ASSIGN_OR_RETURN(const auto old, ReadRecord<TagRecord>(*catalog_, key));
@@ -99,12 +103,14 @@ absl::Status Models::DeleteTag(absl::string_view name, absl::string_view tag) {
     TagChangeRecord change;
     change.set_from_model_id(old->message.model_id());
     change.set_reason(TagChangeRecord::TAG_DELETED);
+    change.set_author(std::string(author));
     WDELTA_RETURN_IF_ERROR(AddTagChange(name, tag, std::move(change), commit));
     return catalog_->Apply(commit).status();
   });
 }
 
-absl::Status Models::AddDeletionOfTags(const ModelRecord& model, Commit& commit) {
+absl::Status Models::AddDeletionOfTags(const ModelRecord& model, absl::string_view author,
+                                       Commit& commit) {
   WDELTA_ASSIGN_OR_RETURN(const std::vector<std::string> tags, TagsOf(model.id()));
   for (const std::string& name_and_tag : tags) {
     const auto [name, tag] = SplitTag(name_and_tag);
@@ -118,6 +124,7 @@ absl::Status Models::AddDeletionOfTags(const ModelRecord& model, Commit& commit)
     change.set_from_model_id(model.id());
     change.set_from_name(model.name());
     change.set_reason(TagChangeRecord::MODEL_DELETED);
+    change.set_author(std::string(author));
     WDELTA_RETURN_IF_ERROR(AddTagChange(name, tag, std::move(change), commit));
   }
   return absl::OkStatus();

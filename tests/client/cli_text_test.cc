@@ -35,6 +35,9 @@ TEST(TextTest, RatiosCountsAndTimes) {
   EXPECT_EQ(HumanTime(time, absl::UTCTimeZone()), "");
   time.set_seconds(86400);
   EXPECT_EQ(HumanTime(time, absl::UTCTimeZone()), "1970-01-02 00:00");
+  time.set_seconds(86407);
+  EXPECT_EQ(HumanTimeWithSeconds(time, absl::UTCTimeZone()), "1970-01-02 00:00:07");
+  EXPECT_EQ(HumanTimeWithSeconds({}, absl::UTCTimeZone()), "");
 }
 
 TEST(TextTest, ShortIdsKeepTheRandomPart) {

@@ -13,6 +13,7 @@ namespace wdelta::testing {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::ContainsRegex;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -139,8 +140,8 @@ TEST_F(LineageTest, Search) {
 }
 
 TEST_F(LineageTest, TagHistory) {
-  daemon_.WdeltaOk({"tag", "m@prod", "a"});
-  daemon_.WdeltaOk({"tag", "m@prod", "b"});
+  daemon_.WdeltaOk({"tag", "m@prod", "a", "--author", "ann@ci"});
+  daemon_.WdeltaOk({"tag", "m@prod", "b", "--author="});
   daemon_.WdeltaOk({"rm", "b"});
   const Json history = RunJson({"tag", "--history", "m@prod"});
   ASSERT_EQ(history.size(), 3u);
@@ -149,8 +150,13 @@ TEST_F(LineageTest, TagHistory) {
   EXPECT_EQ(history[1]["from_name"], "a");
   EXPECT_EQ(history[1]["to_name"], "b");
   EXPECT_EQ(history[2]["from_model"], "");
+  EXPECT_THAT(history[0]["author"].get<std::string>(), HasSubstr("@")) << "user@host";
+  EXPECT_THAT(history[1]["author"].get<std::string>(), HasSubstr("ip")) << "an address";
+  EXPECT_EQ(history[2]["author"], "ann@ci");
   EXPECT_THAT(daemon_.WdeltaOk({"tag", "--history", "m@prod"}),
-              AllOf(HasSubstr("REASON"), HasSubstr("model_deleted")));
+              AllOf(HasSubstr("REASON"), HasSubstr("model_deleted"), HasSubstr("ann@ci"),
+                    ContainsRegex("[0-9]:[0-5][0-9]:[0-5][0-9]  ")));
+  EXPECT_THAT(FailsWith({"tag", "m@prod", "a", "--author", " x"}, 5), HasSubstr("BAD_AUTHOR"));
   EXPECT_THAT(FailsWith({"tag", "--history", "m@never"}, 3), HasSubstr("TAG_NOT_FOUND"));
 }
 

@@ -86,6 +86,32 @@ TEST_F(TagsTest, HistoryOutlivesTheModel) {
   EXPECT_EQ(History().front(), ">b SET");
 }
 
+TEST_F(TagsTest, HistoryTellsWhoAsked) {
+  Models& models = store_->models();
+  ASSERT_TRUE(models.SetTag("ns/m", "prod", "a", "ann@host").ok());
+  ASSERT_TRUE(models.SetTag("ns/m", "prod", "b").ok());
+  ASSERT_TRUE(models.DeleteTag("ns/m", "prod", "bob").ok());
+  ASSERT_TRUE(models.SetTag("ns/m", "prod", "b", "J\u00fcrgen M\u00fcller").ok());
+  ASSERT_TRUE(models.Delete("b", "cleaner").ok());
+  const auto changes = models.TagHistory("ns/m", "prod", 0, 100);
+  ASSERT_TRUE(changes.ok()) << changes.status();
+  std::vector<std::string> authors;
+  for (const TagChange& change : *changes) authors.push_back(change.record.author());
+  EXPECT_THAT(authors, ElementsAre("cleaner", "J\u00fcrgen M\u00fcller", "bob", "", "ann@host"));
+}
+
+TEST_F(TagsTest, AuthorsAreBounded) {
+  Models& models = store_->models();
+  EXPECT_TRUE(models.SetTag("ns/m", "prod", "a", std::string(128, 'x')).ok());
+  for (const std::string& bad : {std::string(129, 'x'), std::string("a\nb"), std::string(" a"),
+                                 std::string("a "), std::string("\xff"), std::string("a\0b", 3)}) {
+    EXPECT_EQ(ErrorReason(models.SetTag("ns/m", "prod", "b", bad).status()), "BAD_AUTHOR") << bad;
+    EXPECT_EQ(ErrorReason(models.DeleteTag("ns/m", "prod", bad)), "BAD_AUTHOR") << bad;
+    EXPECT_EQ(ErrorReason(models.Delete("a", bad)), "BAD_AUTHOR") << bad;
+  }
+  EXPECT_THAT(History(), ElementsAre(">a SET"));
+}
+
 TEST_F(TagsTest, HistoriesOfLikeNamesAreApart) {
   Set("a");
   ASSERT_TRUE(store_->models().SetTag("ns/m", "prod2", "b").ok());

@@ -213,6 +213,39 @@ TEST(ModelsService, TagHistoryInPages) {
   EXPECT_THAT(history(), ElementsAre("INVALID_ARGUMENT BAD_TAG"));
 }
 
+TEST(ModelsService, TagHistoryTellsWhoAsked) {
+  TestServer server;
+  server.Push("a", SmallCheckpoint(1));
+  v1::SetTagRequest set;
+  set.set_name("m");
+  set.set_tag("prod");
+  set.set_model("a");
+  set.set_author("ann@host");
+  v1::Tag tag;
+  grpc::ClientContext set_context;
+  ASSERT_TRUE(server.models->SetTag(&set_context, set, &tag).ok());
+  set.set_author("ann\n");
+  grpc::ClientContext bad_context;
+  EXPECT_EQ(CodeAndReason(server.models->SetTag(&bad_context, set, &tag)),
+            "INVALID_ARGUMENT BAD_AUTHOR");
+  v1::DeleteTagRequest remove;
+  remove.set_name("m");
+  remove.set_tag("prod");
+  google::protobuf::Empty nothing;
+  grpc::ClientContext delete_context;
+  ASSERT_TRUE(server.models->DeleteTag(&delete_context, remove, &nothing).ok());
+  v1::ListTagHistoryRequest request;
+  request.set_name("m");
+  request.set_tag("prod");
+  v1::ListTagHistoryResponse page;
+  grpc::ClientContext list_context;
+  ASSERT_TRUE(server.models->ListTagHistory(&list_context, request, &page).ok());
+  ASSERT_EQ(page.changes_size(), 2);
+  EXPECT_EQ(page.changes(1).author(), "ann@host");
+  // Nobody said who: where the call came from.
+  EXPECT_FALSE(page.changes(0).author().empty());
+}
+
 TEST(AdminService, CountsModels) {
   TestServer server;
   const v1::Model model = server.Push("m", SmallCheckpoint(1));
