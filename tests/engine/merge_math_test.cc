@@ -99,6 +99,35 @@ TEST(MergeMathTest, WhatDoesNotChangeKeepsItsBits) {
   }
 }
 
+TEST(MergeMathTest, LinearWeightsOfAnySizeAreShares) {
+  const std::vector<Vector> models = {{1e10, 4, 1e300}, {3e10, 8, -1e300}};
+  for (const double size : {1.0, 1e-300, 1e-200, 1e200, 0x1p1022}) {
+    EXPECT_THAT(Merge(Recipe(MergeRecipe::LINEAR, {size, size}), models), ElementsAre(2e10, 6, 0))
+        << size;
+  }
+  // The weights' products with the numbers would be beyond a double.
+  EXPECT_THAT(Merge(Recipe(MergeRecipe::LINEAR, {1e308, -0.9e308}), {{8}, {9}}),
+              ElementsAre(::testing::DoubleNear(-1, 1e-9)));
+}
+
+TEST(MergeMathTest, LinearKeepsWhatIsEqualInAllSources) {
+  // A third of it, three times, is another number.
+  const uint32_t seed = 43;
+  SCOPED_TRACE(seed);
+  std::mt19937 random(seed);
+  std::normal_distribution<double> normal;
+  for (int run = 0; run < 1000; ++run) {
+    const double number = normal(random);
+    const Vector merged =
+        Merge(Recipe(MergeRecipe::LINEAR, {0.1, 0.7, 1.0 + run, 0}),
+              {{number, kInfinity}, {number, kInfinity}, {number, kInfinity}, {7, 7}});
+    ASSERT_THAT(merged, ElementsAre(number, kInfinity));
+  }
+  // A negative share of it would be infinity without infinity.
+  EXPECT_THAT(Merge(Recipe(MergeRecipe::LINEAR, {2, -1}), {{kInfinity}, {kInfinity}}),
+              ElementsAre(kInfinity));
+}
+
 TEST(MergeMathTest, IsThatOfAReferenceOverWholeTensors) {
   const uint32_t seed = 41;
   SCOPED_TRACE(seed);
@@ -167,6 +196,11 @@ TEST(MergeRecipeTest, RefusesWhatCannotBeComputed) {
   EXPECT_EQ(reason(Recipe(MergeRecipe::LINEAR, {1, -1})), "BAD_WEIGHT");
   EXPECT_EQ(reason(Recipe(MergeRecipe::LINEAR, {1, kInfinity})), "BAD_WEIGHT");
   EXPECT_EQ(reason(Recipe(MergeRecipe::LINEAR, {1.7e308, 1.7e308})), "BAD_WEIGHT");
+  EXPECT_EQ(reason(Recipe(MergeRecipe::LINEAR, {1e308, 0.7e308})), "");
+  EXPECT_EQ(reason(Recipe(MergeRecipe::LINEAR, {2e-308, 2e-308})), "");
+  EXPECT_EQ(reason(Recipe(MergeRecipe::LINEAR, {1e-310, 1e-310})), "BAD_WEIGHT");
+  EXPECT_EQ(reason(Recipe(MergeRecipe::LINEAR, {5e-324, 0})), "BAD_WEIGHT");
+  EXPECT_EQ(reason(Recipe(MergeRecipe::LINEAR, {1e308, -1e308, 3e-308})), "BAD_WEIGHT");
   EXPECT_EQ(reason(Recipe(MergeRecipe::TIES, {1, 0})), "BAD_WEIGHT");
   EXPECT_EQ(reason(Recipe(MergeRecipe::TASK_ARITHMETIC, {1}, kNaN)), "BAD_LAMBDA");
   EXPECT_EQ(reason(Recipe(MergeRecipe::TIES, {1}, 1, 0)), "BAD_DENSITY");

@@ -40,14 +40,15 @@ inline Vector ReferenceMerge(const store::v1::MergeRecipe& recipe,
   const auto weight = [&](size_t i) { return recipe.sources(static_cast<int>(i)).weight(); };
   Vector merged(models[0].size());
   if (recipe.method() == MergeRecipe::LINEAR) {
+    double total = weight(0);
+    for (size_t m = 1; m < models.size(); ++m) total += weight(m);
     for (size_t i = 0; i < merged.size(); ++i) {
-      double sum = weight(0) * models[0][i];
-      double total = weight(0);
-      for (size_t m = 1; m < models.size(); ++m) {
-        sum += weight(m) * models[m][i];
-        total += weight(m);
-      }
-      merged[i] = sum / total;
+      double sum = weight(0) / total * models[0][i];
+      for (size_t m = 1; m < models.size(); ++m) sum += weight(m) / total * models[m][i];
+      const bool is_equal = std::all_of(models.begin(), models.end(), [&](const Vector& model) {
+        return model[i] == models[0][i];
+      });
+      merged[i] = is_equal ? models[0][i] : sum;
     }
     return merged;
   }

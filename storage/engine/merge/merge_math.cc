@@ -17,21 +17,28 @@ std::vector<double> WeightsOf(const MergeRecipe& recipe) {
 
 void MergeLinear(const MergeRecipe& recipe, absl::Span<const Numbers> models,
                  absl::Span<double> merged) {
-  const std::vector<double> weights = WeightsOf(recipe);
+  std::vector<Numbers> sources;
+  std::vector<double> shares;
   double total_weight = 0;
-  bool is_first = true;
   for (size_t source = 0; source < models.size(); ++source) {
-    const double weight = weights[source];
+    const double weight = recipe.sources(static_cast<int>(source)).weight();
     if (weight == 0) continue;
     total_weight += weight;
-    const Numbers numbers = models[source];
-    // The sum begins with a term, not with 0: -0 stays what it is.
-    for (size_t i = 0; i < merged.size(); ++i) {
-      merged[i] = is_first ? weight * numbers[i] : merged[i] + weight * numbers[i];
-    }
-    is_first = false;
+    sources.push_back(models[source]);
+    shares.push_back(weight);
   }
-  for (double& number : merged) number /= total_weight;
+  for (double& share : shares) share /= total_weight;
+  for (size_t i = 0; i < merged.size(); ++i) {
+    const double first = sources[0][i];
+    // The sum begins with a term, not with 0: -0 stays what it is.
+    double sum = shares[0] * first;
+    bool is_equal = true;
+    for (size_t source = 1; source < sources.size(); ++source) {
+      is_equal = is_equal && sources[source][i] == first;
+      sum += shares[source] * sources[source][i];
+    }
+    merged[i] = is_equal ? first : sum;
+  }
 }
 
 void MergeTaskArithmetic(const MergeRecipe& recipe, absl::Span<const Numbers> models,

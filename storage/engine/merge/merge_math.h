@@ -1,6 +1,7 @@
 // The arithmetic of merges, number by number, in double. Pure functions; any thread.
 //
-// Linear: sum of weight_i * source_i / sum of weight_i.
+// Linear: sum of share_i * source_i, where share_i = weight_i / sum of all weights; what is
+//   equal in all sources stays as it is in the first.
 // Task arithmetic (Ilharco et al. 2023, arXiv 2212.04089): base + scale * sum of
 //   weight_i * delta_i, where delta_i = source_i - base.
 // TIES (Yadav et al. 2023, arXiv 2306.01708): of each source's deltas the largest by

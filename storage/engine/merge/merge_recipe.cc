@@ -31,11 +31,26 @@ absl::Status ValidateWeights(const MergeRecipe& recipe) {
     }
     sum += source.weight();
   }
-  const bool is_average = recipe.method() == MergeRecipe::LINEAR;
-  if (std::isfinite(sum) && (!is_average || sum > 0)) return absl::OkStatus();
-  return Invalid("BAD_WEIGHT",
-                 absl::StrCat("sum of the weights: expected a finite number",
-                              is_average ? " greater than 0" : "", ", found ", NumberText(sum)));
+  if (recipe.method() != MergeRecipe::LINEAR) {
+    if (std::isfinite(sum)) return absl::OkStatus();
+    return Invalid(
+        "BAD_WEIGHT",
+        absl::StrCat("sum of the weights: expected a finite number, found ", NumberText(sum)));
+  }
+  // Subnormal ones have lost digits of the weights.
+  if (!std::isnormal(sum) || sum < 0) {
+    return Invalid("BAD_WEIGHT",
+                   absl::StrCat("sum of the weights: expected a normal number greater than 0, "
+                                "found ",
+                                NumberText(sum)));
+  }
+  for (const MergeRecipe::Source& source : recipe.sources()) {
+    if (std::isfinite(source.weight() / sum)) continue;
+    return Invalid("BAD_WEIGHT",
+                   absl::StrCat("weight of '", source.name(), "': ", NumberText(source.weight()),
+                                " is too large beside the sum of the weights, ", NumberText(sum)));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
