@@ -35,22 +35,6 @@ absl::StatusOr<LineageWalk> Traverse(const std::vector<std::string>& starts,
   return walk;
 }
 
-absl::StatusOr<bool> WouldCreateCycle(const std::string& child,
-                                      const std::vector<std::string>& parents,
-                                      NeighbourLookup parents_of, uint64_t max_visits) {
-  constexpr uint32_t kAnyDepth = UINT32_MAX;
-  WDELTA_ASSIGN_OR_RETURN(const LineageWalk walk,
-                          Traverse(parents, parents_of, kAnyDepth, max_visits));
-  for (const LineageStep& step : walk.steps) {
-    if (step.id == child) return true;
-  }
-  if (walk.is_cut) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("ancestors of ", child, ": expected at most ", max_visits, ", found more"));
-  }
-  return false;
-}
-
 absl::StatusOr<std::vector<size_t>> TopologicalOrder(const std::vector<LineageNode>& nodes) {
   absl::flat_hash_map<absl::string_view, size_t> index_of;
   for (size_t i = 0; i < nodes.size(); ++i) {

@@ -40,12 +40,6 @@ absl::StatusOr<LineageWalk> Traverse(const std::vector<std::string>& starts,
                                      NeighbourLookup neighbours, uint32_t max_depth,
                                      uint64_t max_visits);
 
-// True when `child` is one of `parents` or among their ancestors.
-// RESOURCE_EXHAUSTED when more than `max_visits` ancestors would be walked.
-absl::StatusOr<bool> WouldCreateCycle(const std::string& child,
-                                      const std::vector<std::string>& parents,
-                                      NeighbourLookup parents_of, uint64_t max_visits);
-
 struct LineageNode {
   std::string id;
   std::vector<std::string> parents;  // those that are no node are passed over

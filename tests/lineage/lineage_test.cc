@@ -121,29 +121,6 @@ TEST(TraverseTest, DeepGraph) {
   EXPECT_EQ(walk->steps.back(), Step("n0", 9999));
 }
 
-TEST(WouldCreateCycleTest, FindsAncestorsAndItself) {
-  Graph graph = Diamond();
-  const auto ask = [&](const std::string& child, const std::vector<std::string>& parents) {
-    const auto answer = WouldCreateCycle(child, parents, graph, kAnyVisits);
-    EXPECT_TRUE(answer.ok()) << answer.status();
-    return answer.value_or(false);
-  };
-  EXPECT_TRUE(ask("a", {"a"}));
-  EXPECT_TRUE(ask("base", {"c", "top"}));
-  EXPECT_FALSE(ask("c", {"top"}));
-  EXPECT_FALSE(ask("new", {"top", "c"}));
-  EXPECT_FALSE(ask("new", {}));
-}
-
-TEST(WouldCreateCycleTest, RefusesToGuessBeyondTheLimit) {
-  Graph graph = Chain(100);
-  EXPECT_EQ(WouldCreateCycle("n0", {"n99"}, graph, 99).status().code(),
-            absl::StatusCode::kResourceExhausted);
-  const auto all = WouldCreateCycle("n0", {"n99"}, graph, 100);
-  ASSERT_TRUE(all.ok());
-  EXPECT_TRUE(*all);
-}
-
 std::vector<std::string> OrderedIds(const std::vector<LineageNode>& nodes) {
   const auto order = TopologicalOrder(nodes);
   EXPECT_TRUE(order.ok()) << order.status();
