@@ -143,6 +143,52 @@ TEST_F(ModelBlameTest, SaysWhereTheTrailEnds) {
   EXPECT_EQ(ErrorReason(of_staged.status()), "MODEL_NOT_READY");
 }
 
+TEST_F(ModelBlameTest, GoesOnThroughADeletedParent) {
+  const TestTensor a = RandomWeights("a", {64, 8}, 1);
+  const TestTensor b = RandomWeights("b", {64, 8}, 2);
+  const TestTensor c = RandomWeights("c", {64, 8}, 3);
+  const TestTensor b2 = FineTuned(b, 9);
+  Store("root", {a, b, c});
+  Store("base", {a, b, c}, {"root"});
+  Store("middle1", {a, b2, c}, {"base"});
+  Store("middle2", {a, b2, c}, {"middle1"});
+  Store("tip", {a, b2, FineTuned(c, 10)}, {"middle2"});
+  for (const char* name : {"middle1", "middle2"}) {
+    ASSERT_TRUE(store_->models().Delete(name).ok());
+    RunJobs();
+  }
+  // `b` may be of either of those that are gone, and `c` of the tip only if they had it so.
+  EXPECT_EQ(Origins("tip"), (Expected{{"a", "root"}, {"b", "tip?"}, {"c", "tip?"}}));
+  const ModelBlame blame = Blame("tip");
+  ASSERT_EQ(blame.lost_parents.size(), 1u);
+  EXPECT_EQ(blame.lost_parents[0].name, "middle2");
+  EXPECT_EQ(blame.lost_parents[0].reason, LostParent::Reason::kDeleted);
+  // Through renamed tensors too.
+  TestTensor renamed = a;
+  renamed.name = "x";
+  Store("gone", {renamed}, {"root"});
+  Store("child", {renamed}, {"gone"});
+  ASSERT_TRUE(store_->models().Delete("gone").ok());
+  RunJobs();
+  EXPECT_EQ(Origins("child"), (Expected{{"x", "root(a)"}}));
+}
+
+// The parents of a deleted one stand in its place among its brothers.
+TEST_F(ModelBlameTest, ADeletedParentKeepsItsPlace) {
+  const TestTensor a = RandomWeights("a", {64, 8}, 1);
+  Store("old", {a});
+  Store("first", {a}, {"old"});
+  Store("second", {a});
+  Store("merge", {a}, {"first", "second"});
+  EXPECT_EQ(Origins("merge"), (Expected{{"a", "old"}}));
+  ASSERT_TRUE(store_->models().Delete("first").ok());
+  RunJobs();
+  EXPECT_EQ(Origins("merge"), (Expected{{"a", "old"}}));
+  ASSERT_TRUE(store_->models().Delete("old").ok());
+  RunJobs();
+  EXPECT_EQ(Origins("merge"), (Expected{{"a", "second"}}));
+}
+
 TEST_F(ModelBlameTest, StopsWhenAsked) {
   Store("base", {RandomWeights("a", {8}, 1)});
   Store("child", {RandomWeights("a", {8}, 1)}, {"base"});

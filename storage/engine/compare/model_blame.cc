@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "storage/base/error.h"
 #include "storage/base/limits.h"
@@ -130,7 +131,8 @@ class BlameWalk {
     std::vector<Renamed> renamed;
     absl::flat_hash_map<size_t, bool> is_renamed;
     std::optional<size_t> lost;
-    for (const ParentEdge& edge : step.model.parents()) {
+    WDELTA_ASSIGN_OR_RETURN(const std::vector<ParentEdge> parents, LiveParents(step.model, lost));
+    for (const ParentEdge& edge : parents) {
       if (left.empty()) break;
       WDELTA_RETURN_IF_ERROR(alive_());
       std::optional<ModelRecord> parent;
@@ -168,15 +170,49 @@ class BlameWalk {
     return absl::OkStatus();
   }
 
+  // Sets `lost` unless it was.
+  void Lose(const ParentEdge& edge, LostParent::Reason reason, std::optional<size_t>& lost) {
+    if (lost.has_value()) return;
+    lost = blame_.lost_parents.size();
+    blame_.lost_parents.push_back({edge.model_id(), edge.name(), reason});
+  }
+
+  // The parents in order; in the place of a deleted one, which is lost, those of its own that
+  // are not named before. A deleted model keeps its edges for as long as it has descendants.
+  absl::StatusOr<std::vector<ParentEdge>> LiveParents(const ModelRecord& model,
+                                                      std::optional<size_t>& lost) {
+    std::vector<ParentEdge> live;
+    absl::flat_hash_set<std::string> seen;
+    std::vector<ParentEdge> next(model.parents().rbegin(), model.parents().rend());
+    while (!next.empty()) {
+      const ParentEdge edge = std::move(next.back());
+      next.pop_back();
+      if (!seen.insert(edge.model_id()).second) continue;
+      WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> parent, models_.GetById(edge.model_id()));
+      if (parent.has_value() && parent->record.state() != ModelRecord::DELETED) {
+        live.push_back(edge);
+        continue;
+      }
+      if (passed_ == limits::kMaxBlamedAncestors) {
+        Lose(edge, LostParent::Reason::kTooManyAncestors, lost);
+        continue;
+      }
+      ++passed_;
+      WDELTA_RETURN_IF_ERROR(alive_());
+      Lose(edge, LostParent::Reason::kDeleted, lost);
+      if (!parent.has_value()) continue;
+      const auto& grandparents = parent->record.parents();
+      next.insert(next.end(), grandparents.rbegin(), grandparents.rend());
+    }
+    return live;
+  }
+
   // Null, and `lost` set unless it was, when the parent cannot be asked.
   absl::StatusOr<ContentSourcePtr> OpenParent(const ParentEdge& edge,
                                               std::optional<ModelRecord>& parent,
                                               std::optional<size_t>& lost) {
     const auto lose = [&](LostParent::Reason reason) {
-      if (!lost.has_value()) {
-        lost = blame_.lost_parents.size();
-        blame_.lost_parents.push_back({edge.model_id(), edge.name(), reason});
-      }
+      Lose(edge, reason, lost);
       return ContentSourcePtr();
     };
     if (opened_ == limits::kMaxBlamedAncestors) return lose(LostParent::Reason::kTooManyAncestors);
@@ -237,6 +273,7 @@ class BlameWalk {
   std::vector<Digest> digests_;                             // by tensor
   std::map<std::string, Waiting, std::greater<>> waiting_;  // by model id, newest first
   uint64_t opened_ = 0;
+  uint64_t passed_ = 0;  // deleted ones
 };
 
 }  // namespace

@@ -50,11 +50,12 @@ struct ModelBlame {
 // Follows every tensor of a READY model from child to declared parent for as long as a
 // parent has it: the first that has one of equal name, dtype, shape and SHA-256, otherwise
 // the first in which exactly one tensor of another name has them. Contents are compared by
-// the digests that are stored with READY models; no weight is read.
+// the digests that are stored with READY models; no weight is read. The trail leads through a
+// deleted parent to the parents that it had: a tensor that one of them has came from there.
 //
 // Every ancestor on a trail is opened once for each of its children there, at most
-// kMaxBlamedAncestors; the list of tensors of one of them is in memory at a time.
-// `alive` is asked for each; its error ends the work. FAILED_PRECONDITION
+// kMaxBlamedAncestors, and as many deleted ones are passed; the list of tensors of one of them is
+// in memory at a time. `alive` is asked for each; its error ends the work. FAILED_PRECONDITION
 // (`MODEL_NOT_READY`), DATA_LOSS.
 absl::StatusOr<ModelBlame> BlameTensors(Models& models, Reader& reader, const Model& model,
                                         const std::function<absl::Status()>& alive);
