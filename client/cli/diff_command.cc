@@ -166,7 +166,11 @@ class DiffReport {
     const v1::Difference& all = totals_.difference();
     absl::StrAppend(&text, "; relative norm of the changed ", NormText(all), ", max change ",
                     absl::StrFormat("%.3g", all.max_absolute_change()), ", ", ShareText(all),
-                    " of weights changed\n");
+                    " of weights changed");
+    if (all.non_finite_weights() > 0) {
+      absl::StrAppend(&text, ", ", all.non_finite_weights(), " of them not finite");
+    }
+    absl::StrAppend(&text, "\n");
     return text;
   }
 

@@ -70,10 +70,12 @@ v1::TensorDiff ToProto(const TensorDiff& diff) {
   return out;
 }
 
-// What has no relative norm comes first.
-double SortKey(const v1::TensorDiff& diff) {
-  if (!diff.difference().has_relative_norm()) return std::numeric_limits<double>::infinity();
-  return diff.difference().relative_norm();
+// What is not finite comes first, then what has no relative norm.
+std::pair<bool, double> SortKey(const v1::TensorDiff& diff) {
+  const v1::Difference& difference = diff.difference();
+  return {difference.non_finite_weights() > 0, difference.has_relative_norm()
+                                                   ? difference.relative_norm()
+                                                   : std::numeric_limits<double>::infinity()};
 }
 
 class DiffCall {

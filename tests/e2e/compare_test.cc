@@ -6,6 +6,7 @@
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
 #include "tests/e2e/daemon.h"
+#include "tests/support/checkpoint_builder.h"
 #include "tests/support/temp_folder.h"
 
 namespace wdelta::testing {
@@ -68,6 +69,19 @@ TEST_F(CompareTest, Diff) {
   const CommandResult unknown = daemon_.Wdelta({"diff", "base", "nobody"});
   EXPECT_NE(unknown.exit_code, 0);
   EXPECT_THAT(unknown.err, HasSubstr("MODEL_NOT_FOUND"));
+}
+
+TEST_F(CompareTest, DiffCountsWhatIsNotFinite) {
+  const auto push = [&](const std::string& name, const std::string& numbers) {
+    folder_.Write(name + "/model.safetensors",
+                  BuildSafetensors({{"w", DType::kF32, {2}, numbers}}));
+    daemon_.WdeltaOk({"push", folder_ / name, "--name", name, "--wait"});
+  };
+  push("sound", std::string("\0\0\x80\x3f\0\0\x80\x3f", 8));
+  push("broken", std::string("\0\0\x80\x3f\0\0\xc0\x7f", 8));
+  EXPECT_THAT(daemon_.WdeltaOk({"diff", "sound", "broken"}),
+              HasSubstr("relative norm of the changed -, max change 0, 50.00% of weights changed, "
+                        "1 of them not finite\n"));
 }
 
 TEST_F(CompareTest, Blame) {

@@ -1,5 +1,6 @@
 #include "storage/engine/compare/model_diff.h"
 
+#include <cfloat>
 #include <cmath>
 #include <cstring>
 #include <random>
@@ -38,6 +39,24 @@ std::string RandomBytes(size_t size, std::mt19937& random) {
   return bytes;
 }
 
+// In 64 bits of mantissa, which hold every integer.
+std::vector<long double> ExactNumbers(DType dtype, const std::string& bytes) {
+  std::vector<long double> exact;
+  if (dtype == DType::kI64 || dtype == DType::kU64) {
+    for (size_t at = 0; at < bytes.size(); at += sizeof(uint64_t)) {
+      uint64_t bits = 0;
+      std::memcpy(&bits, &bytes[at], sizeof(bits));
+      exact.push_back(dtype == DType::kU64 ? static_cast<long double>(bits)
+                                           : static_cast<long double>(static_cast<int64_t>(bits)));
+    }
+    return exact;
+  }
+  std::vector<double> numbers(bytes.size() / BytesPerNumber(dtype));
+  EXPECT_TRUE(ReadNumbers(dtype, bytes, absl::MakeSpan(numbers)).ok());
+  exact.assign(numbers.begin(), numbers.end());
+  return exact;
+}
+
 // One number after the other, NaNs and infinities among them.
 TEST_F(ModelDiffTest, DifferenceIsThatOfANaiveLoopForAnyDType) {
   const uint32_t seed = 7;
@@ -48,24 +67,25 @@ TEST_F(ModelDiffTest, DifferenceIsThatOfANaiveLoopForAnyDType) {
     const std::string a = RandomBytes(9001 * bytes, random);
     std::string b = a;
     for (int i = 0; i < 500; ++i) b[random() % b.size()] = static_cast<char>(random());
-    std::vector<double> x(9001), y(9001);
-    ASSERT_TRUE(ReadNumbers(dtype, a, absl::MakeSpan(x)).ok());
-    ASSERT_TRUE(ReadNumbers(dtype, b, absl::MakeSpan(y)).ok());
+    const std::vector<long double> x = ExactNumbers(dtype, a);
+    const std::vector<long double> y = ExactNumbers(dtype, b);
     uint64_t changed = 0;
-    double norm = 0, change = 0, largest = 0;
+    long double norm = 0, change = 0;
+    long double largest = 0;
     for (size_t i = 0; i < x.size(); ++i) {
       if (std::isfinite(x[i])) norm += x[i] * x[i];
       if (std::memcmp(&a[i * bytes], &b[i * bytes], bytes) == 0 || x[i] == y[i]) continue;
       ++changed;
       if (!std::isfinite(x[i]) || !std::isfinite(y[i])) continue;
-      change += (x[i] - y[i]) * (x[i] - y[i]);
-      largest = std::max(largest, std::abs(x[i] - y[i]));
+      const long double distance = std::abs(x[i] - y[i]);
+      change += distance * distance;
+      largest = std::max(largest, std::min(distance, static_cast<long double>(DBL_MAX)));
     }
     const auto found = MeasureDifference(dtype, a, b);
     ASSERT_TRUE(found.ok()) << found.status();
     EXPECT_EQ(found->weights, x.size());
     EXPECT_EQ(found->changed, changed) << DTypeName(dtype);
-    EXPECT_EQ(found->max_change, largest) << DTypeName(dtype);
+    EXPECT_EQ(found->max_change, static_cast<double>(largest)) << DTypeName(dtype);
     const auto expect_near = [&](double value, double expected) {
       if (std::isfinite(expected)) {
         EXPECT_NEAR(value, expected, 1e-9 * expected) << DTypeName(dtype);
@@ -73,8 +93,8 @@ TEST_F(ModelDiffTest, DifferenceIsThatOfANaiveLoopForAnyDType) {
         EXPECT_FALSE(std::isfinite(value)) << DTypeName(dtype);
       }
     };
-    expect_near(found->squared_norm, norm);
-    expect_near(found->squared_change, change);
+    expect_near(found->norm.Norm(), static_cast<double>(std::sqrt(norm)));
+    expect_near(found->change.Norm(), static_cast<double>(std::sqrt(change)));
   }
 }
 
@@ -88,13 +108,65 @@ TEST_F(ModelDiffTest, NumbersThatAreNotFiniteAreCountedApart) {
   EXPECT_EQ(found.changed, 2u);
   EXPECT_EQ(found.non_finite, 1u);
   EXPECT_EQ(found.max_change, 2);
-  EXPECT_DOUBLE_EQ(*found.RelativeNorm(), 2 / std::sqrt(1.0 + 4 + 9));
+  EXPECT_DOUBLE_EQ(found.norm.Norm(), std::sqrt(1.0 + 4 + 9));
+  EXPECT_DOUBLE_EQ(found.change.Norm(), 2);
+  EXPECT_FALSE(found.RelativeNorm().has_value()) << "a weight became infinite";
   const float zero = 0, one = 1;
   const auto bytes = [](const float& x) {
     return absl::string_view(reinterpret_cast<const char*>(&x), 4);
   };
   EXPECT_FALSE(MeasureDifference(DType::kF32, bytes(zero), bytes(one))->RelativeNorm());
   EXPECT_EQ(MeasureDifference(DType::kF32, bytes(zero), bytes(zero))->RelativeNorm(), 0);
+}
+
+template <typename Number>
+Difference DifferenceOf(DType dtype, const std::vector<Number>& a, const std::vector<Number>& b) {
+  const auto bytes = [](const std::vector<Number>& numbers) {
+    return absl::string_view(reinterpret_cast<const char*>(numbers.data()),
+                             numbers.size() * sizeof(Number));
+  };
+  const auto found = MeasureDifference(dtype, bytes(a), bytes(b));
+  EXPECT_TRUE(found.ok()) << found.status();
+  return found.value_or(Difference());
+}
+
+// A double does not tell these apart.
+TEST_F(ModelDiffTest, LargeIntegersThatDifferByOneHaveChanged) {
+  const int64_t large = int64_t{1} << 60;
+  const Difference i64 = DifferenceOf<int64_t>(DType::kI64, {large, -large, 5, INT64_MIN},
+                                               {large + 1, -large, 5, INT64_MAX});
+  EXPECT_EQ(i64.changed, 2u);
+  EXPECT_EQ(i64.max_change, 0x1p64);
+  const Difference one = DifferenceOf<int64_t>(DType::kI64, {large}, {large + 1});
+  EXPECT_EQ(one.changed, 1u);
+  EXPECT_EQ(one.max_change, 1);
+  EXPECT_EQ(*one.RelativeNorm(), 0x1p-60);
+  const Difference u64 =
+      DifferenceOf<uint64_t>(DType::kU64, {UINT64_MAX, 0}, {UINT64_MAX - 1, UINT64_MAX});
+  EXPECT_EQ(u64.changed, 2u);
+  EXPECT_EQ(u64.max_change, 0x1p64);
+}
+
+TEST_F(ModelDiffTest, NormsAreRightWhereSquaresLeaveTheRangeOfDouble) {
+  for (const double size : {1e-320, 1e-300, 1e-170, 1e-150, 1.0, 1e150, 1e170, 1e300}) {
+    const Difference found =
+        DifferenceOf<double>(DType::kF64, {3 * size, 4 * size, 0}, {3 * size, 4 * size, 5 * size});
+    const double tolerance = size < 1e-310 ? 1e-2 : 1e-12;
+    ASSERT_TRUE(found.RelativeNorm().has_value()) << size;
+    EXPECT_NEAR(*found.RelativeNorm(), 1, tolerance) << size;
+    EXPECT_NEAR(found.norm.Norm() / (5 * size), 1, tolerance) << size;
+  }
+  // Neither end hides the other: the tiny change is of the huge one's size nothing, but there.
+  const Difference far = DifferenceOf<double>(DType::kF64, {1e200, 1e-200}, {1e200, 2e-200});
+  EXPECT_EQ(far.changed, 1u);
+  EXPECT_EQ(far.change.Norm(), 1e-200);
+  const Difference apart = DifferenceOf<double>(DType::kF64, {-DBL_MAX}, {DBL_MAX});
+  EXPECT_EQ(apart.max_change, DBL_MAX);
+  EXPECT_DOUBLE_EQ(*apart.RelativeNorm(), 2);
+  Difference sum = DifferenceOf<double>(DType::kF64, {3e-170}, {6e-170});
+  sum.Add(DifferenceOf<double>(DType::kF64, {4e-170}, {8e-170}));
+  EXPECT_DOUBLE_EQ(sum.norm.Norm(), 5e-170);
+  EXPECT_DOUBLE_EQ(*sum.RelativeNorm(), 1);
 }
 
 TEST_F(ModelDiffTest, SaysTheSameStagedAndStored) {
@@ -110,8 +182,8 @@ TEST_F(ModelDiffTest, SaysTheSameStagedAndStored) {
     EXPECT_EQ(diff.change, other.change) << name;
     EXPECT_EQ(diff.difference.changed, other.difference.changed) << name;
     EXPECT_EQ(diff.difference.weights, other.difference.weights) << name;
-    EXPECT_EQ(diff.difference.squared_norm, other.difference.squared_norm) << name;
-    EXPECT_EQ(diff.difference.squared_change, other.difference.squared_change) << name;
+    EXPECT_EQ(diff.difference.norm.Norm(), other.difference.norm.Norm()) << name;
+    EXPECT_EQ(diff.difference.change.Norm(), other.difference.change.Norm()) << name;
   }
   EXPECT_EQ(stored.at("embed.weight").change, DiffKind::kChanged);
   EXPECT_EQ(stored.at("layers.1.norm.weight").change, DiffKind::kUnchanged);

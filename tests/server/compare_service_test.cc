@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <limits>
 #include <map>
 #include <memory>
 #include <optional>
@@ -72,6 +73,37 @@ TEST(CompareService, DiffComesInTheOrderOfItsContract) {
       EXPECT_EQ(names[4], "scale");                 // whose only weight has not moved
     }
   }
+}
+
+// A tensor with a NaN is the most broken of all, and has no norm.
+TEST(CompareService, WhatIsNotFiniteComesFirst) {
+  TestServer server;
+  const auto floats = [](const std::vector<float>& numbers) {
+    return std::string(reinterpret_cast<const char*>(numbers.data()), numbers.size() * 4);
+  };
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  const auto push = [&](const std::string& name, float c, float d, float x) {
+    server.Push(name,
+                {{"m.safetensors", BuildSafetensors({{"a", DType::kF32, {2}, floats({0, 0.5f * x})},
+                                                     {"b", DType::kF32, {2}, floats({1, 1 + x})},
+                                                     {"c", DType::kF32, {2}, floats({1, c})},
+                                                     {"d", DType::kF32, {2}, floats({1, d})}})}});
+  };
+  push("left", 1, 1, 0);
+  push("right", nan, 2, 1);
+  const Answer answer = Diff(server, DiffOf("left", "right"));
+  ASSERT_EQ(CodeAndReason(answer.status), "OK");
+  std::vector<std::string> names;
+  for (const v1::DiffResponse& part : answer.parts) {
+    if (part.has_tensor()) names.push_back(part.tensor().name());
+    if (!part.has_tensor() || part.tensor().name() != "c") continue;
+    EXPECT_FALSE(part.tensor().difference().has_relative_norm());
+    EXPECT_EQ(part.tensor().difference().non_finite_weights(), 1u);
+  }
+  // `a` was zero, and has no norm either.
+  EXPECT_THAT(names, ::testing::ElementsAre("c", "a", "b", "d"));
+  EXPECT_EQ(answer.parts.back().totals().difference().non_finite_weights(), 1u);
+  EXPECT_FALSE(answer.parts.back().totals().difference().has_relative_norm());
 }
 
 TEST(CompareService, RefusesWhatItCannotAnswer) {

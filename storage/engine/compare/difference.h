@@ -1,9 +1,9 @@
 // How far two runs of elements are apart. Pure functions; any thread.
 //
 // A weight is a number of a tensor: one an element, two of a C64. All is computed in
-// double, which holds every dtype's numbers but those of I64 and U64 beyond 2^53.
-// A weight is changed when its value differs: -0 equals 0, and a NaN equals a NaN of the
-// same bits only. Weights that are not finite (NaN, infinity) add nothing to a norm, and
+// double; integers are compared and subtracted as integers, as a double does not hold all of
+// I64 and U64. A weight is changed when its value differs: -0 equals 0, and a NaN equals a NaN of
+// the same bits only. Weights that are not finite (NaN, infinity) add nothing to a norm, and
 // neither do changes from or to one: these are counted in `non_finite`.
 #pragma once
 
@@ -12,6 +12,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "storage/engine/compare/square_sum.h"
 #include "storage/tensor/dtype.h"
 
 namespace wdelta {
@@ -21,15 +22,15 @@ namespace wdelta {
 struct Difference {
   uint64_t weights = 0;
   uint64_t changed = 0;
-  uint64_t non_finite = 0;    // of the changed
-  double squared_norm = 0;    // |a|^2
-  double squared_change = 0;  // |b - a|^2
-  double max_change = 0;      // max |b - a|
+  uint64_t non_finite = 0;  // of the changed
+  SquareSum norm;           // |a|
+  SquareSum change;         // |b - a|
+  double max_change = 0;    // max |b - a|, at most the largest double
 
   void Add(const Difference& other);
 
   // |b - a| / |a|; 0 without a change. nullopt where that is no number: a is zero, or a
-  // sum is beyond what a double holds.
+  // changed weight is not finite.
   std::optional<double> RelativeNorm() const;
 };
 

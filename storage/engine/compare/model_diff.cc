@@ -178,7 +178,7 @@ class TensorsDiff {
     while (!pending_.empty() && pending_.front().chunks_left == 0) {
       TensorDiff& diff = pending_.front().diff;
       // Whether an unchanged tensor was decoded must not show.
-      if (diff.change == DiffKind::kUnchanged) diff.difference.squared_norm = 0;
+      if (diff.change == DiffKind::kUnchanged) diff.difference.norm = SquareSum();
       WDELTA_RETURN_IF_ERROR(take_(diff));
       pending_.pop_front();
     }
