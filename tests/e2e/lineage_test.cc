@@ -141,7 +141,7 @@ TEST_F(LineageTest, Search) {
 
 TEST_F(LineageTest, TagHistory) {
   daemon_.WdeltaOk({"tag", "m@prod", "a", "--author", "ann@ci"});
-  daemon_.WdeltaOk({"tag", "m@prod", "b", "--author="});
+  daemon_.WdeltaOk({"tag", "m@prod", "b", "--author", ""});
   daemon_.WdeltaOk({"rm", "b"});
   const Json history = RunJson({"tag", "--history", "m@prod"});
   ASSERT_EQ(history.size(), 3u);
