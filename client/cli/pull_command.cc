@@ -13,12 +13,15 @@ constexpr char kExamples[] =
     "  wdelta pull qwen-wiki@prod ./new --link-from ./qwen-wiki\n"
     "  wdelta pull qwen-wiki . --file config.json --file tokenizer.json\n";
 
+constexpr uint32_t kMaxJobs = 64;
+
 struct Arguments {
   std::string model;
   std::string folder;
   std::vector<std::string> paths;
   std::string verify = "sha256";
   std::string link_from;
+  uint32_t jobs = PullOptions().jobs;
 };
 
 void Add(CLI::App& command, Arguments& arguments) {
@@ -34,12 +37,16 @@ void Add(CLI::App& command, Arguments& arguments) {
       ->capture_default_str();
   command.add_option("--link-from", arguments.link_from,
                      "Folder of an earlier pull: files that have not changed are hard-linked");
+  command.add_option("--jobs", arguments.jobs, "Files in transfer at once")
+      ->check(CLI::Range(1U, kMaxJobs))
+      ->capture_default_str();
 }
 
 absl::Status Run(Session& session, const Arguments& arguments) {
   WDELTA_ASSIGN_OR_RETURN(Client * client, session.Connect());
   PullOptions options{.paths = arguments.paths};
   options.link_from = arguments.link_from;
+  options.jobs = arguments.jobs;
   if (arguments.verify == "checksum") options.verify = Verify::kChecksum;
   absl::StatusOr<PullResult> result;
   {

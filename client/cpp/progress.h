@@ -10,10 +10,11 @@ namespace wdelta {
 struct Progress {
   uint64_t done_bytes = 0;  // of the whole transfer; may fall back after a reconnect
   uint64_t total_bytes = 0;
-  std::string path;  // of the file being transferred
+  std::string path;  // of a file being transferred
 };
 
-// Called on the thread that called the transfer, about once a piece.
+// Called about once a piece, on the thread that called the transfer unless that says
+// otherwise.
 using ProgressCallback = std::function<void(const Progress&)>;
 
 }  // namespace wdelta

@@ -23,6 +23,8 @@ struct PullOptions {
   // A folder of an earlier pull: files of it that the model has unchanged are linked, not
   // fetched. Empty: none.
   std::string link_from;
+  // Files in transfer at once, 1 or more; each takes a few threads and some MiB.
+  uint32_t jobs = 4;
   // Broken connections in a row, without a byte received in between, that are survived;
   // the pause before the first retry (see backoff.h).
   int max_reconnects = 5;
@@ -41,13 +43,14 @@ struct PullResult {
   uint64_t received_bytes = 0;
 };
 
-// Fetches one file after another into `folder`, which is created when absent. Files that
-// exist are kept if they have the model's SHA-256 and replaced otherwise. Memory does not
-// depend on the size of the model. A file in transfer is called
+// Fetches the files, `jobs` of them at once, into `folder`, which is created when absent.
+// Files that exist are kept if they have the model's SHA-256 and replaced otherwise. Memory does
+// not depend on the size of the model. A file in transfer is called
 // `.<name>.<begin of its SHA-256>.wdelta-part`; after any error but a loss of its own bytes,
 // or when the process dies, it stays, and the next pull of the same content goes on with it
-// and checks the SHA-256 of the whole. After an error the files before it are whole and in
-// place.
+// and checks the SHA-256 of the whole. The first error ends all transfers; files that were
+// whole before are in place. With several jobs `progress` is called on threads of the pull,
+// one call at a time.
 // Errors: the server's; NOT_FOUND (reason `FILE_NOT_FOUND`, no such path in the
 // model); INVALID_ARGUMENT (reason `BAD_PATH`, a path that would leave `folder`);
 // ABORTED (`PART_IN_USE`, another pull writes the same file; `PART_CHANGED`); DATA_LOSS as

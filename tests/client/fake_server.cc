@@ -15,6 +15,7 @@ namespace wdelta {
 namespace {
 
 constexpr char kUploadId[] = "upload-1";
+constexpr int kPollers = 8;
 
 // `Response` is that of files or that of tensors.
 template <typename Response>
@@ -65,6 +66,9 @@ grpc::Status NotFoundWithInfo(const std::string& reason, const std::string& mess
 FakeServer::FakeServer() {
   address_ = absl::StrCat("unix:", socket_folder_ / "socket");
   grpc::ServerBuilder builder;
+  // With fewer, a burst of calls waits now and then for a poller's timeout of ten seconds.
+  builder.SetSyncServerOption(grpc::ServerBuilder::MIN_POLLERS, kPollers);
+  builder.SetSyncServerOption(grpc::ServerBuilder::MAX_POLLERS, kPollers);
   builder.AddListeningPort(address_, grpc::InsecureServerCredentials());
   builder.RegisterService(static_cast<v1::Uploads::Service*>(this));
   builder.RegisterService(static_cast<v1::Fetch::Service*>(this));
@@ -245,28 +249,35 @@ grpc::Status FakeServer::ListModels(grpc::ServerContext*, const v1::ListModelsRe
 
 grpc::Status FakeServer::FetchFile(grpc::ServerContext*, const v1::FetchFileRequest* request,
                                    grpc::ServerWriter<v1::FetchFileResponse>* writer) {
-  absl::MutexLock lock(&mutex_);
-  if (faults.fetches_refused > 0) {
-    --faults.fetches_refused;
-    return ErrorWithInfo(grpc::StatusCode::RESOURCE_EXHAUSTED, "TOO_MANY_FETCHES", "too many");
+  std::string content;
+  Faults met;
+  bool breaks = false;
+  {
+    // Not while it sends: several files may be fetched at once.
+    absl::MutexLock lock(&mutex_);
+    if (faults.fetches_refused > 0) {
+      --faults.fetches_refused;
+      return ErrorWithInfo(grpc::StatusCode::RESOURCE_EXHAUSTED, "TOO_MANY_FETCHES", "too many");
+    }
+    content = models_[std::string(absl::StripPrefix(request->model(), "id:"))][request->path()];
+    fetch_offsets.push_back(request->offset());
+    breaks = faults.fetch_breaks > 0 && !content.empty();
+    if (breaks) --faults.fetch_breaks;
+    met = faults;
   }
-  const std::string name(absl::StripPrefix(request->model(), "id:"));
-  const std::string& content = models_[name][request->path()];
   v1::FetchFileResponse response;
   response.mutable_header()->set_path(request->path());
   response.mutable_header()->set_size_bytes(content.size());
   response.mutable_header()->set_offset(request->offset());
   response.mutable_header()->set_length(content.size() - request->offset());
-  fetch_offsets.push_back(request->offset());
   writer->Write(response);
-  if (faults.fetch_breaks > 0 && !content.empty()) {
-    --faults.fetch_breaks;
-    const uint64_t end = request->offset() + faults.fetch_break_after_pieces * kServedPieceBytes;
-    SendPieces(content, faults, *writer, request->offset(), end);
-    return grpc::Status(faults.fetch_break_code, "broken by the test");
+  if (!breaks) {
+    SendPieces(content, met, *writer, request->offset());
+    return grpc::Status::OK;
   }
-  SendPieces(content, faults, *writer, request->offset());
-  return grpc::Status::OK;
+  const uint64_t end = request->offset() + met.fetch_break_after_pieces * kServedPieceBytes;
+  SendPieces(content, met, *writer, request->offset(), end);
+  return grpc::Status(met.fetch_break_code, "broken by the test");
 }
 
 grpc::Status FakeServer::FetchTensors(grpc::ServerContext*, const v1::FetchTensorsRequest* request,

@@ -1,7 +1,9 @@
 #include "client/cpp/pull.h"
 
+#include <atomic>
 #include <filesystem>
 #include <iterator>
+#include <map>
 #include <string>
 
 #include "client/cpp/fetch_tensors.h"
@@ -142,13 +144,13 @@ TEST_F(PullTest, ABusyServerIsWaitedFor) {
   EXPECT_EQ(folder_.Read("out/sub/w.safetensors"), content_);
   std::filesystem::remove_all(folder_ / "out");
   server_.faults.fetches_refused = 12;
-  const absl::Status status = Pull({.max_busy_wait = absl::ZeroDuration()});
+  const absl::Status status = Pull({.jobs = 1, .max_busy_wait = absl::ZeroDuration()});
   EXPECT_TRUE(absl::IsResourceExhausted(status)) << status;
   EXPECT_EQ(ErrorReason(status), "TOO_MANY_FETCHES");
   EXPECT_EQ(server_.faults.fetches_refused, 11);
 }
 
-// Two at once wrote one part, and a file of both was taken for whole.
+// Bytes of both in one part would be taken for a whole file.
 TEST_F(PullTest, TwoPullsAtOnceDoNotWriteOneFile) {
   const std::unique_ptr<Client> other = server_.NewClient();
   absl::Status second;
@@ -162,6 +164,76 @@ TEST_F(PullTest, TwoPullsAtOnceDoNotWriteOneFile) {
   EXPECT_EQ(folder_.Read("out/sub/w.safetensors"), content_);
   const auto left = std::filesystem::directory_iterator(folder_ / "out/sub");
   EXPECT_EQ(std::distance(begin(left), end(left)), 1) << "a part was left";
+}
+
+class PullOfManyTest : public PullTest {
+ protected:
+  PullOfManyTest() {
+    for (int i = 0; i < 40; ++i) {
+      files_["part-" + std::to_string(i)] = content_.substr(i * 20) + std::to_string(i);
+      total_bytes_ += files_["part-" + std::to_string(i)].size();
+    }
+    server_.AddModel("m", files_);
+  }
+
+  std::map<std::string, std::string> files_;
+  uint64_t total_bytes_ = 0;
+};
+
+TEST_F(PullOfManyTest, FilesComeSeveralAtOnce) {
+  for (const uint32_t jobs : {1, 2, 4, 100}) {
+    Progress last;
+    bool is_at_once = false;
+    std::atomic<int> callers = 0;
+    const auto take = [&](const Progress& progress) {
+      is_at_once = is_at_once || ++callers > 1;
+      last = progress;
+      --callers;
+    };
+    const std::string folder = folder_ / ("out" + std::to_string(jobs));
+    const auto result = PullModel(*client_, "m", folder, {.jobs = jobs, .progress = take});
+    ASSERT_TRUE(result.ok()) << result.status();
+    EXPECT_EQ(result->file_count, files_.size());
+    EXPECT_EQ(result->received_bytes, total_bytes_);
+    EXPECT_EQ(last.done_bytes, total_bytes_);
+    EXPECT_EQ(last.total_bytes, total_bytes_);
+    EXPECT_FALSE(is_at_once) << "two calls of the callback at once";
+    for (const auto& [path, content] : files_) {
+      EXPECT_EQ(folder_.Read("out" + std::to_string(jobs) + "/" + path), content) << path;
+    }
+  }
+}
+
+TEST_F(PullOfManyTest, TheFirstErrorEndsAllAndKeepsTheParts) {
+  server_.faults.fetch_break_after_pieces = 1;
+  server_.faults.fetch_breaks = 1;
+  server_.faults.fetch_break_code = grpc::StatusCode::INTERNAL;
+  const absl::Status status = Pull({.jobs = 3});
+  EXPECT_EQ(status.code(), absl::StatusCode::kInternal) << status;
+  EXPECT_LT(server_.fetch_offsets.size(), files_.size());
+  size_t parts = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(folder_ / "out")) {
+    const std::string name = entry.path().filename().string();
+    if (name.ends_with(".wdelta-part")) ++parts;
+    if (name.starts_with(".")) continue;
+    EXPECT_EQ(folder_.Read("out/" + name), files_.at(name));
+  }
+  EXPECT_GE(parts, 1u);
+  EXPECT_LE(parts, 3u);
+  const auto again = PullModel(*client_, "m", folder_ / "out");
+  ASSERT_TRUE(again.ok()) << again.status();
+  EXPECT_LE(again->received_bytes, total_bytes_ - FakeServer::kServedPieceBytes);
+  for (const auto& [path, content] : files_) EXPECT_EQ(folder_.Read("out/" + path), content);
+}
+
+TEST_F(PullOfManyTest, BrokenStreamsAreMendedOneByOne) {
+  server_.faults.fetch_break_after_pieces = 2;
+  server_.faults.fetch_breaks = 60;
+  const auto result =
+      PullModel(*client_, "m", folder_ / "out", {.max_reconnects = 100, .initial_backoff = {}});
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->received_bytes, total_bytes_) << "bytes were received twice";
+  for (const auto& [path, content] : files_) EXPECT_EQ(folder_.Read("out/" + path), content);
 }
 
 TEST_F(PullTest, WhatWasLeftIsNotTrusted) {

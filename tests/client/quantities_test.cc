@@ -22,7 +22,6 @@ TEST(Quantities, ByteSizes) {
   EXPECT_EQ(*ParseByteSize("9.5EB"), 9'500'000'000'000'000'000u);
   EXPECT_EQ(*ParseByteSize("18014398509481983KiB"), ~uint64_t{0} - 1023) << "not through a double";
   EXPECT_EQ(*ParseByteSize("0.0000001EiB"), 115'292'150'461u);
-  // llround gave what it liked beyond 2^63.
   for (const char* large : {"16EiB", "16.0EiB", "20EB", "18446744073709551616",
                             "18014398509481984KiB", "18446744073709551615.5", "1e30EiB"}) {
     const absl::StatusOr<uint64_t> size = ParseByteSize(large);
