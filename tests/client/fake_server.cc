@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "google/rpc/error_info.pb.h"
+#include "grpc/grpc.h"
 #include "grpcpp/server_builder.h"
 #include "storage/base/checksum.h"
 #include "storage/base/digest.h"
@@ -15,7 +16,6 @@ namespace wdelta {
 namespace {
 
 constexpr char kUploadId[] = "upload-1";
-constexpr int kPollers = 8;
 
 // `Response` is that of files or that of tensors.
 template <typename Response>
@@ -64,11 +64,11 @@ grpc::Status NotFoundWithInfo(const std::string& reason, const std::string& mess
 }
 
 FakeServer::FakeServer() {
+  // Keeps gRPC from being shut down between two tests, for which it waits up to ten seconds
+  // now and then.
+  [[maybe_unused]] static const bool keeps_grpc = (grpc_init(), true);
   address_ = absl::StrCat("unix:", socket_folder_ / "socket");
   grpc::ServerBuilder builder;
-  // With fewer, a burst of calls waits now and then for a poller's timeout of ten seconds.
-  builder.SetSyncServerOption(grpc::ServerBuilder::MIN_POLLERS, kPollers);
-  builder.SetSyncServerOption(grpc::ServerBuilder::MAX_POLLERS, kPollers);
   builder.AddListeningPort(address_, grpc::InsecureServerCredentials());
   builder.RegisterService(static_cast<v1::Uploads::Service*>(this));
   builder.RegisterService(static_cast<v1::Fetch::Service*>(this));
