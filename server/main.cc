@@ -93,7 +93,8 @@ absl::Status Serve(const Config& config, spdlog::logger& log) {
   if (!config.http_listen.empty()) {
     WDELTA_ASSIGN_OR_RETURN(
         http, HttpServer::Start({config.http_listen, config.http_max_connections},
-                                {&store, catalog.get(), &environment.fetches(), &log}));
+                                {&store, catalog.get(), files.get(), &clock, &environment.fetches(),
+                                 &log, data_dir.incoming_path()}));
     addresses.push_back("http://" + http->address());
   }
   if (!config.address_file.empty()) {

@@ -10,9 +10,12 @@
 #include "server/http/hub_body.h"
 #include "server/http/hub_files.h"
 #include "server/http/hub_models.h"
+#include "server/http/hub_objects.h"
 #include "server/http/hub_pages.h"
 #include "server/http/hub_route.h"
+#include "server/http/hub_write_pages.h"
 #include "storage/base/error.h"
+#include "storage/base/status_macros.h"
 
 namespace wdelta {
 
@@ -22,7 +25,12 @@ class HttpServer::Routes {
   explicit Routes(const Dependencies& d)
       : models_(d.store, d.catalog),
         files_(d.store, &models_, d.fetches, d.log),
-        pages_(&models_) {}
+        pages_(&models_),
+        objects_(d.files, d.clock, d.incoming_path),
+        write_pages_(d.store, &objects_) {}
+
+  // Before the first request.
+  absl::Status Prepare() { return objects_.Clear(); }
 
   // GET and HEAD.
   void Read(const httplib::Request& request, httplib::Response& response) {
@@ -45,7 +53,15 @@ class HttpServer::Routes {
       case HubRoute::Kind::kRefs:
         return pages_.Refs(*route, response);
       case HubRoute::Kind::kPathsInfo:
+      case HubRoute::Kind::kCreateRepo:
+      case HubRoute::Kind::kValidateYaml:
+      case HubRoute::Kind::kPreupload:
+      case HubRoute::Kind::kCommit:
+      case HubRoute::Kind::kLfsBatch:
+      case HubRoute::Kind::kLfsVerify:
         return AnswerMethodNotAllowed("POST", response);
+      case HubRoute::Kind::kLfsObject:
+        return AnswerMethodNotAllowed("PUT", response);
       case HubRoute::Kind::kUnknown:
         return AnswerNoRoute(response);
     }
@@ -63,10 +79,10 @@ class HttpServer::Routes {
                   response);
     } else if (route->kind == HubRoute::Kind::kUnknown) {
       AnswerNoRoute(response);
-    } else if (route->kind != HubRoute::Kind::kPathsInfo) {
-      AnswerMethodNotAllowed("GET, HEAD", response);
-    } else if (request.method != "POST") {
-      AnswerMethodNotAllowed("POST", response);
+    } else if (write_pages_.Serve(*route, request, reader, response)) {
+      return;
+    } else if (route->kind != HubRoute::Kind::kPathsInfo || request.method != "POST") {
+      AnswerMethodNotAllowed("another method", response);
     } else {
       const absl::StatusOr<std::string> body = ReadSmallBody(reader);
       if (!body.ok()) return AnswerError(body.status(), response);
@@ -84,6 +100,8 @@ class HttpServer::Routes {
   HubModels models_;
   HubFiles files_;
   HubPages pages_;
+  HubObjects objects_;
+  HubWritePages write_pages_;
 };
 
 namespace {
@@ -115,6 +133,7 @@ absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(const HttpOptions&
   const absl::StatusOr<HostAndPort> listen = ParseListen(options.listen);
   if (!listen.ok()) return listen.status();
   auto routes = std::make_unique<Routes>(dependencies);
+  WDELTA_RETURN_IF_ERROR(routes->Prepare());
   auto server = std::make_unique<SocketServer>(options.max_connections);
 
   using httplib::ContentReader;

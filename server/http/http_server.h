@@ -11,6 +11,8 @@
 #include "server/http/socket_server.h"
 #include "server/rpc/admission.h"
 #include "spdlog/logger.h"
+#include "storage/base/clock.h"
+#include "storage/base/file_system.h"
 #include "storage/catalog/catalog.h"
 #include "storage/engine/model_store.h"
 
@@ -28,10 +30,15 @@ class HttpServer {
   struct Dependencies {
     ModelStore* store = nullptr;
     Catalog* catalog = nullptr;
+    FileSystem* files = nullptr;
+    const Clock* clock = nullptr;
     Admission* fetches = nullptr;
     spdlog::logger* log = nullptr;
+    // A folder of the server's own, emptied at its start: what clients send before they
+    // commit it.
+    std::string incoming_path;
   };
-  // UNAVAILABLE naming the address that cannot be bound.
+  // UNAVAILABLE naming the address that cannot be bound, and errors of the folder.
   static absl::StatusOr<std::unique_ptr<HttpServer>> Start(const HttpOptions& options,
                                                            const Dependencies& dependencies);
   ~HttpServer();

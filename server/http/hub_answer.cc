@@ -21,6 +21,7 @@ std::string DumpJson(const nlohmann::json& json) {
 int HttpStatusOf(const absl::Status& error, absl::string_view reason) {
   if (reason == "MODEL_NOT_READY" || reason == "MODEL_IMPORTING") return 503;
   if (reason == "DISK_FULL") return 507;
+  if (reason == "PARENT_COMMIT_MOVED") return 412;
   if (reason == "BODY_TOO_LARGE" || reason == "FILE_TOO_LARGE") return 413;
   switch (error.code()) {
     case absl::StatusCode::kInvalidArgument:

@@ -67,7 +67,8 @@ struct ApiWord {
 constexpr ApiWord kApiWords[] = {
     {"revision", Kind::kInfo, true},        {"tree", Kind::kTree, true},
     {"paths-info", Kind::kPathsInfo, true}, {"refs", Kind::kRefs, false},
-    {"commits", Kind::kCommits, true},
+    {"commits", Kind::kCommits, true},      {"preupload", Kind::kPreupload, true},
+    {"commit", Kind::kCommit, true},
 };
 
 // Of `/api/models/…`. A name has one or two parts; where both readings are possible, the
@@ -99,6 +100,27 @@ void ParseResolve(const Segments& segments, HubRoute& route) {
     route.path = JoinFrom(segments, at + 2);
     return;
   }
+}
+
+// `/{repo}.git/info/lfs/…`; false: it is not.
+bool ParseLfs(const Segments& segments, HubRoute& route) {
+  const size_t count = segments.size();
+  for (size_t at = 1; at <= 2 && at + 2 < count; ++at) {
+    const std::string repo = Join(segments, 0, at);
+    if (!absl::EndsWith(repo, ".git") || Join(segments, at, at + 2) != "info/lfs") continue;
+    const std::string rest = JoinFrom(segments, at + 2);
+    route.repo = repo.substr(0, repo.size() - 4);
+    if (rest == "verify") {
+      route.kind = Kind::kLfsVerify;
+    } else if (rest == "objects/batch") {
+      route.kind = Kind::kLfsBatch;
+    } else if (count == at + 4 && segments[at + 2] == "objects") {
+      route.kind = Kind::kLfsObject;
+      route.path = segments[at + 3];
+    }
+    return true;
+  }
+  return false;
 }
 
 }  // namespace
@@ -145,11 +167,15 @@ absl::StatusOr<HubRoute> ParseHubTarget(absl::string_view target) {
   if (segments[0] == "healthz" && segments.size() == 1) {
     route.kind = Kind::kHealth;
   } else if (segments[0] != "api" || segments.size() < 2) {
-    ParseResolve(segments, route);
+    if (!ParseLfs(segments, route)) ParseResolve(segments, route);
   } else if (segments[1] == "models") {
     ParseApi(segments, route);
   } else if (segments[1] == "whoami-v2" && segments.size() == 2) {
     route.kind = Kind::kWhoAmI;
+  } else if (segments[1] == "repos" && segments.size() == 3 && segments[2] == "create") {
+    route.kind = Kind::kCreateRepo;
+  } else if (segments[1] == "validate-yaml" && segments.size() == 2) {
+    route.kind = Kind::kValidateYaml;
   } else if (segments[1] == "telemetry") {
     route.kind = Kind::kTelemetry;
   }

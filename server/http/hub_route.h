@@ -13,15 +13,22 @@ namespace wdelta {
 struct HubRoute {
   enum class Kind {
     kUnknown,
-    kHealth,     // /healthz
-    kWhoAmI,     // /api/whoami-v2
-    kTelemetry,  // /api/telemetry/…
-    kResolve,    // /{repo}/resolve/{rev}/{path}
-    kInfo,       // /api/models/{repo}[/revision/{rev}]
-    kTree,       // /api/models/{repo}/tree/{rev}[/{path}]
-    kPathsInfo,  // /api/models/{repo}/paths-info/{rev}
-    kRefs,       // /api/models/{repo}/refs
-    kCommits,    // /api/models/{repo}/commits/{rev}
+    kHealth,        // /healthz
+    kWhoAmI,        // /api/whoami-v2
+    kTelemetry,     // /api/telemetry/…
+    kResolve,       // /{repo}/resolve/{rev}/{path}
+    kInfo,          // /api/models/{repo}[/revision/{rev}]
+    kTree,          // /api/models/{repo}/tree/{rev}[/{path}]
+    kPathsInfo,     // /api/models/{repo}/paths-info/{rev}
+    kRefs,          // /api/models/{repo}/refs
+    kCreateRepo,    // /api/repos/create
+    kValidateYaml,  // /api/validate-yaml
+    kPreupload,     // /api/models/{repo}/preupload/{rev}
+    kCommit,        // /api/models/{repo}/commit/{rev}
+    kLfsBatch,      // /{repo}.git/info/lfs/objects/batch
+    kLfsObject,     // /{repo}.git/info/lfs/objects/{path}: a SHA-256
+    kLfsVerify,     // /{repo}.git/info/lfs/verify
+    kCommits,       // /api/models/{repo}/commits/{rev}
   };
   Kind kind = Kind::kUnknown;
   std::string repo;  // `name` or `namespace/name`; not validated

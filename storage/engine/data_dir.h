@@ -3,6 +3,7 @@
 //   LOCK      flock'ed while in use; holds the pid of the last holder
 //   FORMAT    `wdelta-data <number>`; its presence makes a folder a data folder
 //   blobs/    catalog/    staging/
+//   incoming/ what HTTP clients send before they commit it; worth nothing after a restart
 //   backup/   what a running backup copies from; removed at the next start
 //
 // Format 1 kept every blob as one value; format 2 keeps it in parts and reads both. A
@@ -37,6 +38,7 @@ class DataDir {
   std::string catalog_path() const { return CatalogPath(path_); }
   std::string staging_path() const { return StagingPath(path_); }
   std::string backup_path() const { return path_ + "/backup"; }
+  std::string incoming_path() const { return path_ + "/incoming"; }
 
   // For whoever fills a folder before it is a data folder. Takes an empty one, or makes it:
   // FAILED_PRECONDITION (`DATA_DIR_NOT_EMPTY`).

@@ -19,7 +19,8 @@ HttpTest::HttpTest()
       log_(std::make_unique<spdlog::logger>("test",
                                             std::make_shared<spdlog::sinks::null_sink_mt>())) {
   ModelStoreOptions options;
-  options.staging_dir = folder_.path();
+  options.staging_dir = folder_ / "staging";
+  EXPECT_TRUE(files_->CreateDirectories(options.staging_dir).ok());
   store_ = std::make_unique<ModelStore>(
       ModelStore::Dependencies{&blobs_, &catalog_, files_.get(), &clock_}, options);
   StartServer(8);
@@ -34,7 +35,8 @@ HttpTest::~HttpTest() {
 void HttpTest::StartServer(int max_connections) {
   server_.reset();
   auto started = HttpServer::Start({"127.0.0.1:0", max_connections},
-                                   {store_.get(), &catalog_, &fetches_, log_.get()});
+                                   {store_.get(), &catalog_, files_.get(), &clock_, &fetches_,
+                                    log_.get(), folder_ / "incoming"});
   if (!started.ok()) {
     ADD_FAILURE() << started.status();
     std::abort();

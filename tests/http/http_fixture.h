@@ -49,6 +49,8 @@ class HttpTest : public ::testing::Test {
 
   HttpServer& server() { return *server_; }
   ModelStore& store() { return *store_; }
+  // Of content that was sent and not committed.
+  size_t IncomingFiles() const { return files_->List(folder_ / "incoming")->size(); }
   Admission& fetches() { return fetches_; }
   int port() const { return port_; }
   void StartServer(int max_connections);

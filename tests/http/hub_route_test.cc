@@ -44,6 +44,18 @@ TEST(HubRoute, ApiOfRepositories) {
   EXPECT_EQ(Parsed("/healthz", Kind::kHealth), "|main|");
 }
 
+TEST(HubRoute, Uploads) {
+  EXPECT_EQ(Parsed("/api/repos/create", Kind::kCreateRepo), "|main|");
+  EXPECT_EQ(Parsed("/api/validate-yaml", Kind::kValidateYaml), "|main|");
+  EXPECT_EQ(Parsed("/api/models/n/m/preupload/main", Kind::kPreupload), "n/m|main|");
+  EXPECT_EQ(Parsed("/api/models/m/commit/dev", Kind::kCommit), "m|dev|");
+  EXPECT_EQ(Parsed("/n/m.git/info/lfs/objects/batch", Kind::kLfsBatch), "n/m|main|");
+  EXPECT_EQ(Parsed("/m.git/info/lfs/objects/abc?size=1", Kind::kLfsObject), "m|main|abc");
+  EXPECT_EQ(Parsed("/m.git/info/lfs/verify", Kind::kLfsVerify), "m|main|");
+  EXPECT_EQ(Parsed("/m.git/info/lfs/objects", Kind::kUnknown), "m|main|");
+  EXPECT_EQ(Parsed("/m/info/lfs/objects/batch", Kind::kUnknown), "|main|");
+}
+
 TEST(HubRoute, AnythingElseIsUnknown) {
   for (const char* const target :
        {"/", "//", "/m", "/n/m", "/api", "/api/", "/api/models", "/api/models/a/b/c",

@@ -9,13 +9,15 @@ import filecmp
 import inspect
 import json
 import os
+import shutil
 import struct
 import sys
 from urllib.parse import urlsplit
 
 import huggingface_hub
 from cutting_proxy import CuttingProxy
-from huggingface_hub import HfApi, HfFileSystem, hf_hub_download, snapshot_download
+from huggingface_hub import (HfApi, HfFileSystem, ModelHubMixin, hf_hub_download,
+                             snapshot_download)
 from huggingface_hub.utils import (EntryNotFoundError, RepositoryNotFoundError,
                                    RevisionNotFoundError)
 from safetensors import safe_open
@@ -29,6 +31,7 @@ class World:
         self.endpoint = os.environ["HF_ENDPOINT"]
         self.api = HfApi()
         self.work = arguments.work
+        self.user = os.path.basename(arguments.work)  # the namespace of what it uploads
         self.folders = dict(pair.split("=", 1) for pair in arguments.model)  # by repository
 
     def at(self, name):
@@ -210,6 +213,77 @@ def check_transformers(world):
         assert states[0].keys() == states[1].keys()
         assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
         assert greedy(models[0], prompt, 24) == greedy(models[1], prompt, 24)
+
+
+def uploaded(world, repo):
+    """The files of a repository, fetched anew."""
+    return snapshot_download(repo, cache_dir=world.at(f"uploaded-{len(os.listdir(world.work))}"))
+
+
+def check_upload_of_folders(world):
+    for number, source in enumerate(("tiny/ft-kjv", "tiny/ft-perl-sharded", "tiny/large")):
+        repo = f"{world.user}/folder-{number}"
+        world.api.create_repo(repo)
+        world.api.upload_folder(repo_id=repo, folder_path=world.folders[source])
+        world.api.create_repo(repo, exist_ok=True)
+        assert_same_folder(uploaded(world, repo), world.folders[source])
+
+
+def check_upload_of_files_to_a_repository(world):
+    """What a commit does not touch stays; the card's base is the parent."""
+    repo = f"{world.user}/files"
+    weights = os.path.join(world.folders["tiny/ft-kjv"], "model.safetensors")
+    world.api.create_repo(repo)
+    world.api.upload_file(repo_id=repo, path_or_fileobj=weights, path_in_repo="model.safetensors")
+    first = world.api.model_info(repo).sha
+    card = b"---\nbase_model: tiny/base\n---\n# Card\n"
+    commit = world.api.upload_file(repo_id=repo, path_or_fileobj=card, path_in_repo="README.md")
+    world.api.upload_file(repo_id=repo, path_or_fileobj=b"", path_in_repo="sub/empty.txt")
+    info = world.api.model_info(repo)
+    assert [s.rfilename for s in info.siblings] == ["README.md", "model.safetensors",
+                                                    "sub/empty.txt"]
+    assert "base_model:tiny/base" in info.tags, info.tags
+    assert str(getattr(commit, "oid", commit)) != first
+    found = uploaded(world, repo)
+    assert_same_file(os.path.join(found, "model.safetensors"), weights)
+    with open(os.path.join(found, "README.md"), "rb") as file:
+        assert file.read() == card
+    world.api.delete_file(repo_id=repo, path_in_repo="README.md")
+    world.api.delete_folder(repo_id=repo, path_in_repo="sub")
+    assert world.api.list_repo_files(repo) == ["model.safetensors"]
+    old = hf_hub_download(repo, "model.safetensors", revision=first, cache_dir=world.at("first"))
+    assert_same_file(old, weights)
+
+
+def check_push_to_hub(world):
+    source = world.folders["tiny/ft-perl"]
+
+    class Copied(ModelHubMixin):
+        def _save_pretrained(self, save_directory):
+            for name in files_of(source):
+                shutil.copy(os.path.join(source, name), save_directory)
+
+    repo = f"{world.user}/mixin"
+    Copied().push_to_hub(repo)
+    found = uploaded(world, repo)
+    for name in files_of(source):
+        assert_same_file(os.path.join(found, name), os.path.join(source, name))
+
+
+def check_transformers_push_to_hub(world):
+    try:
+        import torch
+        from transformers import AutoModelForCausalLM
+    except ImportError:
+        print("    not here: torch or transformers")
+        return
+    repo = f"{world.user}/transformers"
+    model = AutoModelForCausalLM.from_pretrained("tiny/ft-kjv", torch_dtype=torch.bfloat16)
+    model.push_to_hub(repo)
+    again = AutoModelForCausalLM.from_pretrained(repo, torch_dtype=torch.bfloat16)
+    expected, found = model.state_dict(), again.state_dict()
+    assert expected.keys() == found.keys()
+    assert all(torch.equal(expected[key], found[key]) for key in expected)
 
 
 def main():

@@ -50,6 +50,7 @@ def push_all(store, folder):
 def run_checks(python, store, folders, folder):
     environment = {**os.environ, "HF_ENDPOINT": store.endpoint, "HF_HOME": f"{folder}/home",
                    "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_XET": "1",
+                   "HF_TOKEN": "hf_any",
                    "PYTHONDONTWRITEBYTECODE": "1", "no_proxy": "127.0.0.1,localhost"}
     models = [f"--model={repo}={path}" for repo, path in folders.items()]
     subprocess.run([python, os.path.join(HERE, "hub_checks.py"), f"--work={folder}", *models],

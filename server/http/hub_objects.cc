@@ -1,0 +1,98 @@
+#include "server/http/hub_objects.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "server/http/http_limits.h"
+#include "storage/base/error.h"
+#include "storage/base/limits.h"
+#include "storage/base/status_macros.h"
+
+namespace wdelta {
+
+absl::Status HubObjects::Clear() {
+  WDELTA_RETURN_IF_ERROR(files_.RemoveAll(folder_));
+  return files_.CreateDirectories(folder_);
+}
+
+HubObjectPtr HubObjects::Find(const Digest& digest) {
+  absl::MutexLock lock(&mutex_);
+  const auto found = kept_.find(digest);
+  return found == kept_.end() ? nullptr : found->second.object;
+}
+
+void HubObjects::Drop(const Digest& digest) {
+  HubObjectPtr dropped;  // destroyed without the lock
+  absl::MutexLock lock(&mutex_);
+  const auto found = kept_.find(digest);
+  if (found == kept_.end()) return;
+  dropped = std::move(found->second.object);
+  kept_.erase(found);
+}
+
+void HubObjects::DropOld() {
+  const absl::Time oldest = clock_.Now() - absl::Seconds(http_limits::kObjectLifetimeSeconds);
+  absl::erase_if(kept_, [&](const auto& entry) { return entry.second.time < oldest; });
+}
+
+absl::StatusOr<std::unique_ptr<HubObjects::Incoming>> HubObjects::Receive(const Digest& digest,
+                                                                          uint64_t size_bytes) {
+  if (size_bytes > limits::kMaxFileBytes) {
+    return MakeError(absl::StatusCode::kResourceExhausted, "FILE_TOO_LARGE",
+                     absl::StrCat("object ", digest.ToHex(), ": expected at most ",
+                                  limits::kMaxFileBytes, " bytes, found ", size_bytes));
+  }
+  std::string path;
+  {
+    absl::MutexLock lock(&mutex_);
+    DropOld();
+    if (kept_.size() >= http_limits::kMaxObjects) {
+      return MakeError(absl::StatusCode::kResourceExhausted, "TOO_MANY_OBJECTS",
+                       absl::StrCat("expected at most ", http_limits::kMaxObjects,
+                                    " objects without a commit; try again"));
+    }
+    path = absl::StrCat(folder_, "/", next_file_++);
+  }
+  WDELTA_ASSIGN_OR_RETURN(const uint64_t free_bytes, files_.FreeBytes(folder_));
+  // The commit writes it once more.
+  if (size_bytes > free_bytes / 2) {
+    return MakeError(absl::StatusCode::kResourceExhausted, "DISK_FULL",
+                     absl::StrCat("object ", digest.ToHex(), ": expected twice its ", size_bytes,
+                                  " bytes of free disk space, found ", free_bytes));
+  }
+  auto object = std::make_shared<const HubObject>(&files_, path, digest, size_bytes);
+  WDELTA_ASSIGN_OR_RETURN(std::unique_ptr<AppendFile> file, files_.OpenForAppend(path, 0));
+  return std::unique_ptr<Incoming>(new Incoming(this, std::move(object), std::move(file)));
+}
+
+absl::Status HubObjects::Incoming::Append(absl::string_view data) {
+  if (data.size() > object_->size_bytes() - received_bytes_) {
+    return MakeError(absl::StatusCode::kInvalidArgument, "WRONG_SIZE",
+                     absl::StrCat("object ", object_->digest().ToHex(), ": expected ",
+                                  object_->size_bytes(), " bytes, found more"));
+  }
+  WDELTA_RETURN_IF_ERROR(file_->Append(data));
+  hasher_.Update(data);
+  received_bytes_ += data.size();
+  return absl::OkStatus();
+}
+
+absl::StatusOr<HubObjectPtr> HubObjects::Incoming::Keep() {
+  file_.reset();
+  if (received_bytes_ != object_->size_bytes()) {
+    return MakeError(absl::StatusCode::kInvalidArgument, "WRONG_SIZE",
+                     absl::StrCat("object ", object_->digest().ToHex(), ": expected ",
+                                  object_->size_bytes(), " bytes, found ", received_bytes_));
+  }
+  const Digest found = hasher_.Current();
+  if (found != object_->digest()) {
+    return MakeError(absl::StatusCode::kInvalidArgument, "DIGEST_MISMATCH",
+                     absl::StrCat("object: expected SHA-256 ", object_->digest().ToHex(),
+                                  ", found ", found.ToHex()));
+  }
+  absl::MutexLock lock(&objects_.mutex_);
+  objects_.kept_[found] = {object_, objects_.clock_.Now()};
+  return object_;
+}
+
+}  // namespace wdelta

@@ -1,0 +1,43 @@
+// The Hub's upload protocol: repositories are created, content is sent by its SHA-256, a
+// commit makes a version of it.
+#pragma once
+
+#include "httplib.h"
+#include "server/http/hub_objects.h"
+#include "server/http/hub_route.h"
+#include "server/http/hub_upload.h"
+#include "storage/engine/model_store.h"
+
+namespace wdelta {
+
+// All answer, with an error where there is nothing else. Any thread may call it.
+class HubWritePages {
+ public:
+  // Owns none of them; both must outlive it.
+  HubWritePages(ModelStore* store, HubObjects* objects)
+      : store_(*store), objects_(*objects), upload_(store, objects) {}
+
+  // Takes what is a POST, PUT or DELETE of the upload protocol; false: it is not.
+  bool Serve(const HubRoute& route, const httplib::Request& request,
+             const httplib::ContentReader& reader, httplib::Response& response);
+
+ private:
+  using Request = httplib::Request;
+  using Response = httplib::Response;
+  using ContentReader = httplib::ContentReader;
+
+  absl::Status CreateRepo(const Request& request, const ContentReader& reader, Response& response);
+  absl::Status Preupload(const HubRoute& route, const ContentReader& reader, Response& response);
+  absl::Status LfsBatch(const HubRoute& route, const Request& request, const ContentReader& reader,
+                        Response& response);
+  absl::Status PutObject(const HubRoute& route, const ContentReader& reader, Response& response);
+  absl::Status VerifyObject(const HubRoute& route, const ContentReader& reader, Response& response);
+  absl::Status Commit(const HubRoute& route, const Request& request, const ContentReader& reader,
+                      Response& response);
+
+  ModelStore& store_;
+  HubObjects& objects_;
+  HubUpload upload_;
+};
+
+}  // namespace wdelta

@@ -1,0 +1,241 @@
+// The upload protocol, call by call, as clients of the Hub make them.
+#include <thread>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "server/http/hub_models.h"
+#include "tests/http/http_fixture.h"
+
+namespace wdelta::testing {
+namespace {
+
+using nlohmann::json;
+using ::testing::ElementsAre;
+
+constexpr char kJson[] = "application/json";
+constexpr char kLines[] = "application/x-ndjson";
+
+class HubUploadTest : public HttpTest {
+ protected:
+  httplib::Result Post(const std::string& target, const json& body) {
+    return NewClient()->Post(target, body.dump(), kJson);
+  }
+  httplib::Result PutObject(const std::string& oid, size_t size, const std::string& data) {
+    return NewClient()->Put(absl::StrCat("/n/m.git/info/lfs/objects/", oid, "?size=", size), data,
+                            "application/octet-stream");
+  }
+  // Commits to n/m; `lines` are operations.
+  httplib::Result Commit(const std::vector<json>& lines, const json& header = json::object()) {
+    json value = {{"summary", "test"}, {"description", ""}};
+    value.update(header);
+    std::string body = json({{"key", "header"}, {"value", value}}).dump() + "\n";
+    for (const json& line : lines) body += line.dump() + "\n";
+    return NewClient()->Post("/api/models/n/m/commit/main", body, kLines);
+  }
+  static json Inline(const std::string& path, const std::string& content) {
+    return {{"key", "file"},
+            {"value",
+             {{"path", path}, {"content", absl::Base64Escape(content)}, {"encoding", "base64"}}}};
+  }
+  static json Lfs(const std::string& path, const std::string& content) {
+    return {{"key", "lfsFile"},
+            {"value",
+             {{"path", path},
+              {"algo", "sha256"},
+              {"oid", Digest::Of(content).ToHex()},
+              {"size", content.size()}}}};
+  }
+  static json Remove(const std::string& key, const std::string& path) {
+    return {{"key", key}, {"value", {{"path", path}}}};
+  }
+  Model Newest() { return store().models().Resolve("n/m").value(); }
+  std::vector<std::string> Paths() {
+    std::vector<std::string> paths;
+    const Model newest = Newest();
+    for (const auto& file : newest.record.files()) paths.push_back(file.path());
+    return paths;
+  }
+  std::string Content(const std::string& path) {
+    const httplib::Result result = Get("/n/m/resolve/main/" + path);
+    EXPECT_EQ(StatusAndCode(result), "200");
+    return result ? result->body : "";
+  }
+};
+
+TEST_F(HubUploadTest, AFirstCommitMakesTheRepository) {
+  const TestFiles files = SmallCheckpoint(1);
+  const std::string& weights = files.at("model.safetensors");
+  const httplib::Result created =
+      Post("/api/repos/create", {{"name", "m"}, {"organization", "n"}, {"type", "model"}});
+  ASSERT_EQ(StatusAndCode(created), "200");
+  EXPECT_EQ(json::parse(created->body)["url"], absl::StrCat("http://127.0.0.1:", port(), "/n/m"));
+
+  const httplib::Result modes =
+      Post("/api/models/n/m/preupload/main",
+           {{"files",
+             {{{"path", "model.safetensors"}, {"sample", ""}, {"size", weights.size()}},
+              {{"path", "config.json"}, {"sample", ""}, {"size", 3}},
+              {{"path", "big.txt"}, {"sample", ""}, {"size", 1 << 20}}}}});
+  ASSERT_EQ(StatusAndCode(modes), "200");
+  const json answered = json::parse(modes->body)["files"];
+  EXPECT_EQ(answered[0]["uploadMode"], "lfs");
+  EXPECT_EQ(answered[1]["uploadMode"], "regular");
+  EXPECT_EQ(answered[2]["uploadMode"], "lfs");
+
+  const std::string oid = Digest::Of(weights).ToHex();
+  const json wanted = {{"operation", "upload"},
+                       {"objects", {{{"oid", oid}, {"size", weights.size()}}}}};
+  const httplib::Result batch = Post("/n/m.git/info/lfs/objects/batch", wanted);
+  ASSERT_EQ(StatusAndCode(batch), "200");
+  const json object = json::parse(batch->body)["objects"][0];
+  const std::string base = absl::StrCat("http://127.0.0.1:", port());
+  const std::string href = object["actions"]["upload"]["href"];
+  ASSERT_EQ(href.substr(0, base.size()), base);
+  EXPECT_EQ(StatusAndCode(NewClient()->Put(href.substr(base.size()), weights, "a/b")), "200");
+  EXPECT_EQ(
+      StatusAndCode(Post("/n/m.git/info/lfs/verify", {{"oid", oid}, {"size", weights.size()}})),
+      "200");
+  // What is here need not be sent.
+  const httplib::Result again = Post("/n/m.git/info/lfs/objects/batch", wanted);
+  EXPECT_FALSE(json::parse(again->body)["objects"][0].contains("actions"));
+
+  const httplib::Result commit =
+      Commit({Lfs("model.safetensors", weights), Inline("config.json", "{}\n")});
+  ASSERT_EQ(StatusAndCode(commit), "200");
+  EXPECT_EQ(json::parse(commit->body)["commitOid"], CommitOf(Newest().record));
+  EXPECT_TRUE(Content("model.safetensors") == weights);
+  EXPECT_EQ(Content("config.json"), "{}\n");
+  EXPECT_EQ(Newest().record.metadata().at("commit_summary"), "test");
+  EXPECT_EQ(IncomingFiles(), 0U);
+  RunJobs();
+  EXPECT_TRUE(Content("model.safetensors") == weights);
+  EXPECT_EQ(StatusAndCode(Post("/api/repos/create", {{"name", "m"}, {"organization", "n"}})),
+            "409");
+}
+
+TEST_F(HubUploadTest, FurtherCommitsKeepWhatTheyDoNotTouch) {
+  const TestFiles files = SmallCheckpoint(1);
+  const Model first = Push("n/m", files);
+  ASSERT_EQ(
+      StatusAndCode(Commit({Inline("a/b.txt", "b"), Inline("a/c.txt", "c"), Inline("d.txt", "d")})),
+      "200");
+  EXPECT_THAT(Paths(),
+              ElementsAre("a/b.txt", "a/c.txt", "config.json", "d.txt", "model.safetensors"));
+  EXPECT_TRUE(Content("model.safetensors") == files.at("model.safetensors"));
+  ASSERT_EQ(Newest().record.parents_size(), 1);
+  EXPECT_EQ(Newest().record.parents(0).model_id(), first.record.id());
+  EXPECT_EQ(Newest().record.parents(0).relation(), store::v1::ParentEdge::CONTINUED_TRAINING);
+  RunJobs();
+  ASSERT_EQ(StatusAndCode(Commit({Remove("deletedFolder", "a/"), Remove("deletedFile", "d.txt"),
+                                  Inline("config.json", "{\"x\": 1}\n")})),
+            "200");
+  EXPECT_THAT(Paths(), ElementsAre("config.json", "model.safetensors"));
+  EXPECT_EQ(Content("config.json"), "{\"x\": 1}\n");
+  // Content of the version before under another path, without sending it.
+  ASSERT_EQ(StatusAndCode(Commit({Lfs("copy.safetensors", files.at("model.safetensors"))})), "200");
+  EXPECT_TRUE(Content("copy.safetensors") == files.at("model.safetensors"));
+}
+
+TEST_F(HubUploadTest, ACommitThatChangesNothingIsTheVersionBefore) {
+  const Model first = Push("n/m", SmallCheckpoint(1));
+  const httplib::Result commit =
+      Commit({Inline("config.json", SmallCheckpoint(1).at("config.json"))});
+  ASSERT_EQ(StatusAndCode(commit), "200");
+  EXPECT_EQ(Newest().record.id(), first.record.id());
+  EXPECT_EQ(json::parse(commit->body)["commitOid"], CommitOf(first.record));
+}
+
+TEST_F(HubUploadTest, TheCardNamesTheParents) {
+  const Model base = Push("base", SmallCheckpoint(1));
+  const Model other = Push("ns/other", SmallCheckpoint(2));
+  const TestFiles tuned = SmallCheckpoint(1, 7);
+  const std::string& weights = tuned.at("model.safetensors");
+  ASSERT_EQ(StatusAndCode(PutObject(Digest::Of(weights).ToHex(), weights.size(), weights)), "200");
+  ASSERT_EQ(StatusAndCode(Commit({Lfs("model.safetensors", weights),
+                                  Inline("README.md", "---\nbase_model: base\n---\n")})),
+            "200");
+  ASSERT_EQ(Newest().record.parents_size(), 1);
+  EXPECT_EQ(Newest().record.parents(0).model_id(), base.record.id());
+  EXPECT_EQ(Newest().record.parents(0).relation(), store::v1::ParentEdge::FINE_TUNE);
+  RunJobs();
+  EXPECT_EQ(Newest().record.storage_parent_id(), base.record.id());
+  ASSERT_EQ(StatusAndCode(Commit({Inline(
+                "README.md", "---\nbase_model: [elsewhere/x, base, ns/other, base]\n---\n")})),
+            "200");
+  ASSERT_EQ(Newest().record.parents_size(), 2);
+  EXPECT_EQ(Newest().record.parents(1).model_id(), other.record.id());
+  EXPECT_EQ(Newest().record.parents(0).relation(), store::v1::ParentEdge::MERGE);
+}
+
+TEST_F(HubUploadTest, OnlyTheContentThatWasAnnouncedIsKept) {
+  const std::string oid = Digest::Of("content").ToHex();
+  EXPECT_EQ(StatusAndCode(PutObject(oid, 7, "CONTENT")), "400 DIGEST_MISMATCH");
+  EXPECT_EQ(StatusAndCode(PutObject(oid, 7, "conten")), "400 WRONG_SIZE");
+  EXPECT_EQ(StatusAndCode(PutObject(oid, 6, "content")), "400 WRONG_SIZE");
+  EXPECT_EQ(StatusAndCode(PutObject(oid, uint64_t{1} << 60, "content")), "413 FILE_TOO_LARGE");
+  EXPECT_EQ(NewClient()->Put("/n/m.git/info/lfs/objects/abc?size=1", "a", "a/b")->status, 400);
+  EXPECT_EQ(StatusAndCode(NewClient()->Put("/n/m.git/info/lfs/objects/" + oid, "content", "a/b")),
+            "400 BAD_TARGET");
+  EXPECT_EQ(IncomingFiles(), 0U);
+  EXPECT_EQ(StatusAndCode(Post("/n/m.git/info/lfs/verify", {{"oid", oid}, {"size", 7}})),
+            "404 EntryNotFound");
+  EXPECT_EQ(StatusAndCode(Commit({Lfs("a.txt", "content")})), "400 OBJECT_NOT_SENT");
+  EXPECT_EQ(StatusAndCode(PutObject(oid, 7, "content")), "200");
+  EXPECT_EQ(IncomingFiles(), 1U);
+  json wrong_size = Lfs("a.txt", "content");
+  wrong_size["value"]["size"] = 8;
+  EXPECT_EQ(StatusAndCode(Commit({wrong_size})), "400 WRONG_SIZE");
+  EXPECT_EQ(StatusAndCode(Commit({Lfs("a.txt", "content")})), "200");
+  EXPECT_EQ(IncomingFiles(), 0U);
+}
+
+TEST_F(HubUploadTest, BadCommitsLeaveNothing) {
+  EXPECT_EQ(StatusAndCode(Commit({Inline("model.safetensors", "no header")})),
+            "400 BAD_SAFETENSORS");
+  EXPECT_EQ(StatusAndCode(Commit({})), "409 NO_ENTRIES");
+  EXPECT_EQ(StatusAndCode(Commit({Inline("../a", "a")})), "400 BAD_PATH");
+  EXPECT_EQ(StatusAndCode(NewClient()->Post("/api/models/n/m/commit/main", "{", kLines)),
+            "400 BAD_BODY");
+  EXPECT_EQ(StatusAndCode(NewClient()->Post("/api/models/n/m/commit/dev", "{}", kLines)),
+            "404 RevisionNotFound");
+  EXPECT_EQ(
+      StatusAndCode(NewClient()->Post("/api/models/n/m/commit/main?create_pr=1", "{}", kLines)),
+      "501 NO_PULL_REQUESTS");
+  EXPECT_EQ(StatusAndCode(NewClient()->Post("/api/models/n..m/commit/main", "{}", kLines)),
+            "400 BAD_NAME");
+  EXPECT_EQ(StatusAndCode(Get("/api/models/n/m")), "404 RepoNotFound");
+  EXPECT_TRUE(store().uploads().ListOpen("", 10)->items.empty());
+}
+
+TEST_F(HubUploadTest, AParentCommitMustBeTheNewest) {
+  const Model first = Push("n/m", SmallCheckpoint(1));
+  const std::string commit = CommitOf(first.record);
+  EXPECT_EQ(StatusAndCode(Commit({Inline("a", "1")}, {{"parentCommit", std::string(40, '0')}})),
+            "412 PARENT_COMMIT_MOVED");
+  EXPECT_EQ(StatusAndCode(Commit({Inline("a", "1")}, {{"parentCommit", commit}})), "200");
+  EXPECT_EQ(StatusAndCode(Commit({Inline("a", "2")}, {{"parentCommit", commit}})),
+            "412 PARENT_COMMIT_MOVED");
+}
+
+TEST_F(HubUploadTest, CommitsAtOnceTakeTurns) {
+  std::vector<std::thread> clients;
+  for (int i = 0; i < 6; ++i) {
+    clients.emplace_back([this, i] {
+      EXPECT_EQ(StatusAndCode(Commit({Inline(absl::StrCat("f", i), absl::StrCat(i))})), "200");
+    });
+  }
+  for (std::thread& client : clients) client.join();
+  EXPECT_THAT(Paths(), ElementsAre("f0", "f1", "f2", "f3", "f4", "f5"));
+}
+
+TEST_F(HubUploadTest, OtherKindsOfRepositoriesAreRefused) {
+  EXPECT_EQ(StatusAndCode(Post("/api/repos/create", {{"name", "m"}, {"type", "dataset"}})),
+            "400 BAD_BODY");
+  EXPECT_EQ(StatusAndCode(Post("/api/repos/create", {{"name", "a..b"}})), "400 BAD_NAME");
+  EXPECT_EQ(StatusAndCode(Post("/api/repos/create", json::array())), "400 BAD_BODY");
+  EXPECT_EQ(StatusAndCode(Post("/api/validate-yaml", {{"content", "a"}})), "200");
+}
+
+}  // namespace
+}  // namespace wdelta::testing
