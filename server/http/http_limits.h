@@ -31,11 +31,13 @@ inline constexpr size_t kMaxCommitLineBytes = 4 * 1024 * 1024;
 inline constexpr uint64_t kMaxInlineFileBytes = 256 * 1024;  // in a commit, as clients are told
 inline constexpr size_t kMaxObjects = 10'000;                // sent and not committed
 inline constexpr int64_t kObjectLifetimeSeconds = 24 * 3600;
+inline constexpr size_t kMaxEmptyRepos = 1000;  // made and without a commit
 inline constexpr uint64_t kMaxCardBytes = 1024 * 1024;
 inline constexpr size_t kMaxSummaryBytes = 1024;
 
 // Answers.
 inline constexpr size_t kMaxTreePage = 1000;
+inline constexpr size_t kMaxPathsInfo = 1000;  // different paths in one question
 inline constexpr size_t kMaxListedTags = 1000;
 inline constexpr size_t kMaxListedCommits = 100;
 inline constexpr size_t kMaxErrorMessageChars = 1024;

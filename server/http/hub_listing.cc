@@ -33,13 +33,10 @@ std::string PointerOf(const FileRecord& file) {
                       absl::BytesToHexString(file.sha256()), "\nsize ", file.size_bytes(), "\n");
 }
 
-// An id of 40 hex digits for the content of a folder; not git's own, which nobody checks.
+// An id of 40 hex digits for the content of a folder, from that of the whole model; not
+// git's own, which nobody checks.
 std::string FolderOid(const ModelRecord& model, const TreeEntry& entry) {
-  std::string content;
-  for (int i = entry.first_file; i < entry.end_file; ++i) {
-    absl::StrAppend(&content, PointerOid(model.files(i)), " ", model.files(i).path(), "\n");
-  }
-  return GitOid("tree", content);
+  return GitOid("tree", absl::StrCat(model.digest(), entry.path));
 }
 
 // The index of the first file whose path is not less.
@@ -50,11 +47,11 @@ int LowerBound(const ModelRecord& model, absl::string_view path) {
   return static_cast<int>(found - model.files().begin());
 }
 
-// The end of the files from `begin` on whose paths start with `prefix`.
-int PrefixEndOf(const ModelRecord& model, int begin, absl::string_view prefix) {
-  int end = begin;
-  while (end < model.files_size() && absl::StartsWith(model.files(end).path(), prefix)) ++end;
-  return end;
+// The end of the files whose paths start with `prefix`, which is empty or ends with `/`.
+int PrefixEndOf(const ModelRecord& model, std::string prefix) {
+  if (prefix.empty()) return model.files_size();
+  ++prefix.back();  // the least path behind them all
+  return LowerBound(model, prefix);
 }
 
 }  // namespace
@@ -108,7 +105,7 @@ std::vector<TreeEntry> TreeOf(const ModelRecord& model, absl::string_view folder
   const std::string prefix = folder.empty() ? "" : absl::StrCat(folder, "/");
   std::vector<TreeEntry> entries;
   const int begin = LowerBound(model, prefix);
-  const int end = PrefixEndOf(model, begin, prefix);
+  const int end = PrefixEndOf(model, prefix);
   for (int i = begin; i < end; ++i) {
     const std::string& path = model.files(i).path();
     // Folders that begin with this file.
@@ -117,7 +114,7 @@ std::vector<TreeEntry> TreeOf(const ModelRecord& model, absl::string_view folder
     for (; slash != std::string::npos; slash = path.find('/', slash + 1)) {
       const std::string below = path.substr(0, slash + 1);
       if (i == begin || !absl::StartsWith(model.files(i - 1).path(), below)) {
-        entries.push_back({path.substr(0, slash), i, PrefixEndOf(model, i, below), true});
+        entries.push_back({path.substr(0, slash), i, PrefixEndOf(model, below), true});
       }
       is_below = true;
       if (!recursive) break;
@@ -136,7 +133,7 @@ std::optional<TreeEntry> TreeEntryAt(const ModelRecord& model, absl::string_view
   }
   const std::string prefix = absl::StrCat(path, "/");
   const int begin = LowerBound(model, prefix);
-  const int end = PrefixEndOf(model, begin, prefix);
+  const int end = PrefixEndOf(model, prefix);
   if (begin == end) return std::nullopt;
   return TreeEntry{std::string(path), begin, end, true};
 }

@@ -17,7 +17,9 @@ class HubPages {
   void Tree(const HubRoute& route, const httplib::Request& request, httplib::Response& response);
   void Commits(const HubRoute& route, httplib::Response& response);
   void Refs(const HubRoute& route, httplib::Response& response);
-  // `body` is the form or the JSON object with `paths` and `expand`.
+  // `body` is the form or the JSON object with `paths` and `expand`. A path that is named
+  // several times is told once. INVALID_ARGUMENT (`TOO_MANY_PATHS`): more than
+  // kMaxPathsInfo.
   void PathsInfo(const HubRoute& route, const httplib::Request& request, const std::string& body,
                  httplib::Response& response);
   static void WhoAmI(httplib::Response& response);

@@ -76,15 +76,16 @@ TEST(HubListing, EntriesByPath) {
   EXPECT_EQ(FindFile(model, "b"), nullptr);
 }
 
-TEST(HubListing, FolderOidsChangeWithWhatIsBelow) {
-  const ModelRecord one = ModelWith({"a/b", "a/c"});
-  const ModelRecord two = ModelWith({"a/b", "a/d"});
-  const auto oid = [](const ModelRecord& model) {
-    return TreeEntryJson(model, *TreeEntryAt(model, "a"), false)["oid"].get<std::string>();
+TEST(HubListing, FolderOidsChangeWithTheModel) {
+  const ModelRecord one = ModelWith({"a/b", "c/d"});
+  ModelRecord two = one;
+  two.set_digest(Digest::Of("another").ToBytes());
+  const auto oid = [](const ModelRecord& model, const char* folder) {
+    return TreeEntryJson(model, *TreeEntryAt(model, folder), false)["oid"].get<std::string>();
   };
-  EXPECT_EQ(oid(one).size(), 40U);
-  EXPECT_NE(oid(one), oid(two));
-  EXPECT_EQ(oid(one), oid(ModelWith({"a/b", "a/c", "z"})));
+  EXPECT_EQ(oid(one, "a").size(), 40U);
+  EXPECT_NE(oid(one, "a"), oid(one, "c"));
+  EXPECT_NE(oid(one, "a"), oid(two, "a"));
 }
 
 // Against the definition: every proper prefix of a path that ends before a `/`.
