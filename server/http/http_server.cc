@@ -12,6 +12,7 @@
 #include "server/http/hub_models.h"
 #include "server/http/hub_objects.h"
 #include "server/http/hub_pages.h"
+#include "server/http/hub_repo_pages.h"
 #include "server/http/hub_route.h"
 #include "server/http/hub_write_pages.h"
 #include "storage/base/error.h"
@@ -23,11 +24,12 @@ namespace wdelta {
 class HttpServer::Routes {
  public:
   explicit Routes(const Dependencies& d)
-      : models_(d.store, d.catalog),
+      : models_(d.store, d.catalog, d.clock),
         files_(d.store, &models_, d.fetches, d.log),
         pages_(&models_),
-        objects_(d.files, d.clock, d.incoming_path),
-        write_pages_(d.store, &objects_) {}
+        objects_(d.files, &d.store->disk(), d.clock, d.incoming_path),
+        repo_pages_(d.store, &models_),
+        write_pages_(d.store, &models_, &objects_) {}
 
   // Before the first request.
   absl::Status Prepare() { return objects_.Clear(); }
@@ -62,6 +64,9 @@ class HttpServer::Routes {
         return AnswerMethodNotAllowed("POST", response);
       case HubRoute::Kind::kLfsObject:
         return AnswerMethodNotAllowed("PUT", response);
+      case HubRoute::Kind::kTag:
+      case HubRoute::Kind::kBranch:
+        return AnswerMethodNotAllowed("POST, DELETE", response);
       case HubRoute::Kind::kUnknown:
         return AnswerNoRoute(response);
     }
@@ -79,7 +84,8 @@ class HttpServer::Routes {
                   response);
     } else if (route->kind == HubRoute::Kind::kUnknown) {
       AnswerNoRoute(response);
-    } else if (write_pages_.Serve(*route, request, reader, response)) {
+    } else if (repo_pages_.Serve(*route, request, reader, response) ||
+               write_pages_.Serve(*route, request, reader, response)) {
       return;
     } else if (route->kind != HubRoute::Kind::kPathsInfo || request.method != "POST") {
       AnswerMethodNotAllowed("another method", response);
@@ -101,10 +107,23 @@ class HttpServer::Routes {
   HubFiles files_;
   HubPages pages_;
   HubObjects objects_;
+  HubRepoPages repo_pages_;
   HubWritePages write_pages_;
 };
 
 namespace {
+
+// Whether the server reads another request from the connection: only what certainly read
+// all of a body may be followed by one.
+bool MayStayOpen(const httplib::Request& request, const httplib::Response& response) {
+  if (request.has_header("Transfer-Encoding")) return false;
+  const size_t lengths = request.get_header_value_count("Content-Length");
+  if (lengths == 0 || (lengths == 1 && request.get_header_value("Content-Length") == "0")) {
+    return true;
+  }
+  const bool is_read = request.method == "POST" || request.method == "PUT";
+  return lengths == 1 && is_read && response.status < 400;
+}
 
 struct HostAndPort {
   std::string host;
@@ -168,10 +187,11 @@ absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(const HttpOptions&
   });
   server->set_post_routing_handler([](const Request& request, Response& response) {
     response.set_header(kRequestIdHeader, request.get_header_value(kRequestIdHeader));
-    // A refused body may not have been read.
-    const bool has_body =
-        request.has_header("Content-Length") || request.has_header("Transfer-Encoding");
-    if (response.status >= 400 && has_body) response.set_header("Connection", "close");
+    if (!MayStayOpen(request, response)) {
+      response.headers.erase("Keep-Alive");
+      response.headers.erase("Connection");
+      response.set_header("Connection", "close");
+    }
   });
   server->set_logger([log = dependencies.log](const Request& request, const Response& response) {
     LogRequest(*log, request, response);

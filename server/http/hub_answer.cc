@@ -50,7 +50,7 @@ int HttpStatusOf(const absl::Status& error, absl::string_view reason) {
 // Clients take a 404 without a code for a lost connection.
 absl::string_view HubCodeOf(absl::string_view reason, int status) {
   if (reason == "REPO_NOT_FOUND") return "RepoNotFound";
-  if (reason == "REVISION_NOT_FOUND") return "RevisionNotFound";
+  if (reason == "REVISION_NOT_FOUND" || reason == "TAG_NOT_FOUND") return "RevisionNotFound";
   if (reason == "FILE_NOT_FOUND") return "EntryNotFound";
   if (reason == "ROUTE_NOT_FOUND") return "RouteNotFound";
   return status == 404 ? "EntryNotFound" : reason;

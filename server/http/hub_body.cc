@@ -4,6 +4,7 @@
 #include "server/http/http_limits.h"
 #include "storage/base/error.h"
 #include "storage/base/limits.h"
+#include "storage/base/status_macros.h"
 
 namespace wdelta {
 namespace {
@@ -47,6 +48,11 @@ absl::StatusOr<json> ParseJsonObject(absl::string_view what, const std::string& 
   if (is_too_deep) return BadBody(what, absl::StrCat("at most ", limits::kMaxJsonDepth, " levels"));
   if (!parsed.is_object()) return BadBody(what, "a JSON object");
   return parsed;
+}
+
+absl::StatusOr<json> ReadJsonObject(const httplib::ContentReader& reader) {
+  WDELTA_ASSIGN_OR_RETURN(const std::string body, ReadSmallBody(reader));
+  return ParseJsonObject("body", body);
 }
 
 absl::StatusOr<std::string> JsonString(absl::string_view what, const json& object,

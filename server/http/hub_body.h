@@ -18,6 +18,9 @@ absl::StatusOr<std::string> ReadSmallBody(const httplib::ContentReader& reader);
 // with `what`.
 absl::StatusOr<nlohmann::json> ParseJsonObject(absl::string_view what, const std::string& text);
 
+// Both: a small body that is an object.
+absl::StatusOr<nlohmann::json> ReadJsonObject(const httplib::ContentReader& reader);
+
 // Members of an object. INVALID_ARGUMENT (`BAD_BODY`) that begins with `what` and names the
 // key where there is none of this type.
 absl::StatusOr<std::string> JsonString(absl::string_view what, const nlohmann::json& object,

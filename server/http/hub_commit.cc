@@ -90,8 +90,11 @@ absl::Status HubCommitParser::TakeLine() {
   WDELTA_ASSIGN_OR_RETURN(const std::string oid, JsonString(what, *value, "oid"));
   const absl::StatusOr<Digest> digest = Digest::FromHex(oid);
   if (!digest.ok()) return BadLine(what, "64 lower-case hex digits as `oid`");
-  WDELTA_ASSIGN_OR_RETURN(const uint64_t size_bytes, JsonSize(what, *value, "size"));
-  commit_.operations.push_back(HubCommit::Add{std::move(path), *digest, size_bytes});
+  HubCommit::Add added{std::move(path), *digest, std::nullopt};
+  if (value->contains("size")) {
+    WDELTA_ASSIGN_OR_RETURN(added.size_bytes, JsonSize(what, *value, "size"));
+  }
+  commit_.operations.push_back(std::move(added));
   return absl::OkStatus();
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -18,7 +19,7 @@ struct HubCommit {
   struct Add {
     std::string path;
     Digest digest;
-    uint64_t size_bytes = 0;
+    std::optional<uint64_t> size_bytes;  // clients leave it out of copies
   };
   // A file, or with a `/` at its end all files below a folder.
   struct Remove {

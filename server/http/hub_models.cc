@@ -16,7 +16,7 @@ namespace {
 
 using store::v1::ModelRecord;
 
-constexpr size_t kCommitBytes = 20;
+constexpr size_t kCommitBytes = kCommitDigits / 2;
 
 absl::Status RepoNotFound(absl::string_view repo) {
   return MakeError(absl::StatusCode::kNotFound, "REPO_NOT_FOUND",
@@ -36,17 +36,62 @@ bool IsDigestPrefix(absl::string_view text) {
                      [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
 }
 
+// Of what is stored with loss there is no digest before it is stored.
+bool IsServed(const Model& model) {
+  return !model.record.digest().empty() && model.record.state() != ModelRecord::DELETED;
+}
+
 }  // namespace
 
 std::string CommitOf(const ModelRecord& model) {
   return absl::BytesToHexString(model.digest().substr(0, kCommitBytes));
 }
 
+absl::Status HubModels::Create(const std::string& repo) {
+  WDELTA_RETURN_IF_ERROR(ValidateName(repo));
+  const absl::Status known = Newest(repo).status();
+  if (!known.ok() && !absl::IsNotFound(known)) return known;
+  absl::MutexLock lock(&mutex_);
+  if (known.ok() || empty_.contains(repo)) {
+    return MakeError(absl::StatusCode::kAlreadyExists, "REPO_EXISTS",
+                     absl::StrCat("model '", repo, "' exists"));
+  }
+  const absl::Time now = clock_.Now();
+  const absl::Time oldest = now - absl::Seconds(http_limits::kObjectLifetimeSeconds);
+  absl::erase_if(empty_, [oldest](const auto& entry) { return entry.second < oldest; });
+  if (empty_.size() >= http_limits::kMaxEmptyRepos) {
+    return MakeError(absl::StatusCode::kResourceExhausted, "TOO_MANY_EMPTY_REPOS",
+                     absl::StrCat("expected at most ", http_limits::kMaxEmptyRepos,
+                                  " repositories without a commit; try again"));
+  }
+  empty_[repo] = now;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Model> HubModels::EmptyRepo(const std::string& repo) {
+  absl::MutexLock lock(&mutex_);
+  const auto found = empty_.find(repo);
+  if (found == empty_.end()) return RepoNotFound(repo);
+  Model model;
+  model.record.set_name(repo);
+  model.record.set_digest(std::string(kDigestBytes, '\0'));
+  model.record.set_create_time_us(absl::ToUnixMicros(found->second));
+  return model;
+}
+
 absl::StatusOr<Model> HubModels::Newest(const std::string& repo) {
   if (!ValidateName(repo).ok()) return RepoNotFound(repo);
   absl::StatusOr<Model> newest = models_.Resolve(repo);
-  if (absl::IsNotFound(newest.status())) return RepoNotFound(repo);
+  if (absl::IsNotFound(newest.status())) return EmptyRepo(repo);
   return newest;
+}
+
+absl::StatusOr<Model> HubModels::Main(const std::string& repo, Model newest) {
+  if (IsServed(newest)) return newest;
+  WDELTA_ASSIGN_OR_RETURN(std::vector<Model> versions,
+                          versions_.UpTo(repo, newest.record.id(), http_limits::kMaxListedCommits));
+  const auto served = std::find_if(versions.begin(), versions.end(), IsServed);
+  return served == versions.end() ? std::move(newest) : std::move(*served);
 }
 
 absl::StatusOr<Model> HubModels::AtRevision(const std::string& repo, const std::string& revision) {
@@ -54,7 +99,7 @@ absl::StatusOr<Model> HubModels::AtRevision(const std::string& repo, const std::
   WDELTA_ASSIGN_OR_RETURN(Model newest, Newest(repo));
   absl::string_view name = revision;
   const bool is_branch = absl::ConsumePrefix(&name, "refs/heads/");
-  if (name == kMainBranch || name == "HEAD") return newest;
+  if (name == kMainBranch || name == "HEAD") return Main(repo, std::move(newest));
   if (is_branch) return RevisionNotFound(repo, revision);
   const bool is_tag = absl::ConsumePrefix(&name, "refs/tags/");
   if (ValidateTag(name).ok()) {
@@ -72,15 +117,28 @@ absl::StatusOr<Model> HubModels::AtRevision(const std::string& repo, const std::
   return RevisionNotFound(repo, revision);
 }
 
-absl::StatusOr<Model> HubModels::Find(const std::string& repo, const std::string& revision) {
-  WDELTA_ASSIGN_OR_RETURN(Model model, AtRevision(repo, revision));
-  if (!model.record.digest().empty()) return model;
+absl::Status HubModels::WhyNotServed(const Model& model, const std::string& revision) {
+  const std::string& repo = model.record.name();
+  std::string why;
   if (model.record.state() == ModelRecord::FAILED) {
-    return RevisionNotFound(repo, revision, absl::StrCat("it failed: ", model.record.error()));
+    why = absl::StrCat("it failed: ", model.record.error());
+  } else if (!model.record.job_id().empty()) {
+    const absl::StatusOr<Job> job = jobs_.Get(model.record.job_id());
+    if (job.ok() && HasEnded(job->record)) why = "the job that was to store it was stopped";
   }
+  if (!why.empty()) return RevisionNotFound(repo, revision, why);
   return MakeError(absl::StatusCode::kUnavailable, "MODEL_NOT_READY",
                    absl::StrCat("model '", repo, "' at '", absl::CHexEscape(revision),
                                 "' is being stored; try again"));
+}
+
+absl::StatusOr<Model> HubModels::Find(const std::string& repo, const std::string& revision) {
+  WDELTA_ASSIGN_OR_RETURN(Model model, AtRevision(repo, revision));
+  if (IsServed(model)) return model;
+  // It may have been stored since it was read.
+  WDELTA_ASSIGN_OR_RETURN(std::optional<Model> now, models_.GetById(model.record.id()));
+  if (now.has_value() && IsServed(*now)) return *std::move(now);
+  return WhyNotServed(model, revision);
 }
 
 absl::StatusOr<std::vector<Model>> HubModels::History(const std::string& repo,
@@ -88,7 +146,7 @@ absl::StatusOr<std::vector<Model>> HubModels::History(const std::string& repo,
   WDELTA_ASSIGN_OR_RETURN(const Model model, Find(repo, revision));
   WDELTA_ASSIGN_OR_RETURN(std::vector<Model> versions,
                           versions_.UpTo(repo, model.record.id(), http_limits::kMaxListedCommits));
-  std::erase_if(versions, [](const Model& version) { return version.record.digest().empty(); });
+  std::erase_if(versions, [](const Model& version) { return !IsServed(version); });
   return versions;
 }
 
@@ -100,7 +158,7 @@ absl::StatusOr<std::vector<HubModels::NamedCommit>> HubModels::Tags(const std::s
   for (const Tag& tag : page.items) {
     WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> model,
                             models_.GetById(tag.record.model_id()));
-    if (!model.has_value() || model->record.digest().empty()) continue;
+    if (!model.has_value() || !IsServed(*model)) continue;
     tags.push_back({tag.tag, CommitOf(model->record)});
   }
   return tags;

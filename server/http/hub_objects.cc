@@ -15,37 +15,48 @@ absl::Status HubObjects::Clear() {
   return files_.CreateDirectories(folder_);
 }
 
-HubObjectPtr HubObjects::Find(const Digest& digest) {
+HubObjectPtr HubObjects::Find(const std::string& repo, const Digest& digest) {
   absl::MutexLock lock(&mutex_);
-  const auto found = kept_.find(digest);
+  const auto found = kept_.find(Key(repo, digest));
   return found == kept_.end() ? nullptr : found->second.object;
 }
 
-void HubObjects::Drop(const Digest& digest) {
+void HubObjects::Drop(const std::string& repo, const Digest& digest) {
   HubObjectPtr dropped;  // destroyed without the lock
   absl::MutexLock lock(&mutex_);
-  const auto found = kept_.find(digest);
+  const auto found = kept_.find(Key(repo, digest));
   if (found == kept_.end()) return;
   dropped = std::move(found->second.object);
   kept_.erase(found);
 }
 
-void HubObjects::DropOld() {
+std::vector<HubObjectPtr> HubObjects::TakeOld() {
   const absl::Time oldest = clock_.Now() - absl::Seconds(http_limits::kObjectLifetimeSeconds);
-  absl::erase_if(kept_, [&](const auto& entry) { return entry.second.time < oldest; });
+  std::vector<HubObjectPtr> taken;
+  absl::erase_if(kept_, [&](auto& entry) {
+    if (entry.second.time >= oldest) return false;
+    taken.push_back(std::move(entry.second.object));
+    return true;
+  });
+  return taken;
 }
 
-absl::StatusOr<std::unique_ptr<HubObjects::Incoming>> HubObjects::Receive(const Digest& digest,
-                                                                          uint64_t size_bytes) {
-  if (size_bytes > limits::kMaxFileBytes) {
+absl::Status HubObjects::CheckRoom(uint64_t size_bytes) {
+  return disk_.Reserve(size_bytes, "upload").status();
+}
+
+absl::StatusOr<std::unique_ptr<HubObjects::Incoming>> HubObjects::Receive(const std::string& repo,
+                                                                          const ContentName& name) {
+  if (name.size_bytes > limits::kMaxFileBytes) {
     return MakeError(absl::StatusCode::kResourceExhausted, "FILE_TOO_LARGE",
-                     absl::StrCat("object ", digest.ToHex(), ": expected at most ",
-                                  limits::kMaxFileBytes, " bytes, found ", size_bytes));
+                     absl::StrCat("object ", name.digest.ToHex(), ": expected at most ",
+                                  limits::kMaxFileBytes, " bytes, found ", name.size_bytes));
   }
+  std::vector<HubObjectPtr> old;
   std::string path;
   {
     absl::MutexLock lock(&mutex_);
-    DropOld();
+    old = TakeOld();
     if (kept_.size() >= http_limits::kMaxObjects) {
       return MakeError(absl::StatusCode::kResourceExhausted, "TOO_MANY_OBJECTS",
                        absl::StrCat("expected at most ", http_limits::kMaxObjects,
@@ -53,16 +64,15 @@ absl::StatusOr<std::unique_ptr<HubObjects::Incoming>> HubObjects::Receive(const 
     }
     path = absl::StrCat(folder_, "/", next_file_++);
   }
-  WDELTA_ASSIGN_OR_RETURN(const uint64_t free_bytes, files_.FreeBytes(folder_));
+  old.clear();
   // The commit writes it once more.
-  if (size_bytes > free_bytes / 2) {
-    return MakeError(absl::StatusCode::kResourceExhausted, "DISK_FULL",
-                     absl::StrCat("object ", digest.ToHex(), ": expected twice its ", size_bytes,
-                                  " bytes of free disk space, found ", free_bytes));
-  }
-  auto object = std::make_shared<const HubObject>(&files_, path, digest, size_bytes);
+  WDELTA_ASSIGN_OR_RETURN(
+      DiskGuard::Reservation reservation,
+      disk_.Reserve(2 * name.size_bytes, absl::StrCat("object ", name.digest.ToHex())));
+  auto object = std::make_shared<const HubObject>(&files_, path, name.digest, name.size_bytes);
   WDELTA_ASSIGN_OR_RETURN(std::unique_ptr<AppendFile> file, files_.OpenForAppend(path, 0));
-  return std::unique_ptr<Incoming>(new Incoming(this, std::move(object), std::move(file)));
+  return std::unique_ptr<Incoming>(
+      new Incoming(this, repo, std::move(object), std::move(file), std::move(reservation)));
 }
 
 absl::Status HubObjects::Incoming::Append(absl::string_view data) {
@@ -91,7 +101,7 @@ absl::StatusOr<HubObjectPtr> HubObjects::Incoming::Keep() {
                                   ", found ", found.ToHex()));
   }
   absl::MutexLock lock(&objects_.mutex_);
-  objects_.kept_[found] = {object_, objects_.clock_.Now()};
+  objects_.kept_[Key(repo_, found)] = {object_, objects_.clock_.Now()};
   return object_;
 }
 

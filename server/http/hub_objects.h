@@ -1,12 +1,15 @@
-// Content that clients send before the commit that names it, by its SHA-256.
+// Content that clients send before the commit that names it, by repository and SHA-256.
 //
-// Lies in files of a folder of its own until a commit has taken it or kObjectLifetime has
-// passed. It is not a promise: after a restart nothing is left, and clients, who ask
-// before they commit, send it again. Any thread may call it.
+// Lies in files of a folder of its own until a commit has taken it or
+// kObjectLifetimeSeconds have passed. It is not a promise: after a restart nothing is
+// left, and clients, who ask before they commit, send it again. No repository counts on
+// what was sent to another, whose commit may take it away. Any thread may call it.
 #pragma once
 
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
@@ -16,8 +19,14 @@
 #include "storage/base/clock.h"
 #include "storage/base/digest.h"
 #include "storage/base/file_system.h"
+#include "storage/engine/disk_guard.h"
 
 namespace wdelta {
+
+struct ContentName {
+  Digest digest;
+  uint64_t size_bytes = 0;
+};
 
 // A file that is removed with its last holder. Immutable.
 class HubObject {
@@ -45,16 +54,19 @@ using HubObjectPtr = std::shared_ptr<const HubObject>;
 class HubObjects {
  public:
   // Owns none of them; all must outlive it.
-  HubObjects(FileSystem* files, const Clock* clock, std::string folder)
-      : files_(*files), clock_(*clock), folder_(std::move(folder)) {}
+  HubObjects(FileSystem* files, DiskGuard* disk, const Clock* clock, std::string folder)
+      : files_(*files), disk_(*disk), clock_(*clock), folder_(std::move(folder)) {}
 
   // Empties the folder. Once, before anything else.
   absl::Status Clear();
 
   // Null: not here.
-  HubObjectPtr Find(const Digest& digest) ABSL_LOCKS_EXCLUDED(mutex_);
+  HubObjectPtr Find(const std::string& repo, const Digest& digest) ABSL_LOCKS_EXCLUDED(mutex_);
   // Forgets it; whoever holds it reads on.
-  void Drop(const Digest& digest) ABSL_LOCKS_EXCLUDED(mutex_);
+  void Drop(const std::string& repo, const Digest& digest) ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // RESOURCE_EXHAUSTED (`DISK_FULL`): the disk takes no writes, or not these bytes.
+  absl::Status CheckRoom(uint64_t size_bytes);
 
   // Takes the bytes of one object, in order. Gone with its bytes unless kept. One thread
   // at a time.
@@ -69,33 +81,43 @@ class HubObjects {
 
    private:
     friend class HubObjects;
-    Incoming(HubObjects* objects, HubObjectPtr object, std::unique_ptr<AppendFile> file)
-        : objects_(*objects), object_(std::move(object)), file_(std::move(file)) {}
+    Incoming(HubObjects* objects, std::string repo, HubObjectPtr object,
+             std::unique_ptr<AppendFile> file, DiskGuard::Reservation reservation)
+        : objects_(*objects),
+          repo_(std::move(repo)),
+          object_(std::move(object)),
+          file_(std::move(file)),
+          reservation_(std::move(reservation)) {}
 
     HubObjects& objects_;
-    HubObjectPtr object_;
+    const std::string repo_;
+    const HubObjectPtr object_;
     std::unique_ptr<AppendFile> file_;
+    const DiskGuard::Reservation reservation_;
     Sha256Hasher hasher_;
     uint64_t received_bytes_ = 0;
   };
   // RESOURCE_EXHAUSTED: `TOO_MANY_OBJECTS`, `FILE_TOO_LARGE`, `DISK_FULL`.
-  absl::StatusOr<std::unique_ptr<Incoming>> Receive(const Digest& digest, uint64_t size_bytes)
+  absl::StatusOr<std::unique_ptr<Incoming>> Receive(const std::string& repo,
+                                                    const ContentName& name)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
+  using Key = std::pair<std::string, Digest>;  // repository, SHA-256
   struct Kept {
     HubObjectPtr object;
     absl::Time time;
   };
-  // Drops what nobody committed in time.
-  void DropOld() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Forgets what nobody committed in time and returns it, to be removed without the lock.
+  std::vector<HubObjectPtr> TakeOld() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   FileSystem& files_;
+  DiskGuard& disk_;
   const Clock& clock_;
   const std::string folder_;
   absl::Mutex mutex_;
   uint64_t next_file_ ABSL_GUARDED_BY(mutex_) = 0;
-  absl::flat_hash_map<Digest, Kept> kept_ ABSL_GUARDED_BY(mutex_);
+  absl::flat_hash_map<Key, Kept> kept_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace wdelta

@@ -68,7 +68,8 @@ constexpr ApiWord kApiWords[] = {
     {"revision", Kind::kInfo, true},        {"tree", Kind::kTree, true},
     {"paths-info", Kind::kPathsInfo, true}, {"refs", Kind::kRefs, false},
     {"commits", Kind::kCommits, true},      {"preupload", Kind::kPreupload, true},
-    {"commit", Kind::kCommit, true},
+    {"commit", Kind::kCommit, true},        {"tag", Kind::kTag, true},
+    {"branch", Kind::kBranch, true},
 };
 
 // Of `/api/models/…`. A name has one or two parts; where both readings are possible, the

@@ -29,6 +29,8 @@ struct HubRoute {
     kLfsObject,     // /{repo}.git/info/lfs/objects/{path}: a SHA-256
     kLfsVerify,     // /{repo}.git/info/lfs/verify
     kCommits,       // /api/models/{repo}/commits/{rev}
+    kTag,           // /api/models/{repo}/tag/{rev}: a revision or a tag
+    kBranch,        // /api/models/{repo}/branch/{rev}
   };
   Kind kind = Kind::kUnknown;
   std::string repo;  // `name` or `namespace/name`; not validated

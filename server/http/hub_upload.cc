@@ -5,8 +5,12 @@
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
+#include "absl/container/flat_hash_map.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "server/http/http_limits.h"
 #include "server/http/hub_models.h"
 #include "server/http/model_card.h"
@@ -21,6 +25,18 @@ using store::v1::FileRecord;
 using store::v1::ModelRecord;
 
 constexpr char kCardPath[] = "README.md";
+
+StringMap ToMap(const google::protobuf::Map<std::string, std::string>& map) {
+  return {map.begin(), map.end()};
+}
+
+// The longest beginning of at most `max_bytes` that ends with a whole character.
+std::string Utf8Prefix(const std::string& text, size_t max_bytes) {
+  size_t size = std::min(text.size(), max_bytes);
+  const auto continues = [&] { return size < text.size() && (text[size] & 0xC0) == 0x80; };
+  while (size > 0 && continues()) --size;
+  return text.substr(0, size);
+}
 
 // Calls `take` with the bytes of an object, in order.
 absl::Status ReadObject(const HubObject& object,
@@ -79,97 +95,140 @@ class HubUpload::Turn {
 
 absl::StatusOr<std::optional<Model>> HubUpload::Newest(const std::string& repo) {
   WDELTA_RETURN_IF_ERROR(ValidateName(repo));
-  absl::StatusOr<Model> newest = store_.models().Resolve(repo);
+  absl::StatusOr<Model> newest = models_.Find(repo, kMainBranch);
   if (absl::IsNotFound(newest.status())) return std::optional<Model>();
   WDELTA_RETURN_IF_ERROR(newest.status());
+  if (newest->record.id().empty()) return std::optional<Model>();  // an empty repository
   return std::optional<Model>(*std::move(newest));
 }
 
-absl::StatusOr<bool> HubUpload::Has(const std::string& repo, const Digest& digest,
-                                    uint64_t size_bytes) {
-  const HubObjectPtr object = objects_.Find(digest);
-  if (object != nullptr && object->size_bytes() == size_bytes) return true;
+absl::StatusOr<std::vector<bool>> HubUpload::Has(const std::string& repo,
+                                                 const std::vector<ContentName>& contents) {
   WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> newest, Newest(repo));
-  if (!newest.has_value() || newest->record.digest().empty()) return false;
-  const auto& files = newest->record.files();
-  return std::any_of(files.begin(), files.end(), [&](const FileRecord& file) {
-    return file.sha256() == digest.ToBytes() && file.size_bytes() == size_bytes;
-  });
+  absl::flat_hash_map<std::string, uint64_t> size_by_digest;
+  if (newest.has_value()) {
+    for (const FileRecord& file : newest->record.files()) {
+      size_by_digest[file.sha256()] = file.size_bytes();
+    }
+  }
+  std::vector<bool> has;
+  for (const ContentName& content : contents) {
+    const HubObjectPtr object = objects_.Find(repo, content.digest);
+    const auto stored = size_by_digest.find(content.digest.ToBytes());
+    has.push_back((object != nullptr && object->size_bytes() == content.size_bytes) ||
+                  (stored != size_by_digest.end() && stored->second == content.size_bytes));
+  }
+  return has;
+}
+
+absl::Status HubUpload::Remove(const std::string& path, Sources& sources) {
+  auto begin = sources.find(path);
+  auto end = begin == sources.end() ? begin : std::next(begin);
+  if (absl::EndsWith(path, "/")) {
+    begin = sources.lower_bound(path);
+    end = begin;
+    while (end != sources.end() && absl::StartsWith(end->first, path)) ++end;
+  }
+  if (begin == end) {
+    return MakeError(absl::StatusCode::kNotFound, "FILE_NOT_FOUND",
+                     absl::StrCat("commit: there is no '", absl::CHexEscape(path), "' to delete"),
+                     {{"file", path}});
+  }
+  sources.erase(begin, end);
+  return absl::OkStatus();
 }
 
 absl::StatusOr<HubUpload::Sources> HubUpload::Apply(const std::string& repo,
                                                     const HubCommit& commit,
                                                     const std::optional<Model>& before) {
   Sources sources;
-  std::map<std::string, const Source*> kept_by_digest;
-  Sources kept;
+  absl::flat_hash_map<Digest, Source> stored;
   for (int i = 0; before.has_value() && i < before->record.files_size(); ++i) {
     const FileRecord& file = before->record.files(i);
     WDELTA_ASSIGN_OR_RETURN(const Digest digest, Digest::FromBytes(file.sha256()));
-    kept[file.path()] = {nullptr, i, digest, file.size_bytes()};
-    kept_by_digest[file.sha256()] = &kept[file.path()];
+    const Source source{nullptr, i, digest, file.size_bytes()};
+    sources[file.path()] = source;
+    stored[digest] = source;
   }
-  sources = kept;
   for (const auto& operation : commit.operations) {
     if (const auto* const removed = std::get_if<HubCommit::Remove>(&operation)) {
-      if (!absl::EndsWith(removed->path, "/")) {
-        sources.erase(removed->path);
-        continue;
-      }
-      const auto begin = sources.lower_bound(removed->path);
-      auto end = begin;
-      while (end != sources.end() && absl::StartsWith(end->first, removed->path)) ++end;
-      sources.erase(begin, end);
+      WDELTA_RETURN_IF_ERROR(Remove(removed->path, sources));
       continue;
     }
     const auto& added = std::get<HubCommit::Add>(operation);
-    if (const HubObjectPtr object = objects_.Find(added.digest); object != nullptr) {
-      sources[added.path] = {object, 0, added.digest, object->size_bytes()};
-    } else if (const auto file = kept_by_digest.find(added.digest.ToBytes());
-               file != kept_by_digest.end()) {
-      sources[added.path] = *file->second;
+    Source source;
+    if (const HubObjectPtr object = objects_.Find(repo, added.digest); object != nullptr) {
+      source = {object, 0, added.digest, object->size_bytes()};
+    } else if (const auto file = stored.find(added.digest); file != stored.end()) {
+      source = file->second;
     } else {
       return MakeError(absl::StatusCode::kInvalidArgument, "OBJECT_NOT_SENT",
                        absl::StrCat(added.path, ": content ", added.digest.ToHex(),
                                     " was not sent to '", repo, "'"),
                        {{"file", added.path}});
     }
-    if (sources[added.path].size_bytes != added.size_bytes) {
+    if (source.size_bytes != added.size_bytes.value_or(source.size_bytes)) {
       return MakeError(absl::StatusCode::kInvalidArgument, "WRONG_SIZE",
-                       absl::StrCat(added.path, ": expected ", sources[added.path].size_bytes,
-                                    " bytes, found ", added.size_bytes),
+                       absl::StrCat(added.path, ": expected ", source.size_bytes, " bytes, found ",
+                                    *added.size_bytes),
                        {{"file", added.path}});
     }
+    sources[added.path] = std::move(source);
   }
   return sources;
 }
 
+absl::Status HubUpload::CheckFolders(const Sources& sources) {
+  for (const auto& [path, source] : sources) {
+    const std::string prefix = absl::StrCat(path, "/");
+    const auto below = sources.lower_bound(prefix);
+    if (below == sources.end() || !absl::StartsWith(below->first, prefix)) continue;
+    return MakeError(absl::StatusCode::kInvalidArgument, "BAD_PATH",
+                     absl::StrCat(path, ": expected a file or a folder, found both"),
+                     {{"file", path}});
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> HubUpload::ReadCard(const Sources& sources,
+                                                const std::optional<Model>& before) {
+  std::string card;
+  const auto found = sources.find(kCardPath);
+  if (found == sources.end() || found->second.size_bytes > http_limits::kMaxCardBytes) return card;
+  const auto take = [&card](absl::string_view data) {
+    card.append(data.data(), data.size());
+    return absl::OkStatus();
+  };
+  if (found->second.object != nullptr) {
+    WDELTA_RETURN_IF_ERROR(ReadObject(*found->second.object, take));
+    return card;
+  }
+  WDELTA_ASSIGN_OR_RETURN(const ContentSourcePtr content, store_.reader().Open(before->record));
+  const std::string& path = before->record.files(found->second.file).path();
+  WDELTA_RETURN_IF_ERROR(ReadFile(store_.reader(), content, path, take));
+  return card;
+}
+
 absl::StatusOr<std::vector<ParentReference>> HubUpload::ParentsOf(
     const std::string& repo, const Sources& sources, const std::optional<Model>& before) {
+  WDELTA_ASSIGN_OR_RETURN(const std::string card, ReadCard(sources, before));
   std::vector<ParentReference> parents;
-  std::string card;
-  const auto source = sources.find(kCardPath);
-  if (source != sources.end() && source->second.size_bytes <= http_limits::kMaxCardBytes) {
-    const auto take = [&card](absl::string_view data) {
-      card.append(data.data(), data.size());
-      return absl::OkStatus();
-    };
-    if (source->second.object != nullptr) {
-      WDELTA_RETURN_IF_ERROR(ReadObject(*source->second.object, take));
-    } else {
-      WDELTA_ASSIGN_OR_RETURN(const ContentSourcePtr content, store_.reader().Open(before->record));
-      const std::string& path = before->record.files(source->second.file).path();
-      WDELTA_RETURN_IF_ERROR(ReadFile(store_.reader(), content, path, take));
-    }
-  }
   absl::flat_hash_set<std::string> ids;
-  for (const std::string& name : BaseModelsOf(card)) {
+  const auto add = [&](absl::string_view text) {
     // Cards name models that are elsewhere, and write what is no name.
+    const std::string name(absl::StripAsciiWhitespace(text));
+    if (!ValidateName(name).ok() || name == repo || parents.size() >= limits::kMaxParents) return;
     const absl::StatusOr<Model> base = store_.models().Resolve(name);
-    if (!base.ok() || name == repo || !ids.insert(base->record.id()).second) continue;
+    if (!base.ok() || !ids.insert(base->record.id()).second) return;
     parents.push_back({absl::StrCat("id:", base->record.id())});
+  };
+  for (const std::string& name : BaseModelsOf(card)) add(name);
+  if (!parents.empty() || !before.has_value()) return parents;
+  const StringMap metadata = ToMap(before->record.metadata());
+  if (const auto setting = metadata.find(kBaseModelKey); setting != metadata.end()) {
+    for (const absl::string_view name : absl::StrSplit(setting->second, ',')) add(name);
   }
-  if (parents.empty() && before.has_value()) {
+  if (parents.empty()) {
     parents.push_back(
         {absl::StrCat("id:", before->record.id()), store::v1::ParentEdge::CONTINUED_TRAINING});
   }
@@ -205,8 +264,12 @@ absl::StatusOr<Model> HubUpload::Upload(const std::string& repo, const HubCommit
   params.name = repo;
   params.kind = store::v1::UploadRecord::CHECKPOINT;
   params.new_version = true;
-  params.metadata["commit_summary"] = commit.summary.substr(0, http_limits::kMaxSummaryBytes);
-  if (!ValidateMetadata(params.metadata).ok()) params.metadata.clear();
+  if (before.has_value()) {
+    params.labels = ToMap(before->record.labels());
+    const auto setting = before->record.metadata().find(kBaseModelKey);
+    if (setting != before->record.metadata().end()) params.metadata.insert(*setting);
+  }
+  params.metadata["commit_summary"] = Utf8Prefix(commit.summary, http_limits::kMaxSummaryBytes);
   WDELTA_ASSIGN_OR_RETURN(params.parents, ParentsOf(repo, sources, before));
   Uploads& uploads = store_.uploads();
   WDELTA_ASSIGN_OR_RETURN(const UploadView upload, uploads.Start(params));
@@ -226,33 +289,38 @@ absl::StatusOr<Model> HubUpload::Upload(const std::string& repo, const HubCommit
   return std::move(finished.model);
 }
 
+absl::Status HubUpload::CheckParent(const std::string& repo, const HubCommit& commit,
+                                    const std::optional<Model>& before) {
+  const std::string head =
+      before.has_value() ? CommitOf(before->record) : std::string(kCommitDigits, '0');
+  if (absl::StartsWith(head, commit.parent_commit)) return absl::OkStatus();
+  return MakeError(
+      absl::StatusCode::kFailedPrecondition, "PARENT_COMMIT_MOVED",
+      absl::StrCat("model '", repo, "': expected commit ", absl::CHexEscape(commit.parent_commit),
+                   " as its newest, found ", head));
+}
+
+bool HubUpload::IsSame(const Sources& sources, const std::optional<Model>& before) {
+  if (!before.has_value()) return false;
+  const auto& files = before->record.files();
+  return static_cast<size_t>(files.size()) == sources.size() &&
+         std::all_of(files.begin(), files.end(), [&](const FileRecord& file) {
+           const auto source = sources.find(file.path());
+           return source != sources.end() && source->second.digest.ToBytes() == file.sha256();
+         });
+}
+
 absl::StatusOr<Model> HubUpload::Commit(const std::string& repo, const HubCommit& commit) {
   const Turn turn(this, repo);
   WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> before, Newest(repo));
-  if (before.has_value() && before->record.digest().empty()) {
-    return MakeError(absl::StatusCode::kUnavailable, "MODEL_NOT_READY",
-                     absl::StrCat("model '", repo, "' is being stored; try again"));
-  }
-  const std::string head = before.has_value() ? CommitOf(before->record) : "";
-  if (!commit.parent_commit.empty() && !absl::StartsWith(head, commit.parent_commit)) {
-    return MakeError(absl::StatusCode::kFailedPrecondition, "PARENT_COMMIT_MOVED",
-                     absl::StrCat("model '", repo, "': expected commit ", commit.parent_commit,
-                                  " as its newest, found ", head.empty() ? "none" : head));
-  }
+  WDELTA_RETURN_IF_ERROR(CheckParent(repo, commit, before));
   WDELTA_ASSIGN_OR_RETURN(const Sources sources, Apply(repo, commit, before));
-  if (before.has_value()) {
-    const auto& files = before->record.files();
-    const bool is_same =
-        static_cast<size_t>(files.size()) == sources.size() &&
-        std::all_of(files.begin(), files.end(), [&](const FileRecord& file) {
-          const auto source = sources.find(file.path());
-          return source != sources.end() && source->second.digest.ToBytes() == file.sha256();
-        });
-    if (is_same) return *before;
-  }
-  WDELTA_ASSIGN_OR_RETURN(Model model, Upload(repo, commit, sources, before));
+  WDELTA_RETURN_IF_ERROR(CheckFolders(sources));
+  absl::StatusOr<Model> model =
+      IsSame(sources, before) ? *before : Upload(repo, commit, sources, before);
+  if (!model.ok()) return model;
   for (const auto& [path, source] : sources) {
-    if (source.object != nullptr) objects_.Drop(source.digest);
+    if (source.object != nullptr) objects_.Drop(repo, source.digest);
   }
   return model;
 }

@@ -12,28 +12,40 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "server/http/hub_commit.h"
+#include "server/http/hub_models.h"
 #include "server/http/hub_objects.h"
 #include "storage/engine/model_store.h"
 
 namespace wdelta {
 
+// Of a model, the names of those that it was made from, with commas: what is taken for its
+// parents where its card names none. Goes over to later versions.
+inline constexpr char kBaseModelKey[] = "base_model";
+
 // A version holds all files: what a commit does not touch is copied from the version
-// before. Any thread may call it.
+// before, as are its labels. Any thread may call it.
 class HubUpload {
  public:
-  // Owns none of them; both must outlive it.
-  HubUpload(ModelStore* store, HubObjects* objects) : store_(*store), objects_(*objects) {}
+  // Owns none of them; all must outlive it.
+  HubUpload(ModelStore* store, HubModels* models, HubObjects* objects)
+      : store_(*store), models_(*models), objects_(*objects) {}
 
   // The model after the commit, durable: the one before where the commit changes nothing.
   // The parents are the models of the store that the card in the commit's result names as
-  // `base_model`; without one, the version before.
-  // FAILED_PRECONDITION (`PARENT_COMMIT_MOVED`), INVALID_ARGUMENT (`OBJECT_NOT_SENT`),
-  // UNAVAILABLE (`MODEL_NOT_READY`: the version before), and what Uploads returns.
+  // `base_model`; without any, those that the version before names in its metadata under
+  // kBaseModelKey; without any, the version before.
+  // FAILED_PRECONDITION (`PARENT_COMMIT_MOVED`), INVALID_ARGUMENT (`OBJECT_NOT_SENT`,
+  // `WRONG_SIZE`, `BAD_PATH`), NOT_FOUND (`FILE_NOT_FOUND`: what it deletes), UNAVAILABLE
+  // (`MODEL_NOT_READY`: the version before), and what Uploads returns.
   absl::StatusOr<Model> Commit(const std::string& repo, const HubCommit& commit)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // Whether a commit may name this content without sending it.
-  absl::StatusOr<bool> Has(const std::string& repo, const Digest& digest, uint64_t size_bytes);
+  // Of each content, whether a commit may name it without sending it.
+  absl::StatusOr<std::vector<bool>> Has(const std::string& repo,
+                                        const std::vector<ContentName>& contents);
+
+  // The version that a commit changes; nullopt: there is none.
+  absl::StatusOr<std::optional<Model>> Newest(const std::string& repo);
 
  private:
   struct Source {
@@ -47,9 +59,16 @@ class HubUpload {
   // One commit to a repository at a time.
   class Turn;
 
-  absl::StatusOr<std::optional<Model>> Newest(const std::string& repo);
   absl::StatusOr<Sources> Apply(const std::string& repo, const HubCommit& commit,
                                 const std::optional<Model>& before);
+  static absl::Status Remove(const std::string& path, Sources& sources);
+  // No path is that of a file and of a folder.
+  static absl::Status CheckFolders(const Sources& sources);
+  static absl::Status CheckParent(const std::string& repo, const HubCommit& commit,
+                                  const std::optional<Model>& before);
+  static bool IsSame(const Sources& sources, const std::optional<Model>& before);
+  // Empty: there is no card, or one that is too large.
+  absl::StatusOr<std::string> ReadCard(const Sources& sources, const std::optional<Model>& before);
   absl::StatusOr<std::vector<ParentReference>> ParentsOf(const std::string& repo,
                                                          const Sources& sources,
                                                          const std::optional<Model>& before);
@@ -59,6 +78,7 @@ class HubUpload {
                     UploadWriter& writer);
 
   ModelStore& store_;
+  HubModels& models_;
   HubObjects& objects_;
   absl::Mutex mutex_;
   absl::flat_hash_set<std::string> busy_ ABSL_GUARDED_BY(mutex_);  // repositories

@@ -1,6 +1,8 @@
 #include "server/http/hub_write_pages.h"
 
+#include <optional>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/numbers.h"
@@ -8,6 +10,7 @@
 #include "server/http/http_limits.h"
 #include "server/http/hub_answer.h"
 #include "server/http/hub_body.h"
+#include "server/http/hub_listing.h"
 #include "server/http/hub_models.h"
 #include "storage/base/error.h"
 #include "storage/base/limits.h"
@@ -18,11 +21,7 @@ namespace wdelta {
 namespace {
 
 using nlohmann::json;
-
-absl::StatusOr<json> ReadJsonObject(const httplib::ContentReader& reader) {
-  WDELTA_ASSIGN_OR_RETURN(const std::string body, ReadSmallBody(reader));
-  return ParseJsonObject("body", body);
-}
+using store::v1::FileRecord;
 
 absl::Status CheckIsMain(const HubRoute& route) {
   if (route.revision == kMainBranch || route.revision == "refs/heads/main") return absl::OkStatus();
@@ -32,22 +31,30 @@ absl::Status CheckIsMain(const HubRoute& route) {
                    absl::CHexEscape(route.revision), "'"));
 }
 
-struct ObjectName {
-  Digest digest;
-  uint64_t size_bytes = 0;
-};
-
-absl::StatusOr<ObjectName> ParseObject(const json& object) {
-  constexpr char kWhat[] = "object";
-  ObjectName name;
-  WDELTA_ASSIGN_OR_RETURN(const std::string oid, JsonString(kWhat, object, "oid"));
-  WDELTA_ASSIGN_OR_RETURN(name.digest, Digest::FromHex(oid));
-  WDELTA_ASSIGN_OR_RETURN(name.size_bytes, JsonSize(kWhat, object, "size"));
-  return name;
+absl::Status BadBody(absl::string_view text) {
+  return MakeError(absl::StatusCode::kInvalidArgument, "BAD_BODY", text);
 }
 
-json ErrorOfObject(int code, const absl::Status& error) {
-  return {{"code", code}, {"message", std::string(error.message())}};
+absl::StatusOr<Digest> ParseOid(absl::string_view oid) {
+  const absl::StatusOr<Digest> digest = Digest::FromHex(oid);
+  if (digest.ok()) return digest;
+  return MakeError(
+      absl::StatusCode::kInvalidArgument, "BAD_DIGEST",
+      absl::StrCat("oid: expected 64 lower-case hex digits, found '",
+                   absl::CHexEscape(oid.substr(0, http_limits::kMaxErrorMessageChars)), "'"));
+}
+
+absl::StatusOr<ContentName> ParseObject(const json& object) {
+  constexpr char kWhat[] = "object";
+  if (!object.is_object()) return BadBody("objects: expected JSON objects");
+  ContentName name;
+  WDELTA_ASSIGN_OR_RETURN(const std::string oid, JsonString(kWhat, object, "oid"));
+  WDELTA_ASSIGN_OR_RETURN(name.digest, ParseOid(oid));
+  WDELTA_ASSIGN_OR_RETURN(name.size_bytes, JsonSize(kWhat, object, "size"));
+  if (name.size_bytes <= limits::kMaxFileBytes) return name;
+  return MakeError(absl::StatusCode::kResourceExhausted, "FILE_TOO_LARGE",
+                   absl::StrCat("object ", oid, ": expected at most ", limits::kMaxFileBytes,
+                                " bytes, found ", name.size_bytes));
 }
 
 // Gathers what arrives in small bits.
@@ -81,8 +88,6 @@ bool HubWritePages::Serve(const HubRoute& route, const Request& request,
     status = PutObject(route, reader, response);
   } else if (request.method != "POST") {
     return false;
-  } else if (route.kind == Kind::kCreateRepo) {
-    status = CreateRepo(request, reader, response);
   } else if (route.kind == Kind::kValidateYaml) {
     status = ReadSmallBody(reader).status();
     AnswerJson({{"errors", json::array()}, {"warnings", json::array()}}, response);
@@ -101,42 +106,28 @@ bool HubWritePages::Serve(const HubRoute& route, const Request& request,
   return true;
 }
 
-absl::Status HubWritePages::CreateRepo(const Request& request, const ContentReader& reader,
-                                       Response& response) {
-  WDELTA_ASSIGN_OR_RETURN(const json body, ReadJsonObject(reader));
-  WDELTA_ASSIGN_OR_RETURN(std::string repo, JsonString("body", body, "name"));
-  const json organization = body.value("organization", json());
-  if (organization.is_string()) repo = absl::StrCat(organization.get<std::string>(), "/", repo);
-  const json type = body.value("type", json());
-  if (!type.is_null() && type != json("model")) {
-    return MakeError(absl::StatusCode::kInvalidArgument, "BAD_BODY",
-                     "body: type: expected a model, the only kind of repository here");
-  }
-  WDELTA_RETURN_IF_ERROR(ValidateName(repo));
-  const absl::Status known = store_.models().Resolve(repo).status();
-  if (!known.ok() && !absl::IsNotFound(known)) return known;
-  // A name without a version is nothing that could be kept: its first commit makes it.
-  AnswerJson({{"url", absl::StrCat(BaseUrl(request), "/", repo)}, {"name", repo}}, response);
-  if (known.ok()) response.status = 409;
-  return absl::OkStatus();
-}
-
 absl::Status HubWritePages::Preupload(const HubRoute& route, const ContentReader& reader,
                                       Response& response) {
   WDELTA_RETURN_IF_ERROR(ValidateName(route.repo));
   WDELTA_RETURN_IF_ERROR(CheckIsMain(route));
   WDELTA_ASSIGN_OR_RETURN(const json body, ReadJsonObject(reader));
   WDELTA_ASSIGN_OR_RETURN(const json files, JsonList("body", body, "files"));
+  WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> newest, upload_.Newest(route.repo));
   json modes = json::array();
   for (const json& file : files) {
+    if (!file.is_object()) return BadBody("files: expected JSON objects");
     WDELTA_ASSIGN_OR_RETURN(const std::string path, JsonString("file", file, "path"));
     WDELTA_ASSIGN_OR_RETURN(const uint64_t size_bytes, JsonSize("file", file, "size"));
     WDELTA_RETURN_IF_ERROR(ValidateCheckpointPath(path));
     const bool is_large = size_bytes > http_limits::kMaxInlineFileBytes || IsSafetensorsPath(path);
-    modes.push_back({{"path", path},
-                     {"uploadMode", is_large ? "lfs" : "regular"},
-                     {"shouldIgnore", false},
-                     {"oid", nullptr}});
+    // By it clients see what they need not send. That of a small file would be git's.
+    const FileRecord* const known =
+        is_large && newest.has_value() ? FindFile(newest->record, path) : nullptr;
+    modes.push_back(
+        {{"path", path},
+         {"uploadMode", is_large ? "lfs" : "regular"},
+         {"shouldIgnore", false},
+         {"oid", known == nullptr ? json() : json(absl::BytesToHexString(known->sha256()))}});
   }
   AnswerJson({{"files", std::move(modes)}}, response);
   return absl::OkStatus();
@@ -147,24 +138,29 @@ absl::Status HubWritePages::LfsBatch(const HubRoute& route, const Request& reque
   WDELTA_RETURN_IF_ERROR(ValidateName(route.repo));
   WDELTA_ASSIGN_OR_RETURN(const json body, ReadJsonObject(reader));
   WDELTA_ASSIGN_OR_RETURN(const json objects, JsonList("body", body, "objects"));
+  std::vector<ContentName> contents;
+  for (const json& object : objects) {
+    WDELTA_ASSIGN_OR_RETURN(contents.emplace_back(), ParseObject(object));
+  }
+  WDELTA_ASSIGN_OR_RETURN(const std::vector<bool> has, upload_.Has(route.repo, contents));
   const std::string lfs_url =
       absl::StrCat(BaseUrl(request), "/", PercentEncode(route.repo), ".git/info/lfs");
   json answers = json::array();
-  for (const json& object : objects) {
-    WDELTA_ASSIGN_OR_RETURN(const ObjectName name, ParseObject(object));
-    const std::string oid = name.digest.ToHex();
-    json answer = {{"oid", oid}, {"size", name.size_bytes}};
-    const absl::StatusOr<bool> has = upload_.Has(route.repo, name.digest, name.size_bytes);
-    if (!has.ok()) {
-      answer["error"] = ErrorOfObject(500, has.status());
-    } else if (!*has) {
+  uint64_t wanted_bytes = 0;
+  for (size_t i = 0; i < contents.size(); ++i) {
+    const ContentName& content = contents[i];
+    const std::string oid = content.digest.ToHex();
+    json answer = {{"oid", oid}, {"size", content.size_bytes}};
+    if (!has[i]) {
+      wanted_bytes += content.size_bytes;
       answer["actions"] = {
           {"upload",
-           {{"href", absl::StrCat(lfs_url, "/objects/", oid, "?size=", name.size_bytes)}}},
+           {{"href", absl::StrCat(lfs_url, "/objects/", oid, "?size=", content.size_bytes)}}},
           {"verify", {{"href", absl::StrCat(lfs_url, "/verify")}}}};
     }
     answers.push_back(std::move(answer));
   }
+  if (wanted_bytes > 0) WDELTA_RETURN_IF_ERROR(objects_.CheckRoom(wanted_bytes));
   AnswerJson({{"transfer", "basic"}, {"objects", std::move(answers)}, {"hash_algo", "sha256"}},
              response);
   return absl::OkStatus();
@@ -172,13 +168,14 @@ absl::Status HubWritePages::LfsBatch(const HubRoute& route, const Request& reque
 
 absl::Status HubWritePages::PutObject(const HubRoute& route, const ContentReader& reader,
                                       Response& response) {
-  WDELTA_ASSIGN_OR_RETURN(const Digest digest, Digest::FromHex(route.path));
-  uint64_t size_bytes = 0;
-  if (!absl::SimpleAtoi(route.Query("size"), &size_bytes)) {
+  WDELTA_RETURN_IF_ERROR(ValidateName(route.repo));
+  ContentName name;
+  WDELTA_ASSIGN_OR_RETURN(name.digest, ParseOid(route.path));
+  if (!absl::SimpleAtoi(route.Query("size"), &name.size_bytes)) {
     return MakeError(absl::StatusCode::kInvalidArgument, "BAD_TARGET",
                      "request target: expected a number of bytes as `size`");
   }
-  WDELTA_ASSIGN_OR_RETURN(const auto incoming, objects_.Receive(digest, size_bytes));
+  WDELTA_ASSIGN_OR_RETURN(const auto incoming, objects_.Receive(route.repo, name));
   PieceBuffer buffer(incoming.get());
   absl::Status status;
   const bool is_whole = reader([&](const char* data, size_t size) {
@@ -187,22 +184,21 @@ absl::Status HubWritePages::PutObject(const HubRoute& route, const ContentReader
   });
   WDELTA_RETURN_IF_ERROR(status);
   if (!is_whole) {
-    return MakeError(absl::StatusCode::kInvalidArgument, "BAD_BODY",
-                     "body: expected all of what its headers announce");
+    return BadBody("body: expected all of what its headers announce");
   }
   WDELTA_RETURN_IF_ERROR(buffer.Flush());
   WDELTA_RETURN_IF_ERROR(incoming->Keep().status());
   AnswerJson(json::object(), response);
-  response.set_header("ETag", absl::StrCat("\"", digest.ToHex(), "\""));
+  response.set_header("ETag", absl::StrCat("\"", name.digest.ToHex(), "\""));
   return absl::OkStatus();
 }
 
 absl::Status HubWritePages::VerifyObject(const HubRoute& route, const ContentReader& reader,
                                          Response& response) {
   WDELTA_ASSIGN_OR_RETURN(const json body, ReadJsonObject(reader));
-  WDELTA_ASSIGN_OR_RETURN(const ObjectName name, ParseObject(body));
-  WDELTA_ASSIGN_OR_RETURN(const bool has, upload_.Has(route.repo, name.digest, name.size_bytes));
-  if (!has) {
+  WDELTA_ASSIGN_OR_RETURN(const ContentName name, ParseObject(body));
+  WDELTA_ASSIGN_OR_RETURN(const std::vector<bool> has, upload_.Has(route.repo, {name}));
+  if (!has[0]) {
     return MakeError(absl::StatusCode::kNotFound, "FILE_NOT_FOUND",
                      absl::StrCat("object ", name.digest.ToHex(), " was not sent"));
   }
@@ -218,9 +214,10 @@ absl::Status HubWritePages::Commit(const HubRoute& route, const Request& request
     return MakeError(absl::StatusCode::kUnimplemented, "NO_PULL_REQUESTS",
                      "create_pr: there are no pull requests here");
   }
-  HubCommitParser parser([this](const Digest& digest, absl::string_view content) -> absl::Status {
-    if (objects_.Find(digest) != nullptr) return absl::OkStatus();
-    WDELTA_ASSIGN_OR_RETURN(const auto incoming, objects_.Receive(digest, content.size()));
+  HubCommitParser parser([&](const Digest& digest, absl::string_view content) -> absl::Status {
+    if (objects_.Find(route.repo, digest) != nullptr) return absl::OkStatus();
+    WDELTA_ASSIGN_OR_RETURN(const auto incoming,
+                            objects_.Receive(route.repo, {digest, content.size()}));
     WDELTA_RETURN_IF_ERROR(incoming->Append(content));
     return incoming->Keep().status();
   });
@@ -231,8 +228,7 @@ absl::Status HubWritePages::Commit(const HubRoute& route, const Request& request
   });
   WDELTA_RETURN_IF_ERROR(status);
   if (!is_whole) {
-    return MakeError(absl::StatusCode::kInvalidArgument, "BAD_BODY",
-                     "body: expected all of what its headers announce");
+    return BadBody("body: expected all of what its headers announce");
   }
   WDELTA_ASSIGN_OR_RETURN(const HubCommit commit, parser.Finish());
   WDELTA_ASSIGN_OR_RETURN(const Model model, upload_.Commit(route.repo, commit));

@@ -1,5 +1,4 @@
-// The Hub's upload protocol: repositories are created, content is sent by its SHA-256, a
-// commit makes a version of it.
+// The Hub's upload protocol: content is sent by its SHA-256, a commit makes a version of it.
 #pragma once
 
 #include "httplib.h"
@@ -13,11 +12,11 @@ namespace wdelta {
 // All answer, with an error where there is nothing else. Any thread may call it.
 class HubWritePages {
  public:
-  // Owns none of them; both must outlive it.
-  HubWritePages(ModelStore* store, HubObjects* objects)
-      : store_(*store), objects_(*objects), upload_(store, objects) {}
+  // Owns none of them; all must outlive it.
+  HubWritePages(ModelStore* store, HubModels* models, HubObjects* objects)
+      : objects_(*objects), upload_(store, models, objects) {}
 
-  // Takes what is a POST, PUT or DELETE of the upload protocol; false: it is not.
+  // Takes what is a POST or PUT of the upload protocol; false: it is not.
   bool Serve(const HubRoute& route, const httplib::Request& request,
              const httplib::ContentReader& reader, httplib::Response& response);
 
@@ -26,7 +25,6 @@ class HubWritePages {
   using Response = httplib::Response;
   using ContentReader = httplib::ContentReader;
 
-  absl::Status CreateRepo(const Request& request, const ContentReader& reader, Response& response);
   absl::Status Preupload(const HubRoute& route, const ContentReader& reader, Response& response);
   absl::Status LfsBatch(const HubRoute& route, const Request& request, const ContentReader& reader,
                         Response& response);
@@ -35,7 +33,6 @@ class HubWritePages {
   absl::Status Commit(const HubRoute& route, const Request& request, const ContentReader& reader,
                       Response& response);
 
-  ModelStore& store_;
   HubObjects& objects_;
   HubUpload upload_;
 };

@@ -64,6 +64,9 @@ class BodyCheck {
 }  // namespace
 
 SocketServer::SocketServer(int max_connections) {
+  // The library tells clients of them; they are kept in ServeConnection.
+  set_keep_alive_max_count(http_limits::kMaxRequestsPerConnection);
+  set_keep_alive_timeout(http_limits::kIdleTimeoutMs / 1000);
   new_task_queue = [max_connections] { return new ConnectionThreads(max_connections); };
   // Without SO_REUSEPORT, by which two daemons would share the connections of a port.
   set_socket_options([](socket_t socket) { SetOption(socket, SOL_SOCKET, SO_REUSEADDR); });

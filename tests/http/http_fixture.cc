@@ -15,14 +15,15 @@
 namespace wdelta::testing {
 
 HttpTest::HttpTest()
-    : files_(NewPosixFileSystem()),
+    : posix_files_(NewPosixFileSystem()),
+      files_(posix_files_.get()),
       log_(std::make_unique<spdlog::logger>("test",
                                             std::make_shared<spdlog::sinks::null_sink_mt>())) {
   ModelStoreOptions options;
   options.staging_dir = folder_ / "staging";
-  EXPECT_TRUE(files_->CreateDirectories(options.staging_dir).ok());
+  EXPECT_TRUE(files_.CreateDirectories(options.staging_dir).ok());
   store_ = std::make_unique<ModelStore>(
-      ModelStore::Dependencies{&blobs_, &catalog_, files_.get(), &clock_}, options);
+      ModelStore::Dependencies{&blobs_, &catalog_, &files_, &clock_}, options);
   StartServer(8);
 }
 
@@ -34,9 +35,9 @@ HttpTest::~HttpTest() {
 
 void HttpTest::StartServer(int max_connections) {
   server_.reset();
-  auto started = HttpServer::Start({"127.0.0.1:0", max_connections},
-                                   {store_.get(), &catalog_, files_.get(), &clock_, &fetches_,
-                                    log_.get(), folder_ / "incoming"});
+  auto started = HttpServer::Start(
+      {"127.0.0.1:0", max_connections},
+      {store_.get(), &catalog_, &files_, &clock_, &fetches_, log_.get(), folder_ / "incoming"});
   if (!started.ok()) {
     ADD_FAILURE() << started.status();
     std::abort();

@@ -17,6 +17,7 @@
 #include "storage/catalog/memory_catalog.h"
 #include "storage/engine/model_store.h"
 #include "tests/support/checkpoint_builder.h"
+#include "tests/support/fault_file_system.h"
 #include "tests/support/temp_folder.h"
 
 namespace wdelta::testing {
@@ -50,8 +51,9 @@ class HttpTest : public ::testing::Test {
   HttpServer& server() { return *server_; }
   ModelStore& store() { return *store_; }
   // Of content that was sent and not committed.
-  size_t IncomingFiles() const { return files_->List(folder_ / "incoming")->size(); }
+  size_t IncomingFiles() const { return files_.List(folder_ / "incoming")->size(); }
   Admission& fetches() { return fetches_; }
+  FaultFileSystem& files() { return files_; }
   int port() const { return port_; }
   void StartServer(int max_connections);
 
@@ -60,7 +62,8 @@ class HttpTest : public ::testing::Test {
   SystemClock clock_;
   MemoryBlobStore blobs_;
   MemoryCatalog catalog_;
-  const std::unique_ptr<FileSystem> files_;
+  const std::unique_ptr<FileSystem> posix_files_;
+  mutable FaultFileSystem files_;
   const std::unique_ptr<spdlog::logger> log_;
   std::unique_ptr<ModelStore> store_;
   Admission fetches_{kMaxFetches};

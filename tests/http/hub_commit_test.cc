@@ -81,8 +81,11 @@ TEST(HubCommit, RefusesWhatIsNotOne) {
        {std::string("\n[]"), std::string("\n{"), Line("nothing", R"({"path":"a"})"),
         Line("file", R"({"path":"a"})"), Line("file", R"({"content":"a"})"),
         Line("file", R"({"path":"a","encoding":"base64","content":"!"})"),
-        Line("lfsFile", R"({"path":"a","oid":"12","size":1})"), Line("deletedFile", "{}"),
-        Line("deletedFile", "3"), Line("file", "{\"a\":" + std::string(1000, '['))}) {
+        Line("lfsFile", R"({"path":"a","oid":"12","size":1})"),
+        Line("lfsFile",
+             absl::StrCat(R"({"path":"a","size":-1,"oid":")", Digest::Of("w").ToHex(), "\"}")),
+        Line("deletedFile", "{}"), Line("deletedFile", "3"),
+        Line("file", "{\"a\":" + std::string(1000, '['))}) {
     EXPECT_EQ(parsing.ReasonFor(kHeader + line), "BAD_BODY") << line;
   }
   EXPECT_EQ(parsing.ReasonFor(""), "BAD_BODY");

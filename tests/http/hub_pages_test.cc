@@ -1,7 +1,9 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "gmock/gmock.h"
+#include "server/http/http_limits.h"
 #include "server/http/hub_models.h"
 #include "tests/http/http_fixture.h"
 
@@ -151,6 +153,27 @@ TEST_F(HubPagesTest, PathsInfoLeavesOutWhatIsNotThere) {
             "413 BODY_TOO_LARGE");
 }
 
+TEST_F(HubPagesTest, PathsInfoIsBounded) {
+  Push("m", WithFolders());
+  const std::string target = "/api/models/m/paths-info/main";
+  std::vector<std::string> paths;
+  for (size_t i = 0; i < http_limits::kMaxPathsInfo - 1; ++i) paths.push_back(absl::StrCat(i));
+  // The same path many times is one.
+  paths.insert(paths.end(), 5000, "sub");
+  const json body = {{"paths", paths}};
+  EXPECT_THAT(PathsOf(PathsInfo(target, body.dump(), "application/json")), ElementsAre("sub"));
+  std::string form = "paths=" + absl::StrJoin(paths, "&paths=");
+  EXPECT_THAT(PathsOf(PathsInfo(target, form, "application/x-www-form-urlencoded")),
+              ElementsAre("sub"));
+  form += "&paths=one-more";
+  EXPECT_EQ(StatusAndCode(NewClient()->Post(target, form, "application/x-www-form-urlencoded")),
+            "400 TOO_MANY_PATHS");
+  paths.push_back("one-more");
+  EXPECT_EQ(
+      StatusAndCode(NewClient()->Post(target, json({{"paths", paths}}).dump(), "application/json")),
+      "400 TOO_MANY_PATHS");
+}
+
 TEST_F(HubPagesTest, CommitsAreTheVersionsUpToARevision) {
   const std::string first = CommitOf(Push("m", SmallCheckpoint(1)).record);
   const std::string second = CommitOf(Push("m", SmallCheckpoint(2)).record);
@@ -192,6 +215,31 @@ TEST_F(HubPagesTest, ModelsThatMayLoseBitsAreServedOnceStored) {
   RunJobs();
   EXPECT_EQ(StatusAndCode(Get("/api/models/m")), "200");
   EXPECT_EQ(StatusAndCode(Get("/m/resolve/main/config.json")), "200");
+}
+
+// A version that is being stored with loss, or never will be, does not hide the one before.
+TEST_F(HubPagesTest, MainIsTheNewestVersionThatIsServed) {
+  store::v1::FidelityPolicy policy;
+  policy.mutable_all()->set_strategy(store::v1::NEAR_LOSSLESS);
+  policy.mutable_all()->set_relative_error(0.1);
+  Push("base", SmallCheckpoint(1));
+  const Model first = Push("m", SmallCheckpoint(1));
+  const Model lossy = Stage("m", SmallCheckpoint(1, 7), policy, "base");
+  ASSERT_TRUE(store().models().SetTag("m", "v2", "m").ok());
+  const std::string commit = CommitOf(first.record);
+  EXPECT_EQ(GetJson("/api/models/m")["sha"], commit);
+  EXPECT_EQ(StatusAndCode(Get("/m/resolve/main/config.json")), "200");
+  EXPECT_EQ(GetJson("/api/models/m/refs")["branches"][0]["targetCommit"], commit);
+  EXPECT_EQ(GetJson("/api/models/m/commits/main").size(), 1U);
+  EXPECT_EQ(StatusAndCode(Get("/api/models/m/revision/v2")), "503 MODEL_NOT_READY");
+  ASSERT_TRUE(store().jobs().RequestCancel(lossy.record.job_id()).ok());
+  EXPECT_EQ(GetJson("/api/models/m")["sha"], commit);
+  EXPECT_EQ(StatusAndCode(Get("/api/models/m/revision/v2")), "404 RevisionNotFound");
+  // Where nothing is served, `main` is not there either.
+  const Model alone = Stage("alone", SmallCheckpoint(1, 7), policy, "base");
+  EXPECT_EQ(StatusAndCode(Get("/api/models/alone")), "503 MODEL_NOT_READY");
+  ASSERT_TRUE(store().jobs().RequestCancel(alone.record.job_id()).ok());
+  EXPECT_EQ(StatusAndCode(Get("/api/models/alone")), "404 RevisionNotFound");
 }
 
 TEST_F(HubPagesTest, OtherPagesAndPathsWithout) {

@@ -49,6 +49,8 @@ TEST(HubRoute, Uploads) {
   EXPECT_EQ(Parsed("/api/validate-yaml", Kind::kValidateYaml), "|main|");
   EXPECT_EQ(Parsed("/api/models/n/m/preupload/main", Kind::kPreupload), "n/m|main|");
   EXPECT_EQ(Parsed("/api/models/m/commit/dev", Kind::kCommit), "m|dev|");
+  EXPECT_EQ(Parsed("/api/models/n/m/tag/v1", Kind::kTag), "n/m|v1|");
+  EXPECT_EQ(Parsed("/api/models/n/m/branch/dev%2Fx", Kind::kBranch), "n/m|dev/x|");
   EXPECT_EQ(Parsed("/n/m.git/info/lfs/objects/batch", Kind::kLfsBatch), "n/m|main|");
   EXPECT_EQ(Parsed("/m.git/info/lfs/objects/abc?size=1", Kind::kLfsObject), "m|main|abc");
   EXPECT_EQ(Parsed("/m.git/info/lfs/verify", Kind::kLfsVerify), "m|main|");

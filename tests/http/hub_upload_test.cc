@@ -5,12 +5,15 @@
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "server/http/hub_models.h"
+#include "server/http/hub_upload.h"
+#include "storage/base/limits.h"
 #include "tests/http/http_fixture.h"
 
 namespace wdelta::testing {
 namespace {
 
 using nlohmann::json;
+using store::v1::ModelRecord;
 using ::testing::ElementsAre;
 
 constexpr char kJson[] = "application/json";
@@ -110,6 +113,13 @@ TEST_F(HubUploadTest, AFirstCommitMakesTheRepository) {
   EXPECT_EQ(IncomingFiles(), 0U);
   RunJobs();
   EXPECT_TRUE(Content("model.safetensors") == weights);
+  // Nor what the version before has.
+  const httplib::Result known = Post("/api/models/n/m/preupload/main",
+                                     {{"files",
+                                       {{{"path", "model.safetensors"}, {"size", weights.size()}},
+                                        {{"path", "config.json"}, {"size", 3}}}}});
+  EXPECT_EQ(json::parse(known->body)["files"][0]["oid"], oid);
+  EXPECT_EQ(json::parse(known->body)["files"][1]["oid"], nullptr);
   EXPECT_EQ(StatusAndCode(Post("/api/repos/create", {{"name", "m"}, {"organization", "n"}})),
             "409");
 }
@@ -133,7 +143,9 @@ TEST_F(HubUploadTest, FurtherCommitsKeepWhatTheyDoNotTouch) {
   EXPECT_THAT(Paths(), ElementsAre("config.json", "model.safetensors"));
   EXPECT_EQ(Content("config.json"), "{\"x\": 1}\n");
   // Content of the version before under another path, without sending it.
-  ASSERT_EQ(StatusAndCode(Commit({Lfs("copy.safetensors", files.at("model.safetensors"))})), "200");
+  json copy = Lfs("copy.safetensors", files.at("model.safetensors"));
+  copy["value"].erase("size");
+  ASSERT_EQ(StatusAndCode(Commit({copy})), "200");
   EXPECT_TRUE(Content("copy.safetensors") == files.at("model.safetensors"));
 }
 
@@ -168,13 +180,119 @@ TEST_F(HubUploadTest, TheCardNamesTheParents) {
   EXPECT_EQ(Newest().record.parents(0).relation(), store::v1::ParentEdge::MERGE);
 }
 
+// Set by whoever keeps the store; later versions have them too.
+TEST_F(HubUploadTest, SettingsOfAVersionGoOver) {
+  const Model base = Push("base", SmallCheckpoint(1));
+  Push("n/m", SmallCheckpoint(1, 7));
+  ASSERT_TRUE(store()
+                  .models()
+                  .Update("n/m", StringMap{{"team", "a"}},
+                          StringMap{{kBaseModelKey, "elsewhere/x, base"}, {"note", "b"}}, 0)
+                  .ok());
+  for (const char* const text : {"1", "2"}) {
+    ASSERT_EQ(StatusAndCode(Commit({Inline("a.txt", text)})), "200");
+    const ModelRecord newest = Newest().record;
+    ASSERT_EQ(newest.parents_size(), 1);
+    EXPECT_EQ(newest.parents(0).model_id(), base.record.id());
+    EXPECT_EQ(newest.labels().at("team"), "a");
+    EXPECT_FALSE(newest.metadata().contains("note"));
+  }
+}
+
+TEST_F(HubUploadTest, ACutPutLeavesNothingAndCanBeRepeated) {
+  const std::string weights = SmallCheckpoint(1).at("model.safetensors");
+  const std::string oid = Digest::Of(weights).ToHex();
+  const std::string answer =
+      Raw(absl::StrCat("PUT /n/m.git/info/lfs/objects/", oid, "?size=", weights.size(),
+                       " HTTP/1.1\r\nHost: h\r\nContent-Length: ", weights.size(), "\r\n\r\n",
+                       weights.substr(0, weights.size() / 2)));
+  EXPECT_TRUE(answer.starts_with("HTTP/1.1 400 ")) << answer;
+  EXPECT_EQ(IncomingFiles(), 0U);
+  EXPECT_EQ(StatusAndCode(PutObject(oid, weights.size(), weights)), "200");
+  EXPECT_EQ(StatusAndCode(PutObject(oid, weights.size(), weights)), "200");
+  EXPECT_EQ(IncomingFiles(), 1U);
+  EXPECT_EQ(StatusAndCode(Commit({Lfs("model.safetensors", weights)})), "200");
+  EXPECT_TRUE(Content("model.safetensors") == weights);
+}
+
+TEST_F(HubUploadTest, APutInChunksIsTaken) {
+  const std::string weights = SmallCheckpoint(1).at("model.safetensors");
+  const std::string target = absl::StrCat("/n/m.git/info/lfs/objects/", Digest::Of(weights).ToHex(),
+                                          "?size=", weights.size());
+  size_t sent = 0;
+  const auto provide = [&](size_t, httplib::DataSink& sink) {
+    const size_t size = std::min<size_t>(weights.size() - sent, 1000);
+    sink.write(weights.data() + sent, size);
+    sent += size;
+    if (sent == weights.size()) sink.done();
+    return true;
+  };
+  const auto put = NewClient()->Put(target, provide, "a/b");
+  EXPECT_EQ(StatusAndCode(put), "200");
+  EXPECT_EQ(put->get_header_value("Connection"), "close");
+  EXPECT_EQ(StatusAndCode(Commit({Lfs("model.safetensors", weights)})), "200");
+}
+
+TEST_F(HubUploadTest, NoRepositoryCountsOnWhatWasSentToAnother) {
+  const std::string oid = Digest::Of("content").ToHex();
+  const auto put = [&](const std::string& repo) {
+    return NewClient()->Put(absl::StrCat("/", repo, ".git/info/lfs/objects/", oid, "?size=7"),
+                            "content", "a/b");
+  };
+  EXPECT_EQ(StatusAndCode(put("other")), "200");
+  EXPECT_EQ(StatusAndCode(Commit({Lfs("a.txt", "content")})), "400 OBJECT_NOT_SENT");
+  EXPECT_EQ(StatusAndCode(put("n/m")), "200");
+  EXPECT_EQ(IncomingFiles(), 2U);
+  EXPECT_EQ(StatusAndCode(Commit({Lfs("a.txt", "content")})), "200");
+  EXPECT_EQ(IncomingFiles(), 1U);
+}
+
+// What is served stays served; everything that would write says why it does not.
+TEST_F(HubUploadTest, AFullDiskTakesNoUploads) {
+  Push("n/m", SmallCheckpoint(1));
+  const std::string oid = Digest::Of("content").ToHex();
+  EXPECT_EQ(StatusAndCode(PutObject(oid, 7, "content")), "200");
+  files().SetFreeBytes(limits::kDefaultMinFreeBytes + 13);
+  EXPECT_EQ(StatusAndCode(PutObject(oid, 7, "content")), "507 DISK_FULL");
+  files().SetFreeBytes(limits::kDefaultMinFreeBytes - 1);
+  EXPECT_EQ(StatusAndCode(Post("/n/m.git/info/lfs/objects/batch",
+                               {{"objects", {{{"oid", std::string(64, '1')}, {"size", 7}}}}})),
+            "507 DISK_FULL");
+  EXPECT_EQ(StatusAndCode(Commit({Lfs("a.txt", "content")})), "507 DISK_FULL");
+  EXPECT_EQ(StatusAndCode(Commit({Inline("a.txt", "other")})), "507 DISK_FULL");
+  EXPECT_EQ(Content("config.json"), SmallCheckpoint(1).at("config.json"));
+  EXPECT_EQ(IncomingFiles(), 1U);
+  files().SetFreeBytes(std::nullopt);
+  EXPECT_EQ(StatusAndCode(Commit({Lfs("a.txt", "content")})), "200");
+}
+
+// A version whose bytes never settled is not what a commit changes.
+TEST_F(HubUploadTest, CommitsChangeTheNewestVersionThatIsServed) {
+  store::v1::FidelityPolicy policy;
+  policy.mutable_all()->set_strategy(store::v1::NEAR_LOSSLESS);
+  policy.mutable_all()->set_relative_error(0.1);
+  Push("base", SmallCheckpoint(1));
+  Push("n/m", SmallCheckpoint(1));
+  const Model lossy = Stage("n/m", SmallCheckpoint(1, 7), policy, "base");
+  ASSERT_TRUE(store().jobs().RequestCancel(lossy.record.job_id()).ok());
+  ASSERT_EQ(StatusAndCode(Commit({Inline("a.txt", "a")})), "200");
+  EXPECT_TRUE(Content("model.safetensors") == SmallCheckpoint(1).at("model.safetensors"));
+  EXPECT_THAT(Paths(), ElementsAre("a.txt", "config.json", "model.safetensors"));
+}
+
 TEST_F(HubUploadTest, OnlyTheContentThatWasAnnouncedIsKept) {
   const std::string oid = Digest::Of("content").ToHex();
   EXPECT_EQ(StatusAndCode(PutObject(oid, 7, "CONTENT")), "400 DIGEST_MISMATCH");
   EXPECT_EQ(StatusAndCode(PutObject(oid, 7, "conten")), "400 WRONG_SIZE");
   EXPECT_EQ(StatusAndCode(PutObject(oid, 6, "content")), "400 WRONG_SIZE");
   EXPECT_EQ(StatusAndCode(PutObject(oid, uint64_t{1} << 60, "content")), "413 FILE_TOO_LARGE");
-  EXPECT_EQ(NewClient()->Put("/n/m.git/info/lfs/objects/abc?size=1", "a", "a/b")->status, 400);
+  EXPECT_EQ(StatusAndCode(NewClient()->Put("/n/m.git/info/lfs/objects/abc?size=1", "a", "a/b")),
+            "400 BAD_DIGEST");
+  EXPECT_EQ(StatusAndCode(Post("/n/m.git/info/lfs/objects/batch", {{"objects", {1}}})),
+            "400 BAD_BODY");
+  EXPECT_EQ(StatusAndCode(Post("/n/m.git/info/lfs/objects/batch",
+                               {{"objects", {{{"oid", oid}, {"size", uint64_t{1} << 63}}}}})),
+            "413 FILE_TOO_LARGE");
   EXPECT_EQ(StatusAndCode(NewClient()->Put("/n/m.git/info/lfs/objects/" + oid, "content", "a/b")),
             "400 BAD_TARGET");
   EXPECT_EQ(IncomingFiles(), 0U);
@@ -195,6 +313,11 @@ TEST_F(HubUploadTest, BadCommitsLeaveNothing) {
             "400 BAD_SAFETENSORS");
   EXPECT_EQ(StatusAndCode(Commit({})), "409 NO_ENTRIES");
   EXPECT_EQ(StatusAndCode(Commit({Inline("../a", "a")})), "400 BAD_PATH");
+  EXPECT_EQ(StatusAndCode(Commit({Inline("a", "1"), Inline("a/b", "2")})), "400 BAD_PATH");
+  EXPECT_EQ(StatusAndCode(Commit({Inline("a", "1"), Remove("deletedFile", "b")})),
+            "404 EntryNotFound");
+  EXPECT_EQ(StatusAndCode(Commit({Inline("a", "1"), Remove("deletedFolder", "a")})),
+            "404 EntryNotFound");
   EXPECT_EQ(StatusAndCode(NewClient()->Post("/api/models/n/m/commit/main", "{", kLines)),
             "400 BAD_BODY");
   EXPECT_EQ(StatusAndCode(NewClient()->Post("/api/models/n/m/commit/dev", "{}", kLines)),
@@ -227,6 +350,48 @@ TEST_F(HubUploadTest, CommitsAtOnceTakeTurns) {
   }
   for (std::thread& client : clients) client.join();
   EXPECT_THAT(Paths(), ElementsAre("f0", "f1", "f2", "f3", "f4", "f5"));
+}
+
+TEST_F(HubUploadTest, ARepositoryIsEmptyBeforeItsFirstCommit) {
+  EXPECT_EQ(StatusAndCode(Get("/api/models/n/m")), "404 RepoNotFound");
+  EXPECT_EQ(StatusAndCode(Post("/api/repos/create", {{"name", "n/m"}})), "200");
+  EXPECT_EQ(StatusAndCode(Post("/api/repos/create", {{"name", "n/m"}})), "409");
+  EXPECT_EQ(GetJson("/api/models/n/m")["siblings"], json::array());
+  EXPECT_EQ(GetJson("/api/models/n/m/tree/main?recursive=true"), json::array());
+  EXPECT_EQ(GetJson("/api/models/n/m/commits/main"), json::array());
+  EXPECT_EQ(GetJson("/api/models/n/m/refs")["tags"], json::array());
+  EXPECT_EQ(StatusAndCode(Get("/n/m/resolve/main/config.json")), "404 EntryNotFound");
+  EXPECT_EQ(StatusAndCode(Post("/api/models/n/m/tag/main", {{"tag", "v1"}})),
+            "404 RevisionNotFound");
+  const std::string none = GetJson("/api/models/n/m")["sha"];
+  EXPECT_EQ(StatusAndCode(Commit({Inline("a", "1")}, {{"parentCommit", none}})), "200");
+  EXPECT_THAT(Paths(), ElementsAre("a"));
+  EXPECT_EQ(GetJson("/api/models/n/m")["siblings"].size(), 1U);
+}
+
+TEST_F(HubUploadTest, TagsAreMadeAndDeleted) {
+  const std::string first = CommitOf(Push("n/m", SmallCheckpoint(1)).record);
+  Push("n/m", SmallCheckpoint(2));
+  EXPECT_EQ(StatusAndCode(Post("/api/models/n/m/tag/" + first, {{"tag", "v1"}})), "200");
+  EXPECT_EQ(GetJson("/api/models/n/m/revision/v1")["sha"], first);
+  EXPECT_EQ(StatusAndCode(Post("/api/models/n/m/tag/main", {{"tag", "v1"}})), "409 TAG_EXISTS");
+  EXPECT_EQ(StatusAndCode(Post("/api/models/n/m/tag/none", {{"tag", "v2"}})),
+            "404 RevisionNotFound");
+  EXPECT_EQ(StatusAndCode(Post("/api/models/n/m/tag/main", {{"tag", "a b"}})), "400 BAD_TAG");
+  EXPECT_EQ(StatusAndCode(Post("/api/models/none/tag/main", {{"tag", "v1"}})), "404 RepoNotFound");
+  EXPECT_EQ(StatusAndCode(NewClient()->Delete("/api/models/n/m/tag/v1")), "200");
+  EXPECT_EQ(StatusAndCode(NewClient()->Delete("/api/models/n/m/tag/v1")), "404 RevisionNotFound");
+  EXPECT_EQ(GetJson("/api/models/n/m/refs")["tags"], json::array());
+}
+
+TEST_F(HubUploadTest, MainIsTheOnlyBranch) {
+  Push("n/m", SmallCheckpoint(1));
+  EXPECT_EQ(StatusAndCode(Post("/api/models/n/m/branch/main", json::object())),
+            "409 BRANCH_EXISTS");
+  EXPECT_EQ(StatusAndCode(Post("/api/models/n/m/branch/dev", json::object())), "400 ONE_BRANCH");
+  EXPECT_EQ(StatusAndCode(NewClient()->Delete("/api/models/n/m/branch/main")), "400 ONE_BRANCH");
+  EXPECT_EQ(StatusAndCode(Post("/api/models/none/branch/dev", json::object())), "404 RepoNotFound");
+  EXPECT_EQ(StatusAndCode(Get("/api/models/n/m/branch/main")), "405");
 }
 
 TEST_F(HubUploadTest, OtherKindsOfRepositoriesAreRefused) {

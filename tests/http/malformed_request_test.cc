@@ -4,6 +4,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "gtest/gtest.h"
 #include "server/http/http_limits.h"
 #include "tests/http/http_fixture.h"
@@ -79,6 +80,30 @@ TEST_F(MalformedRequestTest, ABodyThatIsNotReadIsNoRequest) {
     const std::string answer = Raw(absl::StrCat(head, "\r\n\r\n", hidden));
     EXPECT_TRUE(absl::StartsWith(answer, "HTTP/1.1 404 ")) << head;
     EXPECT_FALSE(absl::StrContains(answer, "HTTP/1.1 200 ")) << head;
+  }
+}
+
+// A client that is told that the connection stays must find it so.
+TEST_F(MalformedRequestTest, ConnectionsThatWillBeClosedAreSaidToBe) {
+  const std::string hidden = "GET /healthz HTTP/1.1\r\n\r\n";
+  const std::string kept =
+      Raw("GET /healthz HTTP/1.1\r\n\r\nPOST /api/validate-yaml HTTP/1.1\r\n"
+          "Content-Length: 2\r\n\r\n{}GET /healthz HTTP/1.1\r\nContent-Length: 0\r\n\r\n");
+  const std::vector<std::string> answers = absl::StrSplit(kept, "HTTP/1.1 200 ");
+  EXPECT_EQ(answers.size(), 4U) << kept;
+  EXPECT_TRUE(absl::StrContains(kept, "Keep-Alive: timeout=5, max=1000\r\n")) << kept;
+  EXPECT_FALSE(absl::StrContains(kept, "Connection: close")) << kept;
+  for (const std::string& head :
+       {absl::StrCat("GET /healthz HTTP/1.1\r\nContent-Length: ", hidden.size()),
+        absl::StrCat("HEAD /healthz HTTP/1.1\r\nContent-Length: ", hidden.size()),
+        absl::StrCat("DELETE /healthz HTTP/1.1\r\nContent-Length: ", hidden.size()),
+        absl::StrCat("GET /healthz HTTP/1.1\r\nContent-Length: 0\r\nContent-Length: ",
+                     hidden.size()),
+        std::string("GET /healthz HTTP/1.1\r\nTransfer-Encoding: chunked")}) {
+    const std::string answer = Raw(absl::StrCat(head, "\r\n\r\n", hidden));
+    EXPECT_TRUE(absl::StrContains(answer, "Connection: close\r\n")) << answer;
+    EXPECT_FALSE(absl::StrContains(answer, "Keep-Alive")) << answer;
+    EXPECT_EQ(answer.rfind("HTTP/1.1 "), 0U) << answer;
   }
 }
 

@@ -16,9 +16,10 @@ from urllib.parse import urlsplit
 
 import huggingface_hub
 from cutting_proxy import CuttingProxy
-from huggingface_hub import (HfApi, HfFileSystem, ModelHubMixin, hf_hub_download,
+from huggingface_hub import (CommitOperationAdd, CommitOperationCopy, CommitOperationDelete,
+                             HfApi, HfFileSystem, ModelHubMixin, hf_hub_download,
                              snapshot_download)
-from huggingface_hub.utils import (EntryNotFoundError, RepositoryNotFoundError,
+from huggingface_hub.utils import (EntryNotFoundError, HfHubHTTPError, RepositoryNotFoundError,
                                    RevisionNotFoundError)
 from safetensors import safe_open
 
@@ -215,9 +216,10 @@ def check_transformers(world):
         assert greedy(models[0], prompt, 24) == greedy(models[1], prompt, 24)
 
 
-def uploaded(world, repo):
+def uploaded(world, repo, revision=None):
     """The files of a repository, fetched anew."""
-    return snapshot_download(repo, cache_dir=world.at(f"uploaded-{len(os.listdir(world.work))}"))
+    return snapshot_download(repo, revision=revision,
+                             cache_dir=world.at(f"uploaded-{len(os.listdir(world.work))}"))
 
 
 def check_upload_of_folders(world):
@@ -253,6 +255,60 @@ def check_upload_of_files_to_a_repository(world):
     assert world.api.list_repo_files(repo) == ["model.safetensors"]
     old = hf_hub_download(repo, "model.safetensors", revision=first, cache_dir=world.at("first"))
     assert_same_file(old, weights)
+
+
+def check_upload_over_a_repository(world):
+    """Only what differs is sent, and what is to be deleted goes."""
+    repo = f"{world.user}/again"
+    assert not world.api.repo_exists(repo)
+    world.api.create_repo(repo)
+    assert world.api.repo_exists(repo) and world.api.list_repo_files(repo) == []
+    assert_raises(HfHubHTTPError, world.api.create_repo, repo)
+    world.api.upload_folder(repo_id=repo, folder_path=world.folders["tiny/ft-perl-sharded"],
+                            delete_patterns="*")
+    first = world.api.model_info(repo).sha
+    world.api.upload_folder(repo_id=repo, folder_path=world.folders["tiny/ft-perl-sharded"])
+    assert world.api.model_info(repo).sha == first
+    world.api.create_tag(repo, tag="v1")
+    assert_raises(HfHubHTTPError, world.api.create_tag, repo, tag="v1")
+    world.api.upload_folder(repo_id=repo, folder_path=world.folders["tiny/ft-kjv"],
+                            delete_patterns="*.safetensors*", parent_commit=first)
+    assert_raises(HfHubHTTPError, world.api.upload_file, repo_id=repo, path_or_fileobj=b"a",
+                  path_in_repo="a", parent_commit=first)
+    assert_same_folder(uploaded(world, repo), world.folders["tiny/ft-kjv"])
+    assert_same_folder(uploaded(world, repo, "v1"), world.folders["tiny/ft-perl-sharded"])
+    assert [tag.name for tag in world.api.list_repo_refs(repo).tags] == ["v1"]
+    world.api.delete_tag(repo, tag="v1")
+    assert world.api.list_repo_refs(repo).tags == []
+    world.api.create_branch(repo, branch="main", exist_ok=True)
+    assert_raises(HfHubHTTPError, world.api.create_branch, repo, branch="dev")
+
+
+def check_copies_within_a_repository(world):
+    repo = f"{world.user}/copies"
+    weights = os.path.join(world.folders["tiny/ft-kjv"], "model.safetensors")
+    world.api.create_repo(repo)
+    world.api.create_commit(repo, commit_message="two", operations=[
+        CommitOperationAdd("model.safetensors", weights), CommitOperationAdd("a.txt", b"a")])
+    world.api.create_commit(repo, commit_message="copy", operations=[
+        CommitOperationCopy("model.safetensors", "sub/copy.safetensors"),
+        CommitOperationDelete("a.txt")])
+    assert world.api.list_repo_files(repo) == ["model.safetensors", "sub/copy.safetensors"]
+    assert_same_file(os.path.join(uploaded(world, repo), "sub", "copy.safetensors"), weights)
+
+
+def check_refused_uploads(world):
+    """The client shows what the server says."""
+    repo = f"{world.user}/refused"
+    world.api.create_repo(repo)
+    try:
+        world.api.upload_file(repo_id=repo, path_or_fileobj=b"\x00" * 100,
+                              path_in_repo="model.safetensors")
+        raise AssertionError("expected a refusal")
+    except HfHubHTTPError as error:
+        assert "model.safetensors" in str(error), error
+    assert world.api.list_repo_files(repo) == []
+    assert_raises(EntryNotFoundError, world.api.delete_file, "none.txt", repo_id=repo)
 
 
 def check_push_to_hub(world):

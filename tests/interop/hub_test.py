@@ -9,6 +9,7 @@ this with the release binaries.
 import argparse
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 TINYLM = os.path.join(HERE, "..", "data", "tinylm-1m")
 PARENTS = {"base": None, "ft-kjv": "base", "ft-kjv-2": "ft-kjv", "ft-perl": "base",
            "merge-kjv-perl": "ft-perl", "ft-perl-sharded": "base", "ft-grown-vocab": "ft-perl"}
+UPLOADED = ("tiny/ft-kjv", "tiny/ft-perl-sharded", "tiny/large")  # as hub_checks.py does it
 LARGE_BYTES = 24 * 1024 * 1024
 
 
@@ -50,8 +52,8 @@ def push_all(store, folder):
 def run_checks(python, store, folders, folder):
     environment = {**os.environ, "HF_ENDPOINT": store.endpoint, "HF_HOME": f"{folder}/home",
                    "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_XET": "1",
-                   "HF_TOKEN": "hf_any",
-                   "PYTHONDONTWRITEBYTECODE": "1", "no_proxy": "127.0.0.1,localhost"}
+                   "HF_TOKEN": "hf_any", "PYTHONDONTWRITEBYTECODE": "1",
+                   "no_proxy": "127.0.0.1,localhost"}
     models = [f"--model={repo}={path}" for repo, path in folders.items()]
     subprocess.run([python, os.path.join(HERE, "hub_checks.py"), f"--work={folder}", *models],
                    check=True, env=environment, stdin=subprocess.DEVNULL)
@@ -86,6 +88,19 @@ def check_wget_continues(store, folders, folder):
     assert sha256_of(target) == sha256_of(expected)
 
 
+def check_commits_are_kept(store, folders, folder, user):
+    """What a client of the Hub was told is committed is there after the daemon was killed."""
+    store.kill_and_restart()
+    for number, source in enumerate(UPLOADED):
+        repo = f"{user}/folder-{number}"
+        pulled = os.path.join(folder, "pulled", repo)
+        shutil.rmtree(pulled, ignore_errors=True)
+        store.pull(repo)
+        for name in os.listdir(folders[source]):
+            assert sha256_of(os.path.join(pulled, name)) == sha256_of(
+                os.path.join(folders[source], name)), f"{repo}/{name}"
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--wdeltad", required=True)
@@ -103,6 +118,7 @@ def main():
                 work = os.path.join(folder, f"client-{number}")
                 os.makedirs(work)
                 run_checks(python, store, folders, work)
+                check_commits_are_kept(store, folders, folder, os.path.basename(work))
     return 0
 
 

@@ -23,17 +23,30 @@ class Store:
             probe.bind(("localhost", 0))
             self._server = f"localhost:{probe.getsockname()[1]}"
         self._log = open(os.path.join(folder, "wdeltad.log"), "w")
-        self._daemon = subprocess.Popen(
-            [wdeltad, f"--data_dir={folder}/data", f"--listen={self._server}",
-             f"--address_file={folder}/addresses", *flags],
-            stdout=self._log, stderr=subprocess.STDOUT)
+        self._command = [wdeltad, f"--data_dir={folder}/data", f"--listen={self._server}",
+                         f"--address_file={folder}/addresses", *flags]
+        self._start()
+
+    def _start(self):
+        self._daemon = subprocess.Popen(self._command, stdout=self._log, stderr=subprocess.STDOUT)
+
+    def kill_and_restart(self):
+        """As after a loss of power but for what the kernel holds."""
+        self._daemon.kill()
+        self._daemon.wait()
+        self._start()
+        self._await()
 
     def __enter__(self):
+        self._await()
+        return self
+
+    def _await(self):
         deadline = time.monotonic() + START_SECONDS
         while True:
             try:
                 self.run("ls")
-                return self
+                return
             except CommandFailed:
                 if time.monotonic() > deadline or self._daemon.poll() is not None:
                     self.__exit__()
