@@ -55,39 +55,59 @@ void FillAddress(int socket, NameFunction name_function, std::string& ip, int& p
 
 }  // namespace
 
-bool ConnectionStream::Receive(size_t max_bytes, absl::Time deadline) {
+bool PacedWait::Wait(int socket, short events) {
+  while (true) {
+    const absl::Time begin = absl::Now();
+    const bool is_ready = WaitFor(socket, events, begin + pace_.window - waited_);
+    waited_ += absl::Now() - begin;
+    if (waited_ >= pace_.window) {
+      if (window_bytes_ < pace_.min_bytes) return false;
+      waited_ = absl::ZeroDuration();
+      window_bytes_ = 0;
+    }
+    if (is_ready) return true;
+  }
+}
+
+ConnectionStream::Received ConnectionStream::Receive(size_t max_bytes) {
   const size_t held = buffer_.size();
   buffer_.resize(held + max_bytes);
   ssize_t received = -1;
-  while (true) {
+  do {
     received = recv(socket_, buffer_.data() + held, max_bytes, MSG_DONTWAIT);
-    if (received >= 0) break;
-    if (errno == EINTR) continue;
-    const bool must_wait = errno == EAGAIN || errno == EWOULDBLOCK;
-    if (!must_wait || !WaitFor(socket_, POLLIN, deadline)) break;
-  }
+  } while (received < 0 && errno == EINTR);
+  const bool must_wait = received < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
   buffer_.resize(held + static_cast<size_t>(std::max<ssize_t>(received, 0)));
-  return received > 0;
+  if (must_wait) return Received::kNothing;
+  return received > 0 ? Received::kSome : Received::kEnd;
 }
 
-ConnectionStream::Head ConnectionStream::ReadHead() {
+void ConnectionStream::EndRequest() {
   // Bytes of a head that the library did not want are no part of the next one.
   taken_ += head_bytes_;
   buffer_.erase(0, taken_);
   taken_ = 0;
+  searched_ = 0;
   head_bytes_ = 0;
   body_bytes_ = 0;
-  absl::Time deadline =
-      DeadlineIn(buffer_.empty() ? http_limits::kIdleTimeoutMs : http_limits::kHeadTimeoutMs);
-  size_t searched = 0;
+  reads_.Restart();
+  writes_.Restart();
+}
+
+ConnectionStream::Head ConnectionStream::ReadHead() {
   while (true) {
-    const size_t end = buffer_.find(kHeadEnd, searched);
+    const size_t end = buffer_.find(kHeadEnd, searched_);
     if (end != std::string::npos) return TakeHead(end + kHeadEnd.size());
     if (buffer_.size() > http_limits::kMaxHeadBytes) return Head::kTooLarge;
-    searched = buffer_.size() < kHeadEnd.size() ? 0 : buffer_.size() - kHeadEnd.size() + 1;
-    const bool is_first = buffer_.empty();
-    if (!Receive(4096, deadline)) return Head::kClosed;
-    if (is_first) deadline = DeadlineIn(http_limits::kHeadTimeoutMs);
+    searched_ = buffer_.size() < kHeadEnd.size() ? 0 : buffer_.size() - kHeadEnd.size() + 1;
+    switch (Receive(4096)) {
+      case Received::kSome:
+        break;
+      case Received::kNothing:
+        return buffer_.empty() ? Head::kNone : Head::kPart;
+      case Received::kEnd:
+        return Head::kClosed;
+    }
   }
 }
 
@@ -118,21 +138,19 @@ ConnectionStream::Head ConnectionStream::TakeHead(size_t end) {
 }
 
 bool ConnectionStream::is_readable() const {
-  return taken_ < buffer_.size() ||
-         WaitFor(socket_, POLLIN, DeadlineIn(http_limits::kReadTimeoutMs));
+  return taken_ < buffer_.size() || reads_.Wait(socket_, POLLIN);
 }
 
-bool ConnectionStream::is_writable() const {
-  return WaitFor(socket_, POLLOUT, DeadlineIn(http_limits::kWriteTimeoutMs));
-}
+bool ConnectionStream::is_writable() const { return writes_.Wait(socket_, POLLOUT); }
 
 ssize_t ConnectionStream::read(char* destination, size_t size) {
-  if (taken_ == buffer_.size()) {
+  while (taken_ == buffer_.size()) {
     buffer_.clear();
     taken_ = 0;
-    if (!Receive(http_limits::kReadBufferBytes, DeadlineIn(http_limits::kReadTimeoutMs))) {
-      return -1;
-    }
+    const Received received = Receive(http_limits::kReadBufferBytes);
+    if (received == Received::kEnd) return -1;
+    if (received == Received::kNothing && !reads_.Wait(socket_, POLLIN)) return -1;
+    reads_.Count(buffer_.size());
   }
   const size_t available = head_bytes_ > 0 ? head_bytes_ : buffer_.size() - taken_;
   const size_t taking = std::min(size, available);
@@ -147,14 +165,14 @@ ssize_t ConnectionStream::read(char* destination, size_t size) {
 }
 
 ssize_t ConnectionStream::write(const char* data, size_t size) {
-  const absl::Time deadline = DeadlineIn(http_limits::kWriteTimeoutMs);
   size_t sent = 0;
   while (sent < size) {
     const ssize_t count = send(socket_, data + sent, size - sent, MSG_DONTWAIT | MSG_NOSIGNAL);
     if (count >= 0) {
       sent += static_cast<size_t>(count);
+      writes_.Count(static_cast<size_t>(count));
     } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
-      if (!WaitFor(socket_, POLLOUT, deadline)) return -1;
+      if (!writes_.Wait(socket_, POLLOUT)) return -1;
     } else if (errno != EINTR) {
       return -1;
     }

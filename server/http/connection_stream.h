@@ -1,8 +1,9 @@
 // One accepted connection, as the stream that cpp-httplib reads and writes.
 //
 // The library reads heads without bounds of size or time, so that heads are read here,
-// whole and checked, before it sees the first byte. One thread at a time. Does not own
-// the socket.
+// whole and checked, before it sees the first byte. A peer that takes or sends too little
+// for as long as it is waited for is given up. One thread at a time. Does not own the
+// socket.
 #pragma once
 
 #include <cstdint>
@@ -10,6 +11,7 @@
 
 #include "absl/time/time.h"
 #include "httplib.h"
+#include "server/http/http_limits.h"
 
 namespace wdelta {
 
@@ -17,42 +19,74 @@ namespace wdelta {
 // with the size of the file.
 inline constexpr char kRangeHeader[] = "X-Wdelta-Range";
 
+// The least that a peer must take or send.
+struct Pace {
+  absl::Duration window = absl::Milliseconds(http_limits::kPaceWindowMs);  // of waiting for it
+  uint64_t min_bytes = http_limits::kMinBytesPerWindow;
+};
+
+// Waits for a peer as long as it keeps pace. One thread at a time.
+class PacedWait {
+ public:
+  explicit PacedWait(const Pace& pace) : pace_(pace) {}
+  // Until the socket is ready for `events`; false: the peer is too slow.
+  bool Wait(int socket, short events);
+  void Count(size_t bytes) { window_bytes_ += bytes; }
+  void Restart() { *this = PacedWait(pace_); }
+
+ private:
+  Pace pace_;
+  absl::Duration waited_;
+  uint64_t window_bytes_ = 0;
+};
+
 class ConnectionStream final : public httplib::Stream {
  public:
-  explicit ConnectionStream(int socket) : socket_(socket) {}
+  ConnectionStream(int socket, const Pace& pace) : socket_(socket), reads_(pace), writes_(pace) {}
 
   enum class Head {
     kRead,
-    kClosed,     // by the peer, or silent for too long
+    kNone,       // nothing of it has come
+    kPart,       // not all of it has come
+    kClosed,     // by the peer
     kTooLarge,   // more than kMaxHeadBytes or kMaxHeadLines
     kMalformed,  // a line that does not end with CR LF, or a NUL
   };
-  // Waits for the next request and takes its head, renaming `Range`.
+  // Takes the head of the next request as far as it has come, without waiting, and renames
+  // its `Range`. Once it is there, not again before EndRequest.
   Head ReadHead();
+  // What is left of the current request's head goes.
+  void EndRequest();
+  // Whether bytes of the next request were taken from the socket.
+  bool HasUnread() const { return taken_ < buffer_.size(); }
 
   // What the library has read of the current request's body.
   uint64_t body_bytes() const { return body_bytes_; }
 
   bool is_readable() const override;
   bool is_writable() const override;
-  // At most what has arrived; 0 at the end, -1 when nothing comes for kReadTimeoutMs.
+  // At most what has arrived; -1 at the end, or when the peer is too slow.
   ssize_t read(char* destination, size_t size) override;
-  // All or nothing (-1), within kWriteTimeoutMs.
+  // All or nothing (-1).
   ssize_t write(const char* data, size_t size) override;
   void get_remote_ip_and_port(std::string& ip, int& port) const override;
   void get_local_ip_and_port(std::string& ip, int& port) const override;
   socket_t socket() const override { return socket_; }
 
  private:
-  // Appends what the peer sends to the buffer; false at the end, after an error or at
-  // the deadline.
-  bool Receive(size_t max_bytes, absl::Time deadline);
+  enum class Received { kSome, kNothing, kEnd };
+  // Appends what has come to the buffer, without waiting. An error is an end.
+  Received Receive(size_t max_bytes);
   // Checks the head that ends at `end` and renames its `Range`.
   Head TakeHead(size_t end);
 
   const int socket_;
+  // Of is_readable() and is_writable() too, which the library has as const.
+  mutable PacedWait reads_;
+  mutable PacedWait writes_;
   std::string buffer_;
   size_t taken_ = 0;       // of buffer_
+  size_t searched_ = 0;    // of buffer_, for the end of a head
   size_t head_bytes_ = 0;  // of the current head that the library has not read
   uint64_t body_bytes_ = 0;
 };

@@ -1,4 +1,4 @@
-// The threads that connections run in.
+// The threads that requests are served in.
 #pragma once
 
 #include <deque>
@@ -9,45 +9,46 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
-#include "httplib.h"
-#include "server/http/http_limits.h"
+#include "server/http/connection.h"
 
 namespace wdelta {
 
-// Connections beyond the threads wait here, and when kMaxWaitingConnections do, beyond
-// those in the kernel's queue, because enqueue blocks the thread that accepts.
-class ConnectionThreads final : public httplib::TaskQueue {
+// Connections beyond the threads wait for one in order of arrival; how many there may be is
+// the caller's to bound. Any thread may call it.
+class ConnectionThreads {
  public:
-  explicit ConnectionThreads(int thread_count) {
+  ConnectionThreads(int thread_count, std::function<void(ConnectionPtr)> serve)
+      : serve_(std::move(serve)) {
     for (int i = 0; i < thread_count; ++i) threads_.emplace_back([this] { Run(); });
   }
+  ~ConnectionThreads() { Stop(); }
+  ConnectionThreads(const ConnectionThreads&) = delete;
+  ConnectionThreads& operator=(const ConnectionThreads&) = delete;
 
-  void enqueue(std::function<void()> connection) override ABSL_LOCKS_EXCLUDED(mutex_) {
+  // Not after Stop.
+  void Add(ConnectionPtr connection) ABSL_LOCKS_EXCLUDED(mutex_) {
     absl::MutexLock lock(&mutex_);
-    mutex_.Await(absl::Condition(this, &ConnectionThreads::HasRoom));
     waiting_.push_back(std::move(connection));
   }
 
-  // Once. Returns when all connections have ended.
-  void shutdown() override ABSL_LOCKS_EXCLUDED(mutex_) {
+  // Returns when all that were added have been served. May be repeated, by one thread.
+  void Stop() ABSL_LOCKS_EXCLUDED(mutex_) {
     {
       absl::MutexLock lock(&mutex_);
       is_stopping_ = true;
     }
     for (std::thread& thread : threads_) thread.join();
+    threads_.clear();
   }
 
  private:
-  bool HasRoom() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    return waiting_.size() < http_limits::kMaxWaitingConnections;
-  }
   bool HasWorkOrStops() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return is_stopping_ || !waiting_.empty();
   }
 
   void Run() ABSL_LOCKS_EXCLUDED(mutex_) {
     while (true) {
-      std::function<void()> connection;
+      ConnectionPtr connection;
       {
         absl::MutexLock lock(&mutex_);
         mutex_.Await(absl::Condition(this, &ConnectionThreads::HasWorkOrStops));
@@ -55,13 +56,14 @@ class ConnectionThreads final : public httplib::TaskQueue {
         connection = std::move(waiting_.front());
         waiting_.pop_front();
       }
-      connection();
+      serve_(std::move(connection));
     }
   }
 
+  const std::function<void(ConnectionPtr)> serve_;
   absl::Mutex mutex_;
   bool is_stopping_ ABSL_GUARDED_BY(mutex_) = false;
-  std::deque<std::function<void()>> waiting_ ABSL_GUARDED_BY(mutex_);
+  std::deque<ConnectionPtr> waiting_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::thread> threads_;
 };
 

@@ -7,16 +7,17 @@
 
 namespace wdelta::http_limits {
 
-// Connections. Each has a thread, whose time a slow peer can only take up to these.
+// Connections. A thread serves one from when a request has begun to come until it is
+// answered; its time a slow peer can only take up to these.
 inline constexpr int kDefaultMaxConnections = 64;
-inline constexpr size_t kMaxWaitingConnections = 256;  // accepted, without a thread yet
+inline constexpr size_t kMaxWaitingConnections = 512;  // without a thread: idle, or in the queue
 inline constexpr int kListenBacklog = 512;
 inline constexpr int kMaxRequestsPerConnection = 1000;
-inline constexpr int kIdleTimeoutMs = 5'000;    // between requests
-inline constexpr int kHeadTimeoutMs = 10'000;   // from the first byte of a head to its last
-inline constexpr int kReadTimeoutMs = 30'000;   // of silence within a body
-inline constexpr int kWriteTimeoutMs = 60'000;  // for a piece of at most kFetchPieceBytes
-inline constexpr int kLingerMs = 2'000;         // for what a refused peer still sends
+inline constexpr int kIdleTimeoutMs = 5'000;   // between requests
+inline constexpr int kHeadTimeoutMs = 10'000;  // from the first byte of a head to its last
+inline constexpr int kPaceWindowMs = 30'000;   // of waiting for a peer, within a body
+inline constexpr uint64_t kMinBytesPerWindow = 512 * 1024;  // that it must take or send
+inline constexpr int kLingerMs = 2'000;                     // for what a refused peer still sends
 inline constexpr size_t kMaxLingerBytes = 4 * 1024 * 1024;
 
 // Requests.

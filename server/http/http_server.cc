@@ -153,7 +153,7 @@ absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(const HttpOptions&
   if (!listen.ok()) return listen.status();
   auto routes = std::make_unique<Routes>(dependencies);
   WDELTA_RETURN_IF_ERROR(routes->Prepare());
-  auto server = std::make_unique<SocketServer>(options.max_connections);
+  auto server = std::make_unique<SocketServer>(options.max_connections, options.pace);
 
   using httplib::ContentReader;
   using httplib::Request;

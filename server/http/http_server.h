@@ -19,8 +19,9 @@
 namespace wdelta {
 
 struct HttpOptions {
-  std::string listen;  // HOST:PORT; port 0: any free one
-  int max_connections = http_limits::kDefaultMaxConnections;
+  std::string listen;                                         // HOST:PORT; port 0: any free one
+  int max_connections = http_limits::kDefaultMaxConnections;  // with a thread each
+  Pace pace;
 };
 
 // Serves from the start of its life until Drain or the destructor. One thread at a time.
@@ -32,6 +33,7 @@ class HttpServer {
     Catalog* catalog = nullptr;
     FileSystem* files = nullptr;
     const Clock* clock = nullptr;
+    // Each download takes a place of these, and downloads at most half of them.
     Admission* fetches = nullptr;
     spdlog::logger* log = nullptr;
     // A folder of the server's own, emptied at its start: what clients send before they

@@ -27,7 +27,8 @@ constexpr char kFileType[] = "application/octet-stream";
 
 // What a response sends its body from; goes with it.
 struct OpenBody {
-  Admission::Slot slot;
+  Admission::Slot download;
+  Admission::Slot fetch;
   std::shared_ptr<Cursor> cursor;
 };
 
@@ -117,11 +118,12 @@ absl::Status HubFiles::Answer(const HubRoute& route, const httplib::Request& req
 
 absl::Status HubFiles::StartBody(const Model& model, const FileRecord& file, uint64_t offset,
                                  uint64_t size, httplib::Response& response) {
-  std::optional<Admission::Slot> slot = fetches_.TryEnter();
-  if (!slot.has_value()) {
-    return MakeError(
-        absl::StatusCode::kResourceExhausted, "TOO_MANY_FETCHES",
-        absl::StrCat("expected at most ", fetches_.limit(), " fetches at once; try again"));
+  std::optional<Admission::Slot> download = downloads_.TryEnter();
+  std::optional<Admission::Slot> fetch = download.has_value() ? fetches_.TryEnter() : std::nullopt;
+  if (!fetch.has_value()) {
+    const Admission& full = download.has_value() ? fetches_ : downloads_;
+    return MakeError(absl::StatusCode::kResourceExhausted, "TOO_MANY_FETCHES",
+                     absl::StrCat("expected at most ", full.limit(), " at once; try again"));
   }
   WDELTA_ASSIGN_OR_RETURN(ContentSourcePtr source, store_.reader().Open(model.record));
   const Checkpoint& checkpoint = source->checkpoint();
@@ -133,7 +135,8 @@ absl::Status HubFiles::StartBody(const Model& model, const FileRecord& file, uin
   const auto index = static_cast<uint32_t>(found - checkpoint.files.begin());
   std::vector<StreamRange> ranges = RangesOfFile(checkpoint, index, offset, size);
   auto cursor = store_.reader().NewCursor(std::move(source), std::move(ranges));
-  const auto body = std::make_shared<OpenBody>(OpenBody{*std::move(slot), std::move(cursor)});
+  const auto body = std::make_shared<OpenBody>(
+      OpenBody{*std::move(download), *std::move(fetch), std::move(cursor)});
   response.set_content_provider(
       size, kFileType,
       [body, log = &log_, what = absl::StrCat(model.record.name(), "/", file.path())](

@@ -1,6 +1,8 @@
 // Files of models over HTTP: HEAD and GET of `/{repo}/resolve/{rev}/{path}`.
 #pragma once
 
+#include <algorithm>
+
 #include "httplib.h"
 #include "server/http/hub_models.h"
 #include "server/http/hub_route.h"
@@ -13,9 +15,14 @@ namespace wdelta {
 // pieces at a time, whatever the file's size. Any thread may call it.
 class HubFiles {
  public:
-  // Owns none of them; all must outlive it. A GET holds a slot of `fetches` while it runs.
+  // Owns none of them; all must outlive it. A GET holds a slot of `fetches` while it runs,
+  // and all GETs hold at most half of them, so that slow ones leave the rest to gRPC.
   HubFiles(ModelStore* store, HubModels* models, Admission* fetches, spdlog::logger* log)
-      : store_(*store), models_(*models), fetches_(*fetches), log_(*log) {}
+      : store_(*store),
+        models_(*models),
+        fetches_(*fetches),
+        downloads_(std::max(1, fetches->limit() / 2)),
+        log_(*log) {}
 
   void Serve(const HubRoute& route, const httplib::Request& request, httplib::Response& response);
 
@@ -28,6 +35,7 @@ class HubFiles {
   ModelStore& store_;
   HubModels& models_;
   Admission& fetches_;
+  Admission downloads_;
   spdlog::logger& log_;
 };
 

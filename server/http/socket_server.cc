@@ -7,6 +7,9 @@
 
 #include <algorithm>
 #include <exception>
+#include <functional>
+#include <thread>
+#include <utility>
 
 #include "absl/random/random.h"
 #include "absl/strings/ascii.h"
@@ -15,9 +18,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "server/http/connection_stream.h"
-#include "server/http/connection_threads.h"
 #include "server/http/http_limits.h"
 #include "storage/base/limits.h"
+#include "storage/base/status_macros.h"
 
 namespace wdelta {
 namespace {
@@ -43,6 +46,15 @@ std::string RequestIdOf(const httplib::Request& request) {
   return absl::StrCat(absl::Hex(absl::Uniform<uint64_t>(random), absl::kZeroPad16));
 }
 
+absl::Time DeadlineIn(int milliseconds) { return absl::Now() + absl::Milliseconds(milliseconds); }
+
+// Runs what the library accepts in the thread that accepts.
+class InPlace final : public httplib::TaskQueue {
+ public:
+  void enqueue(std::function<void()> take) override { take(); }
+  void shutdown() override {}
+};
+
 // Whether what follows on the connection is the next request.
 class BodyCheck {
  public:
@@ -63,16 +75,24 @@ class BodyCheck {
 
 }  // namespace
 
-SocketServer::SocketServer(int max_connections) {
-  // The library tells clients of them; they are kept in ServeConnection.
+SocketServer::SocketServer(int max_serving, const Pace& pace)
+    : max_connections_(static_cast<size_t>(max_serving) + http_limits::kMaxWaitingConnections),
+      max_serving_(max_serving),
+      pace_(pace) {
+  // The library tells clients of them; they are kept here.
   set_keep_alive_max_count(http_limits::kMaxRequestsPerConnection);
   set_keep_alive_timeout(http_limits::kIdleTimeoutMs / 1000);
-  new_task_queue = [max_connections] { return new ConnectionThreads(max_connections); };
+  new_task_queue = [] { return new InPlace; };
   // Without SO_REUSEPORT, by which two daemons would share the connections of a port.
   set_socket_options([](socket_t socket) { SetOption(socket, SOL_SOCKET, SO_REUSEADDR); });
 }
 
 absl::StatusOr<int> SocketServer::Bind(const std::string& host, int port) {
+  WDELTA_ASSIGN_OR_RETURN(
+      idle_, IdleConnections::Start([this](ConnectionPtr c) { AwaitThread(std::move(c)); },
+                                    [this](ConnectionPtr c) { Close(std::move(c)); }));
+  threads_ = std::make_unique<ConnectionThreads>(max_serving_,
+                                                 [this](ConnectionPtr c) { Serve(std::move(c)); });
   const int bound = port == 0 ? bind_to_any_port(host) : (bind_to_port(host, port) ? port : -1);
   // The library's own queue of unaccepted connections is too short for a client with
   // a dozen of them.
@@ -84,71 +104,138 @@ absl::StatusOr<int> SocketServer::Bind(const std::string& host, int port) {
   return bound;
 }
 
-bool SocketServer::Enter(socket_t socket, Activity activity) {
+void SocketServer::ServeUntilStopped() {
+  listen_after_bind();
+  StopAccepting();  // when the library ended by itself
+  idle_->Join();
+  threads_->Stop();
+}
+
+bool SocketServer::Enter(const Connection& connection, Activity activity) {
   absl::MutexLock lock(&mutex_);
   if (is_draining_) return false;
-  connections_[socket] = activity;
+  const auto [entry, is_new] = connections_.try_emplace(connection.socket, activity);
+  const bool was_idle = !is_new && entry->second == Activity::kIdle;
+  idle_count_ += (activity == Activity::kIdle ? 1 : 0) - (was_idle ? 1 : 0);
+  entry->second = activity;
   return true;
 }
 
-void SocketServer::Leave(socket_t socket) {
+void SocketServer::Close(ConnectionPtr connection) {
   absl::MutexLock lock(&mutex_);
-  connections_.erase(socket);
+  const auto found = connections_.find(connection->socket);
+  if (found != connections_.end()) {
+    if (found->second == Activity::kIdle) --idle_count_;
+    connections_.erase(found);
+  }
+  // Within the lock: the descriptor may be that of another connection at once.
+  connection.reset();
+}
+
+void SocketServer::MakeRoom() {
+  while (true) {
+    {
+      absl::MutexLock lock(&mutex_);
+      mutex_.Await(absl::Condition(this, &SocketServer::CanMakeRoom));
+      if (is_draining_ || connections_.size() < max_connections_) return;
+    }
+    // False for an instant, while one is on its way to a thread or from there.
+    if (!idle_->EndFirst()) std::this_thread::yield();
+  }
 }
 
 bool SocketServer::process_and_close_socket(socket_t socket) {
-  try {
-    ServeConnection(socket);
-  } catch (const std::exception&) {
-    // Out of memory within the library: the connection ends, the daemon does not.
-  }
-  // Before the descriptor can be that of another connection.
-  Leave(socket);
-  ::close(socket);
+  auto connection = std::make_unique<Connection>(socket, pace_);
+  MakeRoom();
+  SetOption(socket, IPPROTO_TCP, TCP_NODELAY);
+  connection->deadline = DeadlineIn(http_limits::kIdleTimeoutMs);
+  AwaitRequest(std::move(connection));
   return true;
 }
 
-void SocketServer::ServeConnection(socket_t socket) {
-  SetOption(socket, IPPROTO_TCP, TCP_NODELAY);
-  ConnectionStream stream(socket);
-  for (int served = 1; Enter(socket, Activity::kIdle); ++served) {
-    const ConnectionStream::Head head = stream.ReadHead();
-    if (head == ConnectionStream::Head::kClosed) return;
-    if (head != ConnectionStream::Head::kRead) {
-      const absl::string_view answer =
-          head == ConnectionStream::Head::kTooLarge ? kTooLargeAnswer : kMalformedAnswer;
-      if (stream.write(answer.data(), answer.size()) >= 0) LingerBeforeClose(socket);
-      return;
+void SocketServer::AwaitRequest(ConnectionPtr connection) {
+  if (!Enter(*connection, Activity::kIdle)) return Close(std::move(connection));
+  idle_->Add(std::move(connection));
+}
+
+void SocketServer::AwaitThread(ConnectionPtr connection) {
+  if (!Enter(*connection, Activity::kServing)) return Close(std::move(connection));
+  threads_->Add(std::move(connection));
+}
+
+void SocketServer::Serve(ConnectionPtr connection) {
+  Next next = Next::kClose;
+  try {
+    next = ServeRequests(*connection);
+  } catch (const std::exception&) {
+    // Out of memory within the library: the connection ends, the daemon does not.
+  }
+  if (next == Next::kClose) return Close(std::move(connection));
+  AwaitRequest(std::move(connection));
+}
+
+SocketServer::Next SocketServer::ServeRequests(Connection& connection) {
+  ConnectionStream& stream = connection.stream;
+  while (true) {
+    const bool is_first = !stream.HasUnread();
+    switch (stream.ReadHead()) {
+      case ConnectionStream::Head::kRead:
+        break;
+      case ConnectionStream::Head::kNone:
+        return Next::kWait;
+      case ConnectionStream::Head::kPart:
+        if (is_first) connection.deadline = DeadlineIn(http_limits::kHeadTimeoutMs);
+        return Next::kWait;
+      case ConnectionStream::Head::kClosed:
+        return Next::kClose;
+      case ConnectionStream::Head::kTooLarge:
+        return Refuse(stream, kTooLargeAnswer);
+      case ConnectionStream::Head::kMalformed:
+        return Refuse(stream, kMalformedAnswer);
     }
-    if (!Enter(socket, Activity::kServing)) return;
-    BodyCheck body;
-    const auto set_up = [&body](httplib::Request& request) {
-      request.ranges.clear();
-      body.Expect(request);
-      const std::string id = RequestIdOf(request);
-      request.headers.erase(kRequestIdHeader);
-      request.set_header(kRequestIdHeader, id);
-      request.headers.erase(kReceivedHeader);
-      request.set_header(kReceivedHeader, absl::StrCat(absl::ToUnixMicros(absl::Now())));
-    };
-    const bool is_last = served == http_limits::kMaxRequestsPerConnection;
-    bool wants_close = false;
-    if (!process_request(stream, is_last, wants_close, set_up)) return;
-    if (!body.WasRead(stream)) return LingerBeforeClose(socket);
-    if (is_last || wants_close) return;
+    if (!Enter(connection, Activity::kServing)) return Next::kClose;
+    if (ServeRequest(connection) == Next::kClose) return Next::kClose;
+    stream.EndRequest();
+    connection.deadline = DeadlineIn(http_limits::kIdleTimeoutMs);
   }
 }
 
-void SocketServer::StopAccepting() {
-  absl::MutexLock lock(&mutex_);
-  if (is_draining_) return;
-  is_draining_ = true;
-  for (const auto& [socket, activity] : connections_) {
-    if (activity == Activity::kIdle) ::shutdown(socket, SHUT_RDWR);
+SocketServer::Next SocketServer::Refuse(ConnectionStream& stream, absl::string_view answer) {
+  if (stream.write(answer.data(), answer.size()) >= 0) LingerBeforeClose(stream.socket());
+  return Next::kClose;
+}
+
+SocketServer::Next SocketServer::ServeRequest(Connection& connection) {
+  BodyCheck body;
+  const auto set_up = [&body](httplib::Request& request) {
+    request.ranges.clear();
+    body.Expect(request);
+    const std::string id = RequestIdOf(request);
+    request.headers.erase(kRequestIdHeader);
+    request.set_header(kRequestIdHeader, id);
+    request.headers.erase(kReceivedHeader);
+    request.set_header(kReceivedHeader, absl::StrCat(absl::ToUnixMicros(absl::Now())));
+  };
+  const bool is_last = ++connection.served == http_limits::kMaxRequestsPerConnection;
+  bool wants_close = false;
+  if (!process_request(connection.stream, is_last, wants_close, set_up)) return Next::kClose;
+  if (!body.WasRead(connection.stream)) {
+    LingerBeforeClose(connection.socket);
+    return Next::kClose;
   }
-  // Ends the library's loop, which then closes the socket. Its own stop() would cut the
-  // answers that are being sent.
-  ::shutdown(svr_sock_, SHUT_RDWR);
+  return is_last || wants_close ? Next::kClose : Next::kWait;
+}
+
+void SocketServer::StopAccepting() {
+  {
+    absl::MutexLock lock(&mutex_);
+    if (is_draining_) return;
+    is_draining_ = true;
+    // Ends the library's loop, which then closes the socket. Its own stop() would cut the
+    // answers that are being sent.
+    ::shutdown(svr_sock_, SHUT_RDWR);
+  }
+  if (idle_ != nullptr) idle_->Stop();
 }
 
 void SocketServer::Drain(absl::Duration grace) {

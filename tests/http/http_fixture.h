@@ -55,7 +55,7 @@ class HttpTest : public ::testing::Test {
   Admission& fetches() { return fetches_; }
   FaultFileSystem& files() { return files_; }
   int port() const { return port_; }
-  void StartServer(int max_connections);
+  void StartServer(int max_connections, const Pace& pace = {});
 
  private:
   TempFolder folder_;

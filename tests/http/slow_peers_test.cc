@@ -1,0 +1,100 @@
+// Peers that say little or nothing take no thread, no fetch and no time of others for long.
+#include <memory>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "gtest/gtest.h"
+#include "tests/http/http_fixture.h"
+
+namespace wdelta::testing {
+namespace {
+
+constexpr int kSilentPeers = 200;
+constexpr absl::Duration kMaxDelay = absl::Milliseconds(100);
+
+class SlowPeersTest : public HttpTest {
+ protected:
+  using Connections = std::vector<std::unique_ptr<RawConnection>>;
+
+  // Connections that have sent these bytes, which the server has read.
+  Connections Open(const std::string& bytes) {
+    Connections open;
+    for (int i = 0; i < kSilentPeers; ++i) {
+      open.push_back(std::make_unique<RawConnection>(port()));
+      EXPECT_TRUE(open.back()->Send(bytes));
+    }
+    return open;
+  }
+  absl::Duration TimeOfARequest() {
+    const absl::Time begin = absl::Now();
+    EXPECT_EQ(StatusAndCode(NewClient()->Get("/healthz")), "200");
+    return absl::Now() - begin;
+  }
+  // A GET of something large, whose answer is not read.
+  std::unique_ptr<RawConnection> OpenStuck() {
+    auto stuck = std::make_unique<RawConnection>(port());
+    EXPECT_TRUE(stuck->Send("GET /large/resolve/main/model.safetensors HTTP/1.1\r\n\r\n"));
+    EXPECT_EQ(stuck->Receive(15), "HTTP/1.1 200 OK");
+    return stuck;
+  }
+  void StageLarge() {
+    Stage("large",
+          {{"model.safetensors", BuildSafetensors({RandomWeights("w", {4096, 4096}, 1)})}});
+  }
+};
+
+TEST_F(SlowPeersTest, NewConnectionsWithoutARequest) {
+  const Connections silent = Open("");
+  EXPECT_LT(TimeOfARequest(), kMaxDelay);
+}
+
+TEST_F(SlowPeersTest, ConnectionsKeptAfterARequest) {
+  const Connections kept = Open("GET /healthz HTTP/1.1\r\n\r\n");
+  for (const auto& connection : kept) EXPECT_EQ(connection->Receive(15), "HTTP/1.1 200 OK");
+  EXPECT_LT(TimeOfARequest(), kMaxDelay);
+}
+
+TEST_F(SlowPeersTest, HeadsThatDoNotEnd) {
+  const Connections begun = Open("GET /healthz HTTP/1.1\r\nHost: ");
+  EXPECT_LT(TimeOfARequest(), kMaxDelay);
+  // Each can go on.
+  EXPECT_TRUE(begun[0]->Send("h\r\n\r\n"));
+  EXPECT_EQ(begun[0]->Receive(15), "HTTP/1.1 200 OK");
+}
+
+TEST_F(SlowPeersTest, DownloadsLeaveHalfOfTheFetchesToOthers) {
+  StageLarge();
+  std::vector<std::unique_ptr<RawConnection>> stuck;
+  for (int i = 0; i < kMaxFetches / 2; ++i) stuck.push_back(OpenStuck());
+  EXPECT_EQ(StatusAndCode(Get("/large/resolve/main/model.safetensors")), "503 TOO_MANY_FETCHES");
+  std::vector<Admission::Slot> others;
+  while (auto slot = fetches().TryEnter()) others.push_back(*std::move(slot));
+  EXPECT_EQ(others.size(), static_cast<size_t>(kMaxFetches - kMaxFetches / 2));
+}
+
+TEST_F(SlowPeersTest, APeerThatDoesNotReadIsCut) {
+  StageLarge();
+  StartServer(8, {absl::Milliseconds(100), 1});
+  const auto first = OpenStuck();
+  const auto second = OpenStuck();
+  const absl::Time end = absl::Now() + absl::Seconds(30);
+  std::string status;
+  while (status != "206" && absl::Now() < end) {
+    status = StatusAndCode(Get("/large/resolve/main/model.safetensors", {{"Range", "bytes=0-"}}));
+  }
+  EXPECT_EQ(status, "206");
+}
+
+TEST_F(SlowPeersTest, APeerThatSendsTooLittleIsCut) {
+  StartServer(8, {absl::Milliseconds(100), 1000});
+  const RawConnection slow(port());
+  EXPECT_TRUE(slow.Send(absl::StrCat("PUT /m.git/info/lfs/objects/", std::string(64, '1'),
+                                     "?size=100 HTTP/1.1\r\nContent-Length: 100\r\n\r\nabc")));
+  const std::string answer = slow.Receive();
+  EXPECT_TRUE(answer.starts_with("HTTP/1.1 400 ")) << answer;
+  EXPECT_EQ(IncomingFiles(), 0U);
+}
+
+}  // namespace
+}  // namespace wdelta::testing
