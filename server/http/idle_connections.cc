@@ -70,7 +70,8 @@ void IdleConnections::Add(ConnectionPtr connection) {
     absl::MutexLock lock(&mutex_);
     const uint64_t number = next_number_++;
     if (!is_stopping_ && Watch(epoll_, connection->socket, number)) {
-      is_first = deadlines_.insert({connection->deadline, number}).first == deadlines_.begin();
+      const auto added = deadlines_.insert({connection->deadline, number}).first;
+      is_first = added == deadlines_.begin();
       connections_[number] = std::move(connection);
     }
   }
