@@ -16,17 +16,13 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
+#include "server/http/hub_requests.h"
 #include "storage/base/clock.h"
 #include "storage/base/digest.h"
 #include "storage/base/file_system.h"
 #include "storage/engine/disk_guard.h"
 
 namespace wdelta {
-
-struct ContentName {
-  Digest digest;
-  uint64_t size_bytes = 0;
-};
 
 // A file that is removed with its last holder. Immutable.
 class HubObject {

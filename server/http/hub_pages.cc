@@ -3,18 +3,14 @@
 #include <algorithm>
 #include <utility>
 
-#include "absl/container/flat_hash_set.h"
-#include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
-#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "server/http/http_limits.h"
 #include "server/http/hub_answer.h"
-#include "server/http/hub_body.h"
 #include "server/http/hub_listing.h"
+#include "server/http/hub_requests.h"
 #include "storage/base/error.h"
-#include "storage/base/status_macros.h"
 
 namespace wdelta {
 namespace {
@@ -38,54 +34,6 @@ std::string NextPageLink(const HubRoute& route, const httplib::Request& request,
   }
   return absl::StrCat("<", BaseUrl(request), path, "?", query, "cursor=", PercentEncode(cursor),
                       ">; rel=\"next\"");
-}
-
-struct PathsRequest {
-  std::vector<std::string> paths;  // each once, in order of first mention
-  bool expand = false;
-};
-
-// Of at most kMaxPathsInfo different paths.
-class PathSet {
- public:
-  // INVALID_ARGUMENT (`TOO_MANY_PATHS`).
-  absl::Status Add(const std::string& path) {
-    if (!seen_.insert(path).second) return absl::OkStatus();
-    if (paths_.size() == http_limits::kMaxPathsInfo) {
-      return MakeError(absl::StatusCode::kInvalidArgument, "TOO_MANY_PATHS",
-                       absl::StrCat("body: paths: expected at most ", http_limits::kMaxPathsInfo));
-    }
-    paths_.push_back(path);
-    return absl::OkStatus();
-  }
-  std::vector<std::string> Take() { return std::move(paths_); }
-
- private:
-  absl::flat_hash_set<std::string> seen_;
-  std::vector<std::string> paths_;
-};
-
-absl::StatusOr<PathsRequest> ParsePathsRequest(const httplib::Request& request,
-                                               const std::string& body) {
-  PathsRequest parsed;
-  PathSet paths;
-  if (absl::StartsWithIgnoreCase(request.get_header_value("Content-Type"), "application/json")) {
-    WDELTA_ASSIGN_OR_RETURN(const json object, ParseJsonObject("body", body));
-    WDELTA_ASSIGN_OR_RETURN(const json list, JsonList("body", object, "paths"));
-    for (const json& path : list) {
-      if (path.is_string()) WDELTA_RETURN_IF_ERROR(paths.Add(path.get<std::string>()));
-    }
-    parsed.paths = paths.Take();
-    parsed.expand = object.value("expand", json()) == json(true);
-    return parsed;
-  }
-  WDELTA_ASSIGN_OR_RETURN(const auto form, ParseForm(body));
-  for (const auto& [key, value] : form) {
-    if (key == "paths") WDELTA_RETURN_IF_ERROR(paths.Add(value));
-    if (key == "expand") parsed.expand = absl::EqualsIgnoreCase(value, "true");
-  }
-  parsed.paths = paths.Take();
-  return parsed;
 }
 
 }  // namespace
@@ -165,7 +113,8 @@ void HubPages::Refs(const HubRoute& route, httplib::Response& response) {
 
 void HubPages::PathsInfo(const HubRoute& route, const httplib::Request& request,
                          const std::string& body, httplib::Response& response) {
-  const absl::StatusOr<PathsRequest> parsed = ParsePathsRequest(request, body);
+  const absl::StatusOr<PathsRequest> parsed =
+      ParsePathsRequest(request.get_header_value("Content-Type"), body);
   if (!parsed.ok()) return AnswerError(parsed.status(), response);
   const absl::StatusOr<Model> model = models_.Find(route.repo, route.revision);
   if (!model.ok()) return AnswerError(model.status(), response);

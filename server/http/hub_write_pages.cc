@@ -12,6 +12,7 @@
 #include "server/http/hub_body.h"
 #include "server/http/hub_listing.h"
 #include "server/http/hub_models.h"
+#include "server/http/hub_requests.h"
 #include "storage/base/error.h"
 #include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
@@ -31,30 +32,9 @@ absl::Status CheckIsMain(const HubRoute& route) {
                    absl::CHexEscape(route.revision), "'"));
 }
 
-absl::Status BadBody(absl::string_view text) {
-  return MakeError(absl::StatusCode::kInvalidArgument, "BAD_BODY", text);
-}
-
-absl::StatusOr<Digest> ParseOid(absl::string_view oid) {
-  const absl::StatusOr<Digest> digest = Digest::FromHex(oid);
-  if (digest.ok()) return digest;
-  return MakeError(
-      absl::StatusCode::kInvalidArgument, "BAD_DIGEST",
-      absl::StrCat("oid: expected 64 lower-case hex digits, found '",
-                   absl::CHexEscape(oid.substr(0, http_limits::kMaxErrorMessageChars)), "'"));
-}
-
-absl::StatusOr<ContentName> ParseObject(const json& object) {
-  constexpr char kWhat[] = "object";
-  if (!object.is_object()) return BadBody("objects: expected JSON objects");
-  ContentName name;
-  WDELTA_ASSIGN_OR_RETURN(const std::string oid, JsonString(kWhat, object, "oid"));
-  WDELTA_ASSIGN_OR_RETURN(name.digest, ParseOid(oid));
-  WDELTA_ASSIGN_OR_RETURN(name.size_bytes, JsonSize(kWhat, object, "size"));
-  if (name.size_bytes <= limits::kMaxFileBytes) return name;
-  return MakeError(absl::StatusCode::kResourceExhausted, "FILE_TOO_LARGE",
-                   absl::StrCat("object ", oid, ": expected at most ", limits::kMaxFileBytes,
-                                " bytes, found ", name.size_bytes));
+absl::Status CutBody() {
+  return MakeError(absl::StatusCode::kInvalidArgument, "BAD_BODY",
+                   "body: expected all of what its headers announce");
 }
 
 // Gathers what arrives in small bits.
@@ -110,15 +90,11 @@ absl::Status HubWritePages::Preupload(const HubRoute& route, const ContentReader
                                       Response& response) {
   WDELTA_RETURN_IF_ERROR(ValidateName(route.repo));
   WDELTA_RETURN_IF_ERROR(CheckIsMain(route));
-  WDELTA_ASSIGN_OR_RETURN(const json body, ReadJsonObject(reader));
-  WDELTA_ASSIGN_OR_RETURN(const json files, JsonList("body", body, "files"));
+  WDELTA_ASSIGN_OR_RETURN(const std::string body, ReadSmallBody(reader));
+  WDELTA_ASSIGN_OR_RETURN(const std::vector<AnnouncedFile> files, ParsePreuploadRequest(body));
   WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> newest, upload_.Newest(route.repo));
   json modes = json::array();
-  for (const json& file : files) {
-    if (!file.is_object()) return BadBody("files: expected JSON objects");
-    WDELTA_ASSIGN_OR_RETURN(const std::string path, JsonString("file", file, "path"));
-    WDELTA_ASSIGN_OR_RETURN(const uint64_t size_bytes, JsonSize("file", file, "size"));
-    WDELTA_RETURN_IF_ERROR(ValidateCheckpointPath(path));
+  for (const auto& [path, size_bytes] : files) {
     const bool is_large = size_bytes > http_limits::kMaxInlineFileBytes || IsSafetensorsPath(path);
     // By it clients see what they need not send. That of a small file would be git's.
     const FileRecord* const known =
@@ -136,12 +112,8 @@ absl::Status HubWritePages::Preupload(const HubRoute& route, const ContentReader
 absl::Status HubWritePages::LfsBatch(const HubRoute& route, const Request& request,
                                      const ContentReader& reader, Response& response) {
   WDELTA_RETURN_IF_ERROR(ValidateName(route.repo));
-  WDELTA_ASSIGN_OR_RETURN(const json body, ReadJsonObject(reader));
-  WDELTA_ASSIGN_OR_RETURN(const json objects, JsonList("body", body, "objects"));
-  std::vector<ContentName> contents;
-  for (const json& object : objects) {
-    WDELTA_ASSIGN_OR_RETURN(contents.emplace_back(), ParseObject(object));
-  }
+  WDELTA_ASSIGN_OR_RETURN(const std::string body, ReadSmallBody(reader));
+  WDELTA_ASSIGN_OR_RETURN(const std::vector<ContentName> contents, ParseBatchRequest(body));
   WDELTA_ASSIGN_OR_RETURN(const std::vector<bool> has, upload_.Has(route.repo, contents));
   const std::string lfs_url =
       absl::StrCat(BaseUrl(request), "/", PercentEncode(route.repo), ".git/info/lfs");
@@ -184,7 +156,7 @@ absl::Status HubWritePages::PutObject(const HubRoute& route, const ContentReader
   });
   WDELTA_RETURN_IF_ERROR(status);
   if (!is_whole) {
-    return BadBody("body: expected all of what its headers announce");
+    return CutBody();
   }
   WDELTA_RETURN_IF_ERROR(buffer.Flush());
   WDELTA_RETURN_IF_ERROR(incoming->Keep().status());
@@ -195,8 +167,8 @@ absl::Status HubWritePages::PutObject(const HubRoute& route, const ContentReader
 
 absl::Status HubWritePages::VerifyObject(const HubRoute& route, const ContentReader& reader,
                                          Response& response) {
-  WDELTA_ASSIGN_OR_RETURN(const json body, ReadJsonObject(reader));
-  WDELTA_ASSIGN_OR_RETURN(const ContentName name, ParseObject(body));
+  WDELTA_ASSIGN_OR_RETURN(const std::string body, ReadSmallBody(reader));
+  WDELTA_ASSIGN_OR_RETURN(const ContentName name, ParseVerifyRequest(body));
   WDELTA_ASSIGN_OR_RETURN(const std::vector<bool> has, upload_.Has(route.repo, {name}));
   if (!has[0]) {
     return MakeError(absl::StatusCode::kNotFound, "FILE_NOT_FOUND",
@@ -228,7 +200,7 @@ absl::Status HubWritePages::Commit(const HubRoute& route, const Request& request
   });
   WDELTA_RETURN_IF_ERROR(status);
   if (!is_whole) {
-    return BadBody("body: expected all of what its headers announce");
+    return CutBody();
   }
   WDELTA_ASSIGN_OR_RETURN(const HubCommit commit, parser.Finish());
   WDELTA_ASSIGN_OR_RETURN(const Model model, upload_.Commit(route.repo, commit));
