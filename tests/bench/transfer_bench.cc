@@ -9,6 +9,7 @@
 //   pull     PullModel of the compressed fine-tune into a folder, SHA-256 verified
 //   pull-crc the same with the checksum of every piece only
 //   fetch    the file of the compressed fine-tune, received and dropped, as `bare` is
+//   http     the same over HTTP, as clients of the Hub fetch it
 #include <signal.h>
 #include <spawn.h>
 #include <sys/wait.h>
@@ -31,6 +32,7 @@
 #include "client/cpp/pull.h"
 #include "client/cpp/push.h"
 #include "grpcpp/grpcpp.h"
+#include "httplib.h"
 #include "storage/tensor/safetensors.h"
 #include "tests/support/temp_folder.h"
 
@@ -108,10 +110,13 @@ class Process {
   pid_t pid_ = 0;
 };
 
-std::string AwaitAddress(const fs::path& file) {
+// All that it serves on.
+std::vector<std::string> AwaitAddresses(const fs::path& file) {
   for (int i = 0; i < 600; ++i) {
-    std::string address;
-    if (std::getline(std::ifstream(file) >> std::ws, address)) return address;
+    std::ifstream lines(file);
+    std::vector<std::string> addresses;
+    for (std::string address; std::getline(lines, address);) addresses.push_back(address);
+    if (!addresses.empty()) return addresses;
     std::this_thread::sleep_for(std::chrono::milliseconds(100));
   }
   Die("no server wrote " + file.string());
@@ -170,6 +175,17 @@ void DropFile(Client& client, const v1::FetchFileRequest& request, uint64_t expe
   if (!stream->Finish().ok() || bytes != expected_bytes) Die("a stream broke off");
 }
 
+void DropDownload(httplib::Client& hub, const v1::FetchFileRequest& request,
+                  uint64_t expected_bytes) {
+  uint64_t bytes = 0;
+  const auto result = hub.Get("/" + request.model() + "/resolve/main/" + request.path(),
+                              [&bytes](const char*, size_t size) {
+                                bytes += size;
+                                return true;
+                              });
+  if (!result || result->status != 200 || bytes != expected_bytes) Die("a download broke off");
+}
+
 void Print(const char* what, double seconds, uint64_t bytes, double bare_seconds) {
   std::printf("%-10s %6.2f GB/s   %5.2f of bare\n", what, bytes / seconds / 1e9,
               bare_seconds / seconds);
@@ -179,11 +195,13 @@ void Run(const fs::path& base, const fs::path& fine_tune, const fs::path& work, 
   const fs::path daemon_file = work / "daemon";
   const fs::path bare_file = work / "bare";
   const Process daemon({WDELTAD_PATH, "--data_dir=" + (work / "data").string(),
-                        "--listen=127.0.0.1:0", "--address_file=" + daemon_file.string(),
-                        "--log_level=warn"});
+                        "--listen=127.0.0.1:0", "--http_listen=127.0.0.1:0",
+                        "--address_file=" + daemon_file.string(), "--log_level=warn"});
   const Process bare_server({self, "--serve_bare", bare_file.string()});
-  const auto client = OrDie(Client::Create(AwaitAddress(daemon_file)), "daemon");
-  const auto bare = OrDie(Client::Create(AwaitAddress(bare_file)), "bare server");
+  const std::vector<std::string> addresses = AwaitAddresses(daemon_file);
+  const auto client = OrDie(Client::Create(addresses.front()), "daemon");
+  const auto bare = OrDie(Client::Create(AwaitAddresses(bare_file).front()), "bare server");
+  httplib::Client hub(addresses.back());
 
   PushOptions options;
   options.wait = true;
@@ -215,6 +233,7 @@ void Run(const fs::path& base, const fs::path& fine_tune, const fs::path& work, 
   bare_request.set_length(file_bytes);
   const double bare_seconds = BestSeconds([&] { DropFile(*bare, bare_request, file_bytes); });
   const double fetch_seconds = BestSeconds([&] { DropFile(*client, whole, file_bytes); });
+  const double http_seconds = BestSeconds([&] { DropDownload(hub, whole, file_bytes); });
   PullOptions pull;
   const fs::path target = work / "pulled";
   const auto pull_once = [&] {
@@ -232,6 +251,9 @@ void Run(const fs::path& base, const fs::path& fine_tune, const fs::path& work, 
   Print("pull", pull_seconds, file_bytes, bare_seconds);
   Print("pull-crc", crc_seconds, file_bytes, bare_seconds);
   Print("fetch", fetch_seconds, file_bytes, bare_seconds);
+  Print("http", http_seconds, file_bytes, bare_seconds);
+  std::printf("http is %.2f of fetch, %.2f of pull\n", fetch_seconds / http_seconds,
+              pull_seconds / http_seconds);
 }
 
 }  // namespace
