@@ -26,9 +26,11 @@ inline constexpr int kMaxHeadLines = 128;
 inline constexpr size_t kMaxTargetBytes = 4096;
 inline constexpr size_t kReadBufferBytes = 256 * 1024;
 inline constexpr size_t kMaxSmallBodyBytes = 1024 * 1024;  // that is held in memory
+inline constexpr size_t kMaxJsonValues = 100'000;          // of a body, each up to 50 bytes in RAM
 
 // Uploads.
-inline constexpr size_t kMaxCommitLineBytes = 4 * 1024 * 1024;
+inline constexpr size_t kMaxCommitLineBytes = 1024 * 1024;
+inline constexpr int kMaxWaitingCommits = 16;                // for others to the same repository
 inline constexpr uint64_t kMaxInlineFileBytes = 256 * 1024;  // in a commit, as clients are told
 inline constexpr size_t kMaxObjects = 10'000;                // sent and not committed
 inline constexpr int64_t kObjectLifetimeSeconds = 24 * 3600;

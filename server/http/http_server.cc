@@ -1,5 +1,6 @@
 #include "server/http/http_server.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/numbers.h"
@@ -23,13 +24,14 @@ namespace wdelta {
 // Which part answers a request. Any thread.
 class HttpServer::Routes {
  public:
-  explicit Routes(const Dependencies& d)
+  // Uploads leave threads to everything else.
+  Routes(const Dependencies& d, int max_connections)
       : models_(d.store, d.catalog, d.clock),
         files_(d.store, &models_, d.fetches, d.log),
         pages_(&models_),
         objects_(d.files, &d.store->disk(), d.clock, d.incoming_path),
         repo_pages_(d.store, &models_),
-        write_pages_(d.store, &models_, &objects_) {}
+        write_pages_(d.store, &models_, &objects_, std::max(1, max_connections * 3 / 4)) {}
 
   // Before the first request.
   absl::Status Prepare() { return objects_.Clear(); }
@@ -151,7 +153,7 @@ absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(const HttpOptions&
                                                               const Dependencies& dependencies) {
   const absl::StatusOr<HostAndPort> listen = ParseListen(options.listen);
   if (!listen.ok()) return listen.status();
-  auto routes = std::make_unique<Routes>(dependencies);
+  auto routes = std::make_unique<Routes>(dependencies, options.max_connections);
   WDELTA_RETURN_IF_ERROR(routes->Prepare());
   auto server = std::make_unique<SocketServer>(options.max_connections, options.pace);
 

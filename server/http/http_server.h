@@ -19,8 +19,9 @@
 namespace wdelta {
 
 struct HttpOptions {
-  std::string listen;                                         // HOST:PORT; port 0: any free one
-  int max_connections = http_limits::kDefaultMaxConnections;  // with a thread each
+  std::string listen;  // HOST:PORT; port 0: any free one
+  // With a thread each; uploads take at most three quarters of them.
+  int max_connections = http_limits::kDefaultMaxConnections;
   Pace pace;
 };
 

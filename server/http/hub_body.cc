@@ -40,12 +40,17 @@ absl::StatusOr<std::string> ReadSmallBody(const httplib::ContentReader& reader) 
 
 absl::StatusOr<json> ParseJsonObject(absl::string_view what, const std::string& text) {
   bool is_too_deep = false;
+  size_t values = 0;
+  // What it does not keep takes no memory.
   const auto keep = [&](int depth, json::parse_event_t, json&) {
     is_too_deep = is_too_deep || depth > limits::kMaxJsonDepth;
-    return !is_too_deep;
+    return !is_too_deep && ++values <= http_limits::kMaxJsonValues;
   };
   json parsed = json::parse(text, keep, false);
   if (is_too_deep) return BadBody(what, absl::StrCat("at most ", limits::kMaxJsonDepth, " levels"));
+  if (values > http_limits::kMaxJsonValues) {
+    return BadBody(what, absl::StrCat("at most ", http_limits::kMaxJsonValues, " values"));
+  }
   if (!parsed.is_object()) return BadBody(what, "a JSON object");
   return parsed;
 }

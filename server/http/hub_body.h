@@ -14,8 +14,8 @@ namespace wdelta {
 // INVALID_ARGUMENT (`BAD_BODY`) when the peer does not send all of it.
 absl::StatusOr<std::string> ReadSmallBody(const httplib::ContentReader& reader);
 
-// An object, nested at most kMaxJsonDepth deep. INVALID_ARGUMENT (`BAD_BODY`) that begins
-// with `what`.
+// An object, nested at most kMaxJsonDepth deep, of at most kMaxJsonValues values.
+// INVALID_ARGUMENT (`BAD_BODY`) that begins with `what`.
 absl::StatusOr<nlohmann::json> ParseJsonObject(absl::string_view what, const std::string& text);
 
 // Both: a small body that is an object.

@@ -73,13 +73,21 @@ absl::Status ReadFile(Reader& reader, const ContentSourcePtr& source, const std:
 
 class HubUpload::Turn {
  public:
-  Turn(HubUpload* upload, const std::string& repo) : upload_(*upload), repo_(repo) {
-    absl::MutexLock lock(&upload_.mutex_);
-    const auto is_free = [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
-      return !upload_.busy_.contains(repo_);
+  static absl::StatusOr<std::unique_ptr<Turn>> Await(HubUpload* upload, const std::string& repo) {
+    absl::MutexLock lock(&upload->mutex_);
+    const auto is_free = [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+      return !upload->busy_.contains(repo);
     };
-    upload_.mutex_.Await(absl::Condition(&is_free));
-    upload_.busy_.insert(repo_);
+    if (!is_free() && upload->waiting_ >= http_limits::kMaxWaitingCommits) {
+      return MakeError(absl::StatusCode::kUnavailable, "TOO_MANY_COMMITS",
+                       absl::StrCat("expected at most ", http_limits::kMaxWaitingCommits,
+                                    " commits that wait for others; try again"));
+    }
+    ++upload->waiting_;
+    upload->mutex_.Await(absl::Condition(&is_free));
+    --upload->waiting_;
+    upload->busy_.insert(repo);
+    return std::unique_ptr<Turn>(new Turn(upload, repo));
   }
   ~Turn() {
     absl::MutexLock lock(&upload_.mutex_);
@@ -89,6 +97,8 @@ class HubUpload::Turn {
   Turn& operator=(const Turn&) = delete;
 
  private:
+  Turn(HubUpload* upload, const std::string& repo) : upload_(*upload), repo_(repo) {}
+
   HubUpload& upload_;
   const std::string repo_;
 };
@@ -311,7 +321,7 @@ bool HubUpload::IsSame(const Sources& sources, const std::optional<Model>& befor
 }
 
 absl::StatusOr<Model> HubUpload::Commit(const std::string& repo, const HubCommit& commit) {
-  const Turn turn(this, repo);
+  WDELTA_ASSIGN_OR_RETURN(const std::unique_ptr<Turn> turn, Turn::Await(this, repo));
   WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> before, Newest(repo));
   WDELTA_RETURN_IF_ERROR(CheckParent(repo, commit, before));
   WDELTA_ASSIGN_OR_RETURN(const Sources sources, Apply(repo, commit, before));

@@ -34,6 +34,8 @@ class HubUpload {
   // The parents are the models of the store that the card in the commit's result names as
   // `base_model`; without any, those that the version before names in its metadata under
   // kBaseModelKey; without any, the version before.
+  // Waits for other commits to the same repository; UNAVAILABLE (`TOO_MANY_COMMITS`) when
+  // kMaxWaitingCommits wait.
   // FAILED_PRECONDITION (`PARENT_COMMIT_MOVED`), INVALID_ARGUMENT (`OBJECT_NOT_SENT`,
   // `WRONG_SIZE`, `BAD_PATH`), NOT_FOUND (`FILE_NOT_FOUND`: what it deletes), UNAVAILABLE
   // (`MODEL_NOT_READY`: the version before), and what Uploads returns.
@@ -82,6 +84,7 @@ class HubUpload {
   HubObjects& objects_;
   absl::Mutex mutex_;
   absl::flat_hash_set<std::string> busy_ ABSL_GUARDED_BY(mutex_);  // repositories
+  int waiting_ ABSL_GUARDED_BY(mutex_) = 0;                        // commits, to any of them
 };
 
 }  // namespace wdelta

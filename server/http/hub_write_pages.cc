@@ -138,6 +138,14 @@ absl::Status HubWritePages::LfsBatch(const HubRoute& route, const Request& reque
   return absl::OkStatus();
 }
 
+absl::StatusOr<Admission::Slot> HubWritePages::EnterUpload() {
+  std::optional<Admission::Slot> slot = uploads_.TryEnter();
+  if (slot.has_value()) return *std::move(slot);
+  return MakeError(absl::StatusCode::kUnavailable, "TOO_MANY_UPLOADS",
+                   absl::StrCat("expected at most ", uploads_.limit(),
+                                " requests with content at once; try again"));
+}
+
 absl::Status HubWritePages::PutObject(const HubRoute& route, const ContentReader& reader,
                                       Response& response) {
   WDELTA_RETURN_IF_ERROR(ValidateName(route.repo));
@@ -147,6 +155,7 @@ absl::Status HubWritePages::PutObject(const HubRoute& route, const ContentReader
     return MakeError(absl::StatusCode::kInvalidArgument, "BAD_TARGET",
                      "request target: expected a number of bytes as `size`");
   }
+  WDELTA_ASSIGN_OR_RETURN(const Admission::Slot slot, EnterUpload());
   WDELTA_ASSIGN_OR_RETURN(const auto incoming, objects_.Receive(route.repo, name));
   PieceBuffer buffer(incoming.get());
   absl::Status status;
@@ -186,6 +195,7 @@ absl::Status HubWritePages::Commit(const HubRoute& route, const Request& request
     return MakeError(absl::StatusCode::kUnimplemented, "NO_PULL_REQUESTS",
                      "create_pr: there are no pull requests here");
   }
+  WDELTA_ASSIGN_OR_RETURN(const Admission::Slot slot, EnterUpload());
   HubCommitParser parser([&](const Digest& digest, absl::string_view content) -> absl::Status {
     if (objects_.Find(route.repo, digest) != nullptr) return absl::OkStatus();
     WDELTA_ASSIGN_OR_RETURN(const auto incoming,

@@ -5,6 +5,7 @@
 #include "server/http/hub_objects.h"
 #include "server/http/hub_route.h"
 #include "server/http/hub_upload.h"
+#include "server/rpc/admission.h"
 #include "storage/engine/model_store.h"
 
 namespace wdelta {
@@ -12,9 +13,10 @@ namespace wdelta {
 // All answer, with an error where there is nothing else. Any thread may call it.
 class HubWritePages {
  public:
-  // Owns none of them; all must outlive it.
-  HubWritePages(ModelStore* store, HubModels* models, HubObjects* objects)
-      : objects_(*objects), upload_(store, models, objects) {}
+  // Owns none of them; all must outlive it. At most `max_uploads` requests send content at
+  // once: further ones are answered with 503 (`TOO_MANY_UPLOADS`).
+  HubWritePages(ModelStore* store, HubModels* models, HubObjects* objects, int max_uploads)
+      : objects_(*objects), upload_(store, models, objects), uploads_(max_uploads) {}
 
   // Takes what is a POST or PUT of the upload protocol; false: it is not.
   bool Serve(const HubRoute& route, const httplib::Request& request,
@@ -33,8 +35,11 @@ class HubWritePages {
   absl::Status Commit(const HubRoute& route, const Request& request, const ContentReader& reader,
                       Response& response);
 
+  absl::StatusOr<Admission::Slot> EnterUpload();
+
   HubObjects& objects_;
   HubUpload upload_;
+  Admission uploads_;
 };
 
 }  // namespace wdelta

@@ -153,6 +153,17 @@ TEST_F(HubPagesTest, PathsInfoLeavesOutWhatIsNotThere) {
             "413 BODY_TOO_LARGE");
 }
 
+TEST_F(HubPagesTest, ManySmallValuesTakeNoMemory) {
+  Push("m", SmallCheckpoint(1));
+  std::string body = R"({"paths":[[])";
+  for (size_t i = 0; i < http_limits::kMaxJsonValues; ++i) body += ",[]";
+  body += "]}";
+  const httplib::Result result =
+      NewClient()->Post("/api/models/m/paths-info/main", body, "application/json");
+  EXPECT_EQ(StatusAndCode(result), "400 BAD_BODY");
+  EXPECT_TRUE(absl::StrContains(result->get_header_value("X-Error-Message"), "values"));
+}
+
 TEST_F(HubPagesTest, PathsInfoIsBounded) {
   Push("m", WithFolders());
   const std::string target = "/api/models/m/paths-info/main";

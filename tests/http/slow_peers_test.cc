@@ -1,5 +1,6 @@
 // Peers that say little or nothing take no thread, no fetch and no time of others for long.
 #include <memory>
+#include <thread>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -71,6 +72,29 @@ TEST_F(SlowPeersTest, DownloadsLeaveHalfOfTheFetchesToOthers) {
   std::vector<Admission::Slot> others;
   while (auto slot = fetches().TryEnter()) others.push_back(*std::move(slot));
   EXPECT_EQ(others.size(), static_cast<size_t>(kMaxFetches - kMaxFetches / 2));
+}
+
+TEST_F(SlowPeersTest, UploadsLeaveThreadsToOthers) {
+  StartServer(4);
+  const std::string put =
+      absl::StrCat("PUT /m.git/info/lfs/objects/", Digest::Of("abc").ToHex(),
+                   "?size=3 HTTP/1.1\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n");
+  std::vector<std::unique_ptr<RawConnection>> running;
+  for (int i = 0; i < 3; ++i) {
+    running.push_back(std::make_unique<RawConnection>(port()));
+    EXPECT_TRUE(running.back()->Send(put));
+    EXPECT_EQ(running.back()->Receive(25), "HTTP/1.1 100 Continue\r\n\r\n");
+  }
+  while (IncomingFiles() < running.size()) std::this_thread::yield();
+  EXPECT_EQ(StatusAndCode(Get("/healthz")), "200");
+  const httplib::Result refused = NewClient()->Put(
+      absl::StrCat("/m.git/info/lfs/objects/", Digest::Of("abc").ToHex(), "?size=3"), "abc", "a/b");
+  EXPECT_EQ(StatusAndCode(refused), "503 TOO_MANY_UPLOADS");
+  EXPECT_EQ(refused->get_header_value("Retry-After"), "1");
+  for (const auto& connection : running) {
+    EXPECT_TRUE(connection->Send("abc"));
+    EXPECT_EQ(connection->Receive(15), "HTTP/1.1 200 OK");
+  }
 }
 
 TEST_F(SlowPeersTest, APeerThatDoesNotReadIsCut) {
