@@ -266,6 +266,27 @@ TEST_F(HubUploadTest, AFullDiskTakesNoUploads) {
   EXPECT_EQ(StatusAndCode(Commit({Lfs("a.txt", "content")})), "200");
 }
 
+// All of a commit or nothing, and nothing is said to be kept that is not on the disk.
+TEST_F(HubUploadTest, ACommitThatCannotBeWrittenLeavesTheVersionBefore) {
+  const Model before = Push("n/m", SmallCheckpoint(1));
+  const std::string weights = SmallCheckpoint(2).at("model.safetensors");
+  EXPECT_EQ(StatusAndCode(PutObject(Digest::Of(weights).ToHex(), weights.size(), weights)), "200");
+  const std::vector<json> lines = {Lfs("model.safetensors", weights), Inline("a.txt", "a")};
+  for (const FileOperation operation :
+       {FileOperation::kOpenForAppend, FileOperation::kAppend, FileOperation::kSync}) {
+    files().Fail(operation, InputOutputError);
+    const httplib::Result refused = Commit(lines);
+    files().Heal();
+    EXPECT_GE(refused->status, 500) << StatusAndCode(refused);
+    EXPECT_EQ(Newest().record.id(), before.record.id());
+    EXPECT_TRUE(store().uploads().ListOpen("", 10)->items.empty());
+  }
+  // The content that was sent is there still.
+  EXPECT_EQ(StatusAndCode(Commit(lines)), "200");
+  EXPECT_TRUE(Content("model.safetensors") == weights);
+  EXPECT_EQ(IncomingFiles(), 0U);
+}
+
 // A version whose bytes never settled is not what a commit changes.
 TEST_F(HubUploadTest, CommitsChangeTheNewestVersionThatIsServed) {
   store::v1::FidelityPolicy policy;
