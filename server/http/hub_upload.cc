@@ -51,23 +51,47 @@ absl::Status ReadObject(const HubObject& object,
   return absl::OkStatus();
 }
 
-// The same of a file of a model.
-absl::Status ReadFile(Reader& reader, const ContentSourcePtr& source, const std::string& path,
-                      const std::function<absl::Status(absl::string_view)>& take) {
-  const std::vector<CheckpointFile>& files = source->checkpoint().files;
-  const auto found =
-      std::find_if(files.begin(), files.end(), [&](const auto& f) { return f.path == path; });
-  if (found == files.end()) return absl::DataLossError(absl::StrCat(path, ": is not stored"));
-  const auto index = static_cast<uint32_t>(found - files.begin());
-  const std::shared_ptr<Cursor> cursor =
-      reader.NewCursor(source, RangesOfFile(source->checkpoint(), index, 0, found->size_bytes));
-  const auto cancel = absl::MakeCleanup([&] { cursor->Cancel(); });
-  while (true) {
-    WDELTA_ASSIGN_OR_RETURN(const std::optional<CursorPiece> piece, cursor->Next());
-    if (!piece.has_value()) return absl::OkStatus();
-    WDELTA_RETURN_IF_ERROR(take(piece->data));
+// Reads files of one version, which is opened when the first is asked for. One thread at a
+// time.
+class VersionReader {
+ public:
+  VersionReader(Reader* reader, const std::optional<Model>* version)
+      : reader_(*reader), version_(*version) {}
+
+  // Calls `take` with the bytes of a file, in order.
+  absl::Status Read(const std::string& path,
+                    const std::function<absl::Status(absl::string_view)>& take) {
+    if (source_ == nullptr) WDELTA_RETURN_IF_ERROR(Open());
+    const auto found = index_by_path_.find(path);
+    if (found == index_by_path_.end()) {
+      return absl::DataLossError(absl::StrCat(path, ": is not stored"));
+    }
+    const Checkpoint& checkpoint = source_->checkpoint();
+    const uint64_t size_bytes = checkpoint.files[found->second].size_bytes;
+    const std::shared_ptr<Cursor> cursor =
+        reader_.NewCursor(source_, RangesOfFile(checkpoint, found->second, 0, size_bytes));
+    const auto cancel = absl::MakeCleanup([&] { cursor->Cancel(); });
+    while (true) {
+      WDELTA_ASSIGN_OR_RETURN(const std::optional<CursorPiece> piece, cursor->Next());
+      if (!piece.has_value()) return absl::OkStatus();
+      WDELTA_RETURN_IF_ERROR(take(piece->data));
+    }
   }
-}
+
+ private:
+  absl::Status Open() {
+    WDELTA_ASSIGN_OR_RETURN(source_, reader_.Open(version_->record));
+    for (uint32_t i = 0; i < source_->checkpoint().files.size(); ++i) {
+      index_by_path_[source_->checkpoint().files[i].path] = i;
+    }
+    return absl::OkStatus();
+  }
+
+  Reader& reader_;
+  const std::optional<Model>& version_;
+  ContentSourcePtr source_;
+  absl::flat_hash_map<std::string, uint32_t> index_by_path_;
+};
 
 }  // namespace
 
@@ -213,9 +237,8 @@ absl::StatusOr<std::string> HubUpload::ReadCard(const Sources& sources,
     WDELTA_RETURN_IF_ERROR(ReadObject(*found->second.object, take));
     return card;
   }
-  WDELTA_ASSIGN_OR_RETURN(const ContentSourcePtr content, store_.reader().Open(before->record));
   const std::string& path = before->record.files(found->second.file).path();
-  WDELTA_RETURN_IF_ERROR(ReadFile(store_.reader(), content, path, take));
+  WDELTA_RETURN_IF_ERROR(VersionReader(&store_.reader(), &before).Read(path, take));
   return card;
 }
 
@@ -247,7 +270,7 @@ absl::StatusOr<std::vector<ParentReference>> HubUpload::ParentsOf(
 
 absl::Status HubUpload::Copy(const Sources& sources, const std::optional<Model>& before,
                              UploadWriter& writer) {
-  ContentSourcePtr content;
+  VersionReader version(&store_.reader(), &before);
   for (const auto& [path, source] : sources) {
     uint64_t offset = 0;
     const auto write = [&, &to = path](absl::string_view data) {
@@ -258,11 +281,8 @@ absl::Status HubUpload::Copy(const Sources& sources, const std::optional<Model>&
       WDELTA_RETURN_IF_ERROR(ReadObject(*source.object, write));
       continue;
     }
-    if (content == nullptr) {
-      WDELTA_ASSIGN_OR_RETURN(content, store_.reader().Open(before->record));
-    }
     const std::string& from = before->record.files(source.file).path();
-    WDELTA_RETURN_IF_ERROR(ReadFile(store_.reader(), content, from, write));
+    WDELTA_RETURN_IF_ERROR(version.Read(from, write));
   }
   return writer.Sync().status();
 }
