@@ -105,6 +105,7 @@ TEST_F(BackupDrillTest, EitherBackupBringsEverythingBack) {
     ExpectPulledEqual(daemon, "later", later_);
     ExpectPulledEqual(daemon, "last", tuned_);
     EXPECT_EQ(daemon.Wdelta({"show", "tuned"}).exit_code, 3);
+    EXPECT_THAT(daemon.WdeltaOk({"scrub"}), HasSubstr("0 damaged"));
     daemon.WdeltaOk({"gc", "--wait"});
     ExpectPulledEqual(daemon, "last", tuned_);
     // It goes on where the lost one ended.
@@ -136,6 +137,7 @@ TEST_F(BackupDrillTest, TheOlderOneHasWhatWasDeletedSince) {
   EXPECT_EQ(Restore({"--backup_id=1"}).exit_code, 0);
   Daemon daemon(DataDir());
   ExpectPulledEqual(daemon, "tuned@prod", tuned_);
+  EXPECT_THAT(daemon.WdeltaOk({"scrub"}), HasSubstr("0 damaged"));
   EXPECT_EQ(daemon.Stop(), 0);
 }
 
