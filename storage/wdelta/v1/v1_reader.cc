@@ -204,11 +204,14 @@ class ArrayScan {
   uint64_t record_offset_ = 0;
 };
 
+absl::Status CheckLeast(uint64_t file_bytes, uint64_t least_bytes) {
+  if (file_bytes >= least_bytes) return absl::OkStatus();
+  return BadField("file", absl::StrCat("at least ", least_bytes, " bytes"),
+                  absl::StrCat(file_bytes));
+}
+
 absl::StatusOr<uint32_t> ReadVersion(const RandomAccessFile& file, uint64_t file_bytes) {
-  constexpr uint64_t kLeast = v1_format::kPreambleBytes + v1_format::kChecksumBytes;
-  if (file_bytes < kLeast) {
-    return BadField("file", absl::StrCat("at least ", kLeast, " bytes"), absl::StrCat(file_bytes));
-  }
+  WDELTA_RETURN_IF_ERROR(CheckLeast(file_bytes, v1_format::kPreambleBytes));
   std::string preamble(v1_format::kPreambleBytes, '\0');
   WDELTA_RETURN_IF_ERROR(file.Read(0, preamble.data(), preamble.size()));
   ByteReader reader(preamble);
@@ -230,6 +233,8 @@ absl::StatusOr<bool> IsV1File(const RandomAccessFile& file) {
 absl::StatusOr<std::shared_ptr<const V1Reader>> V1Reader::Open(
     std::shared_ptr<const RandomAccessFile> file) {
   WDELTA_ASSIGN_OR_RETURN(const uint64_t file_bytes, file->SizeBytes());
+  WDELTA_RETURN_IF_ERROR(
+      CheckLeast(file_bytes, v1_format::kPreambleBytes + v1_format::kChecksumBytes));
   WDELTA_ASSIGN_OR_RETURN(const uint32_t version, ReadVersion(*file, file_bytes));
   if (version != kV1Version) {
     return BadField("version", absl::StrCat(kV1Version), absl::StrCat(version));
