@@ -10,6 +10,7 @@
 #include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
 #include "storage/catalog/keys.h"
+#include "storage/engine/merge/merge_recipe.h"
 #include "storage/engine/records.h"
 
 namespace wdelta {
@@ -61,6 +62,17 @@ void ForgetPositions(const StringMap& labels, ModelRecord& model) {
     const bool is_kept = kept != labels.end() && kept->second == value;
     if (!is_kept) model.mutable_label_run_positions()->erase(label);
   }
+}
+
+// What the store wrote itself stays.
+absl::StatusOr<StringMap> ChangedMetadata(const ModelRecord& model, StringMap metadata) {
+  const StringMap before(model.metadata().begin(), model.metadata().end());
+  WDELTA_RETURN_IF_ERROR(ValidateClientMetadata(metadata, before));
+  for (const auto& [key, value] : before) {
+    if (absl::StartsWith(key, kMergeMetadataPrefix)) metadata.emplace(key, value);
+  }
+  WDELTA_RETURN_IF_ERROR(ValidateMetadata(metadata));
+  return metadata;
 }
 
 }  // namespace
@@ -173,8 +185,9 @@ absl::StatusOr<Model> Models::Update(absl::string_view reference,
       model.record.mutable_labels()->insert(labels->begin(), labels->end());
     }
     if (metadata.has_value()) {
+      WDELTA_ASSIGN_OR_RETURN(const StringMap changed, ChangedMetadata(model.record, *metadata));
       model.record.mutable_metadata()->clear();
-      model.record.mutable_metadata()->insert(metadata->begin(), metadata->end());
+      model.record.mutable_metadata()->insert(changed.begin(), changed.end());
     }
     Commit commit;
     const std::string key = keys::Model(model.record.id());

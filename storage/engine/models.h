@@ -80,8 +80,9 @@ class Models {
   absl::StatusOr<Page<Model>> List(const ModelFilter& filter, const std::string& after,
                                    uint32_t limit);
 
-  // Replaces the given maps. `expected_version` 0: whatever is there; otherwise
-  // ABORTED (`CONFLICT`) when the model has changed since.
+  // Replaces the given maps; metadata that the store itself wrote (`merge.…`) stays, and is
+  // given as it is or not at all: INVALID_ARGUMENT (`BAD_METADATA`). `expected_version` 0: whatever
+  // is there; otherwise ABORTED (`CONFLICT`) when the model has changed since.
   absl::StatusOr<Model> Update(absl::string_view reference, const std::optional<StringMap>& labels,
                                const std::optional<StringMap>& metadata, uint64_t expected_version);
 

@@ -15,6 +15,7 @@
 #include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
 #include "storage/base/utf8.h"
+#include "storage/engine/merge/merge_recipe.h"
 
 namespace wdelta {
 namespace {
@@ -162,6 +163,19 @@ absl::Status ValidateLabels(const StringMap& labels) {
 absl::Status ValidateMetadata(const StringMap& metadata) {
   return ValidateMap(metadata, "BAD_METADATA", "metadata", limits::kMaxMetadataBytes,
                      limits::kMaxMetadataBytes);
+}
+
+absl::Status ValidateClientMetadata(const StringMap& metadata, const StringMap& kept) {
+  WDELTA_RETURN_IF_ERROR(ValidateMetadata(metadata));
+  for (const auto& [key, value] : metadata) {
+    if (!absl::StartsWith(key, kMergeMetadataPrefix)) continue;
+    const auto found = kept.find(key);
+    if (found != kept.end() && found->second == value) continue;
+    return Invalid("BAD_METADATA", "metadata", key,
+                   absl::StrCat("keys that start with `", kMergeMetadataPrefix,
+                                "` are written by the store alone"));
+  }
+  return absl::OkStatus();
 }
 
 bool MatchesPattern(absl::string_view pattern, absl::string_view text) {

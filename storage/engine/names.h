@@ -43,6 +43,10 @@ absl::Status ValidateLabels(const StringMap& labels);
 // Valid UTF-8 within kMaxMetadataBytes; keys are not empty.
 absl::Status ValidateMetadata(const StringMap& metadata);
 
+// Of metadata that a client gives: ValidateMetadata, and no key that starts with `merge.`,
+// which the store writes itself, but as `kept` has it. INVALID_ARGUMENT (`BAD_METADATA`).
+absl::Status ValidateClientMetadata(const StringMap& metadata, const StringMap& kept = {});
+
 // True when `text` matches a shell pattern of `*`, `?` and literal characters.
 bool MatchesPattern(absl::string_view pattern, absl::string_view text);
 

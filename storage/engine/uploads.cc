@@ -163,7 +163,7 @@ absl::StatusOr<UploadView> Uploads::Start(const StartUploadParams& params) {
   if (earlier.has_value()) return Get(earlier->upload_id());
   WDELTA_RETURN_IF_ERROR(ValidateName(params.name));
   WDELTA_RETURN_IF_ERROR(ValidateLabels(params.labels));
-  WDELTA_RETURN_IF_ERROR(ValidateMetadata(params.metadata));
+  WDELTA_RETURN_IF_ERROR(ValidateClientMetadata(params.metadata));
   WDELTA_RETURN_IF_ERROR(ValidateFidelity(params.fidelity));
   if (params.kind == UploadRecord::WDELTA && AllowsLoss(params.fidelity)) {
     return MakeError(absl::StatusCode::kInvalidArgument, "BAD_FIDELITY",

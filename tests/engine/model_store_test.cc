@@ -9,6 +9,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "storage/base/error.h"
+#include "storage/catalog/keys.h"
 #include "storage/tensor/safetensors.h"
 #include "tests/engine/engine_fixture.h"
 
@@ -226,6 +227,42 @@ TEST_F(ModelStoreTest, RefusesWhatIsWrong) {
   const absl::Status status = Upload("x", truncated).status();
   EXPECT_EQ(ErrorReason(status), "BAD_SAFETENSORS");
   EXPECT_THAT(std::string(status.message()), ::testing::HasSubstr("model.safetensors"));
+}
+
+// `merge.…` is written by the store alone.
+TEST_F(ModelStoreTest, MetadataOfMergesIsReserved) {
+  StartUploadParams params;
+  params.name = "m";
+  params.metadata = {{"author", "me"}, {"merge.sources", "mine"}};
+  const absl::Status started = store_->uploads().Start(params).status();
+  EXPECT_EQ(started.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(ErrorReason(started), "BAD_METADATA");
+  EXPECT_THAT(std::string(started.message()), ::testing::HasSubstr("merge.sources"));
+
+  ASSERT_TRUE(Upload("m", MakeCheckpoint(1, 0)).ok());
+  ModelRecord record = RecordOf("m");
+  (*record.mutable_metadata())["merge.method"] = "ties";
+  Commit commit;
+  commit.Write(keys::Model(record.id()), record.SerializeAsString());
+  ASSERT_TRUE(catalog_.Apply(commit).ok());
+  const auto update = [&](StringMap metadata) {
+    return store_->models().Update("m", std::nullopt, std::move(metadata), 0).status();
+  };
+  for (const char* key : {"merge.method", "merge.x"}) {
+    const absl::Status refused = update({{key, "linear"}});
+    EXPECT_EQ(refused.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_EQ(ErrorReason(refused), "BAD_METADATA");
+    EXPECT_THAT(std::string(refused.message()), ::testing::HasSubstr(key));
+  }
+  const auto metadata = [this] {
+    const ModelRecord updated = RecordOf("m");
+    return StringMap(updated.metadata().begin(), updated.metadata().end());
+  };
+  // Left out, or given as it was read.
+  ASSERT_TRUE(update({{"note", "1"}}).ok());
+  EXPECT_EQ(metadata(), (StringMap{{"merge.method", "ties"}, {"note", "1"}}));
+  ASSERT_TRUE(update({{"merge.method", "ties"}, {"note", "2"}}).ok());
+  EXPECT_EQ(metadata(), (StringMap{{"merge.method", "ties"}, {"note", "2"}}));
 }
 
 TEST_F(ModelStoreTest, ADamagedPieceIsDataLossForThoseWhoNeedIt) {
