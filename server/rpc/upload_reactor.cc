@@ -64,6 +64,7 @@ class UploadReactor final : public grpc::ServerReadReactor<v1::WriteEntriesReque
   UploadReactor(RpcEnvironment* environment, grpc::CallbackServerContext* context,
                 v1::WriteEntriesResponse* response)
       : environment_(*environment),
+        context_(*context),
         response_(response),
         token_(environment->active_calls().Enter()),
         log_(environment->log(), "Uploads.WriteEntries", context),
@@ -95,12 +96,31 @@ class UploadReactor final : public grpc::ServerReadReactor<v1::WriteEntriesReque
   void TakePiece() {
     const absl::Status status = WritePiece();
     if (!status.ok()) {
-      // What went well before is kept: the client asks how far it got.
-      if (writer_ != nullptr) (void)writer_->Sync();
-      End(status);
-      return;
+      Fail(status);
+    } else if (piece_.has_copy()) {
+      GoOnCopying();
+    } else {
+      StartRead(&piece_);
     }
-    StartRead(&piece_);
+  }
+
+  // One step of a copy; other streams have their turn before the next.
+  void GoOnCopying() {
+    const absl::StatusOr<bool> is_done =
+        writer_->CopyStep([this] { return context_.IsCancelled(); });
+    if (!is_done.ok()) {
+      Fail(is_done.status());
+    } else if (*is_done) {
+      StartRead(&piece_);
+    } else {
+      environment_.ScheduleStreamTask([this] { GoOnCopying(); });
+    }
+  }
+
+  void Fail(const absl::Status& status) {
+    // What went well before is kept: the client asks how far it got.
+    if (writer_ != nullptr) (void)writer_->Sync();
+    End(status);
   }
 
   absl::Status WritePiece() {
@@ -111,7 +131,7 @@ class UploadReactor final : public grpc::ServerReadReactor<v1::WriteEntriesReque
     WDELTA_RETURN_IF_ERROR(CheckPath(path_));
     if (piece_.has_copy()) {
       WDELTA_ASSIGN_OR_RETURN(const Digest content, ContentOf(piece_, path_));
-      return writer_->Copy(path_, piece_.offset(), content, piece_.copy().size_bytes());
+      return writer_->StartCopy(path_, piece_.offset(), content, piece_.copy().size_bytes());
     }
     WDELTA_RETURN_IF_ERROR(CheckPiece(piece_, path_));
     return writer_->Write(path_, piece_.offset(), piece_.data());
@@ -136,6 +156,7 @@ class UploadReactor final : public grpc::ServerReadReactor<v1::WriteEntriesReque
   }
 
   RpcEnvironment& environment_;
+  grpc::CallbackServerContext& context_;
   v1::WriteEntriesResponse* const response_;
   const ActiveCalls::Token token_;
   RpcLog log_;

@@ -65,6 +65,7 @@ inline constexpr size_t kMaxTensorsLookedUp = 64;       // the largest, for cand
 inline constexpr uint64_t kMinReusedBytes = 4 * kKiB;  // of a stream; less is sent
 inline constexpr size_t kMaxNearModels = 8;            // whose every stream is known
 inline constexpr uint64_t kMaxContentsPerCall = 10'000;
+inline constexpr uint64_t kCopyStepBytes = 8 * kMiB;  // copied before other streams have a turn
 
 // Comparing.
 inline constexpr uint64_t kMaxBlamedAncestors = 10'000;  // opened for one answer
@@ -100,6 +101,10 @@ inline constexpr uint64_t kMaxTensorPatternBytes = 1024;
 inline constexpr uint64_t kDefaultMinFreeBytes = 256 * kMiB;
 inline constexpr uint64_t kDiskRecoveryDivisor = 4;  // of the minimum, that must be free beyond it
 inline constexpr int64_t kDiskFullRetryMs = 5'000;   // until a job looks again
+inline constexpr uint64_t kDiskCheckBytes = 4 * kMiB;  // that a stream writes between two looks
+
+// Backups.
+inline constexpr int kMaxMendedBackupFiles = 64;  // of former backups, by one backup
 
 // Jobs.
 inline constexpr uint32_t kMaxJobFailures = 3;

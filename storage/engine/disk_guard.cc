@@ -43,6 +43,20 @@ absl::StatusOr<DiskGuard::Reservation> DiskGuard::Reserve(uint64_t bytes, absl::
   return Reservation(this, bytes);
 }
 
+DiskGuard::Reservation DiskGuard::ReserveAnyway(uint64_t bytes) {
+  absl::MutexLock lock(&mutex_);
+  reserved_bytes_ += bytes;
+  return Reservation(this, bytes);
+}
+
+absl::Status DiskGuard::CheckNotFull(absl::string_view what) {
+  absl::MutexLock lock(&mutex_);
+  WDELTA_ASSIGN_OR_RETURN(const State state, LookLocked());
+  if (!state.is_full) return absl::OkStatus();
+  const uint64_t headroom = min_free_bytes_ / limits::kDiskRecoveryDivisor;
+  return DiskFull(what, absl::uint128(min_free_bytes_) + headroom, state.free_bytes);
+}
+
 void DiskGuard::GiveBack(uint64_t bytes) {
   absl::MutexLock lock(&mutex_);
   reserved_bytes_ -= bytes;

@@ -2,6 +2,7 @@
 // the database never meets the last byte. Any thread may call it.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <string>
 #include <utility>
@@ -25,20 +26,28 @@ class DiskGuard {
   };
 
   // Space that its holder may still write, given back by the destructor. What was written
-  // meanwhile counts twice until then.
+  // and not given back counts twice. One thread at a time.
   class Reservation {
    public:
     Reservation(DiskGuard* guard, uint64_t bytes) : guard_(guard), bytes_(bytes) {}
-    ~Reservation() {
-      if (guard_ != nullptr) guard_->GiveBack(bytes_);
-    }
+    ~Reservation() { GiveBack(bytes_); }
     Reservation(Reservation&& other) noexcept
-        : guard_(std::exchange(other.guard_, nullptr)), bytes_(other.bytes_) {}
+        : guard_(other.guard_), bytes_(std::exchange(other.bytes_, 0)) {}
     Reservation& operator=(Reservation&&) = delete;
 
+    uint64_t bytes() const { return bytes_; }
+    // At most what it has.
+    void GiveBack(uint64_t bytes) {
+      bytes = std::min(bytes, bytes_);
+      if (bytes > 0) guard_->GiveBack(bytes);
+      bytes_ -= bytes;
+    }
+    // Takes over what another of the same guard has.
+    void Take(Reservation other) { bytes_ += std::exchange(other.bytes_, 0); }
+
    private:
-    DiskGuard* guard_;
-    const uint64_t bytes_;
+    DiskGuard* const guard_;
+    uint64_t bytes_;
   };
 
   // The disk is full from when less than `min_free_bytes` are free until a quarter more
@@ -55,6 +64,11 @@ class DiskGuard {
   // reserved would fill it. `what` begins the message.
   absl::StatusOr<Reservation> Reserve(uint64_t bytes, absl::string_view what)
       ABSL_LOCKS_EXCLUDED(mutex_);
+  // For what was promised before a restart, whether there is still space or not.
+  Reservation ReserveAnyway(uint64_t bytes) ABSL_LOCKS_EXCLUDED(mutex_);
+  // For the holder of a reservation, before it writes a part of it: RESOURCE_EXHAUSTED
+  // (`DISK_FULL`) while the disk is full, by whatever has taken the space.
+  absl::Status CheckNotFull(absl::string_view what) ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
   absl::StatusOr<State> LookLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -29,6 +29,7 @@ ModelStore::ModelStore(const Dependencies& d, ModelStoreOptions options)
 absl::Status ModelStore::Recover() {
   WDELTA_RETURN_IF_ERROR(lineage_.Start());
   WDELTA_RETURN_IF_ERROR(jobs_.ReleaseOwn());
+  WDELTA_RETURN_IF_ERROR(uploads_.Recover());
   // A staging folder belongs to an open upload or to a model that still needs it.
   return staging_.RemoveStrays([this](const std::string& upload_id) -> absl::StatusOr<bool> {
     const absl::StatusOr<UploadView> upload = uploads_.Get(upload_id);

@@ -59,8 +59,8 @@ class ModelStore {
   ModelStore(const ModelStore&) = delete;
   ModelStore& operator=(const ModelStore&) = delete;
 
-  // Reads the lineage of all models, and removes staged bytes that nothing refers to any
-  // more. Once, before serving.
+  // Reads the lineage of all models, reserves disk space for open uploads, and removes staged
+  // bytes that nothing refers to any more. Once, before serving.
   absl::Status Recover();
 
   Models& models() { return models_; }

@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "storage/base/failpoint.h"
 #include "storage/base/limits.h"
@@ -17,6 +18,7 @@ namespace {
 
 constexpr size_t kHashBufferBytes = 1 * limits::kMiB;
 constexpr int kRemoveAttempts = 10;
+constexpr uint32_t kScanRecords = 1000;
 
 std::string RunningKey(const std::string& upload_id, uint32_t entry) {
   return absl::StrCat(upload_id, "/", entry);
@@ -35,14 +37,19 @@ absl::Status StagedWriter::Append(absl::string_view data) {
   return absl::OkStatus();
 }
 
-absl::Status StagedWriter::Sync(Catalog& catalog, absl::Time now) {
+absl::Status StagedWriter::Flush() {
   WDELTA_RETURN_IF_ERROR(sync_status_);
-  if (size_bytes_ == durable_bytes_) return absl::OkStatus();
   Failpoint("staging.sync.before");
   sync_status_ = file_->Sync();
   Failpoint("staging.sync.after");
   if (!sync_status_.ok()) append_status_ = sync_status_;
+  return sync_status_;
+}
+
+absl::Status StagedWriter::Sync(Catalog& catalog, absl::Time now) {
   WDELTA_RETURN_IF_ERROR(sync_status_);
+  if (size_bytes_ == durable_bytes_) return absl::OkStatus();
+  WDELTA_RETURN_IF_ERROR(Flush());
   store::v1::StagedSizeRecord record;
   record.set_durable_bytes(size_bytes_);
   record.set_update_time_us(ToMicros(now));
@@ -81,6 +88,24 @@ absl::StatusOr<uint64_t> Staging::DurableBytes(const std::string& upload_id, uin
   return size.durable_bytes();
 }
 
+absl::StatusOr<std::vector<store::v1::StagedSizeRecord>> Staging::DurableSizes(
+    const std::string& upload_id, size_t entry_count) {
+  std::vector<store::v1::StagedSizeRecord> sizes(entry_count);
+  const std::string prefix = keys::StagedPrefix(upload_id);
+  ScanRequest request{prefix, PrefixEnd(prefix), kScanRecords, false};
+  while (true) {
+    WDELTA_ASSIGN_OR_RETURN(const ScanPage page, catalog_->Scan(request));
+    for (const Record& record : page.records) {
+      WDELTA_ASSIGN_OR_RETURN(auto size, ParseRecord<store::v1::StagedSizeRecord>(record));
+      uint32_t entry = 0;
+      const bool is_entry = absl::SimpleAtoi(record.key.substr(prefix.size()), &entry);
+      if (is_entry && entry < entry_count) sizes[entry] = std::move(size.message);
+    }
+    if (!page.more || page.records.empty()) return sizes;
+    request.begin = page.records.back().key + '\0';
+  }
+}
+
 absl::StatusOr<Sha256Hasher> Staging::HashPrefix(const std::string& upload_id, uint32_t entry,
                                                  uint64_t bytes) {
   {
@@ -111,6 +136,18 @@ absl::StatusOr<std::unique_ptr<StagedWriter>> Staging::OpenWriter(const std::str
   WDELTA_ASSIGN_OR_RETURN(Sha256Hasher hasher, HashPrefix(upload_id, entry, durable_bytes));
   return std::make_unique<StagedWriter>(keys::Staged(upload_id, entry), durable_bytes,
                                         std::move(hasher), std::move(file));
+}
+
+absl::Status Staging::Rewind(const std::string& upload_id, uint32_t entry, StagedWriter::Mark mark,
+                             StagedWriter& writer) {
+  WDELTA_RETURN_IF_ERROR(writer.sync_status_);
+  writer.file_.reset();
+  WDELTA_ASSIGN_OR_RETURN(writer.file_,
+                          files_->OpenForAppend(PathOf(upload_id, entry), mark.size_bytes));
+  writer.size_bytes_ = mark.size_bytes;
+  writer.hasher_ = std::move(mark.hasher);
+  writer.append_status_ = absl::OkStatus();
+  return absl::OkStatus();
 }
 
 void Staging::Remember(const std::string& upload_id, uint32_t entry, const StagedWriter& writer) {

@@ -42,12 +42,23 @@ class StagedWriter {
   // sync may have lost data though the next would succeed: both fail from then on,
   // and a new writer goes on at the last durable size.
   absl::Status Sync(Catalog& catalog, absl::Time now);
+  // Writes out what was appended and records nothing, so that a later Sync takes no long
+  // time. Fails as Sync does.
+  absl::Status Flush();
+
+  // A place to return to: see Staging::Rewind.
+  struct Mark {
+    uint64_t size_bytes = 0;
+    Sha256Hasher hasher;
+  };
+  Mark End() const { return {size_bytes_, hasher_.Copy()}; }
 
   uint64_t size_bytes() const { return size_bytes_; }
   uint64_t durable_bytes() const { return durable_bytes_; }
   const Sha256Hasher& hasher() const { return hasher_; }
 
  private:
+  friend class Staging;
   const std::string key_;  // of the StagedSizeRecord
   uint64_t size_bytes_;
   uint64_t durable_bytes_;
@@ -69,10 +80,17 @@ class Staging {
   absl::StatusOr<store::v1::StagedSizeRecord> DurableSize(const std::string& upload_id,
                                                           uint32_t entry);
   absl::StatusOr<uint64_t> DurableBytes(const std::string& upload_id, uint32_t entry);
+  // Of the first `entry_count` entries, by one scan.
+  absl::StatusOr<std::vector<store::v1::StagedSizeRecord>> DurableSizes(
+      const std::string& upload_id, size_t entry_count);
 
   // Opens at the durable end; what lies beyond is cut off.
   absl::StatusOr<std::unique_ptr<StagedWriter>> OpenWriter(const std::string& upload_id,
                                                            uint32_t entry);
+  // Cuts off what was appended since the mark, which is at no less than the durable size. A
+  // failed Append is forgiven, a failed Sync is not. After an error the writer is of no use.
+  absl::Status Rewind(const std::string& upload_id, uint32_t entry, StagedWriter::Mark mark,
+                      StagedWriter& writer);
   // Keeps the running digest of a synced entry, so that Digest need not read it
   // again.
   void Remember(const std::string& upload_id, uint32_t entry, const StagedWriter& writer)

@@ -21,15 +21,13 @@ absl::Status UploadExpired(const UploadRecord& upload) {
                                 "another, with another request id"));
 }
 
-absl::StatusOr<absl::Time> Uploads::ExpireTime(const UploadRecord& upload) {
+absl::Time Uploads::ExpireTime(const UploadRecord& upload,
+                               const std::vector<store::v1::StagedSizeRecord>& staged) const {
   if (deps_.upload_ttl == absl::InfiniteDuration() || upload.state() != UploadRecord::OPEN) {
     return absl::InfiniteFuture();
   }
   int64_t last_us = std::max(upload.create_time_us(), upload.update_time_us());
-  for (int i = 0; i < upload.entries_size(); ++i) {
-    WDELTA_ASSIGN_OR_RETURN(const auto staged, deps_.staging->DurableSize(upload.id(), i));
-    last_us = std::max(last_us, staged.update_time_us());
-  }
+  for (const auto& size : staged) last_us = std::max(last_us, size.update_time_us());
   return absl::FromUnixMicros(last_us) + deps_.upload_ttl;
 }
 
@@ -41,11 +39,13 @@ absl::StatusOr<bool> Uploads::ExpireOne(const std::string& upload_id) {
   if (absl::IsNotFound(upload.status())) return false;
   WDELTA_RETURN_IF_ERROR(upload.status());
   if (upload->record.state() != UploadRecord::OPEN) return false;
-  WDELTA_ASSIGN_OR_RETURN(const absl::Time expire_time, ExpireTime(upload->record));
-  if (expire_time > deps_.clock->Now()) return false;
+  WDELTA_ASSIGN_OR_RETURN(const auto staged,
+                          deps_.staging->DurableSizes(upload_id, upload->record.entries_size()));
+  if (ExpireTime(upload->record, staged) > deps_.clock->Now()) return false;
   UploadRecord expired = upload->record;
   expired.set_state(UploadRecord::CANCELLED);
   expired.set_expired(true);
+  expired.set_update_time_us(ToMicros(deps_.clock->Now()));
   Commit commit;
   commit.Require(keys::Upload(upload_id), upload->version);
   commit.Write(keys::Upload(upload_id), expired.SerializeAsString());
@@ -53,6 +53,7 @@ absl::StatusOr<bool> Uploads::ExpireOne(const std::string& upload_id) {
   const absl::Status ended = deps_.catalog->Apply(commit).status();
   if (absl::IsAborted(ended)) return false;  // entries were declared meanwhile
   WDELTA_RETURN_IF_ERROR(ended);
+  space_.GiveBackAll(upload_id);
   WDELTA_RETURN_IF_ERROR(deps_.staging->Remove(upload_id));
   return true;
 }

@@ -185,6 +185,7 @@ absl::StatusOr<FinishedUpload> Uploads::CommitModel(const Stored& upload, ModelR
     commit.Write(keys::Upload(finished.id()), finished.SerializeAsString());
     commit.Erase(keys::OpenUpload(finished.id()));
     WDELTA_ASSIGN_OR_RETURN(const uint64_t version, deps_.catalog->Apply(commit));
+    space_.GiveBackAll(finished.id());
     return FinishedUpload{{model, version}, model.job_id()};
   });
 }

@@ -45,17 +45,21 @@ class Uploads::Writer final : public UploadWriter {
     for (int i = 0; i < upload_.entries_size(); ++i) index_by_path_[upload_.entries(i).path()] = i;
   }
 
-  ~Writer() override { Leave(); }
+  ~Writer() override {
+    if (copy_.has_value()) copy_->cursor->Cancel();
+    Leave();
+  }
 
   absl::Status Write(const std::string& path, uint64_t offset, absl::string_view data) override {
     WDELTA_RETURN_IF_ERROR(Enter(path));
     WDELTA_RETURN_IF_ERROR(CheckPlace(path, offset, data.size()));
+    WDELTA_RETURN_IF_ERROR(CheckDisk(data.size()));
     WDELTA_RETURN_IF_ERROR(Annotate(staged_->Append(data), path));
     return Count(data.size());
   }
 
-  absl::Status Copy(const std::string& path, uint64_t offset, const Digest& sha256,
-                    uint64_t size_bytes) override {
+  absl::Status StartCopy(const std::string& path, uint64_t offset, const Digest& sha256,
+                         uint64_t size_bytes) override {
     WDELTA_RETURN_IF_ERROR(Enter(path));
     WDELTA_RETURN_IF_ERROR(CheckPlace(path, offset, size_bytes));
     WDELTA_ASSIGN_OR_RETURN(const std::optional<ContentFinder::Place> place,
@@ -69,13 +73,29 @@ class Uploads::Writer final : public UploadWriter {
                                     found_bytes, " bytes, found ", size_bytes),
                        {{"file", path}});
     }
-    absl::Status copied = AppendFrom(path, *place, sha256, size_bytes);
-    if (!copied.ok()) {
-      Leave();  // what was appended is cut off when the entry is opened again
-      if (absl::IsDataLoss(copied)) return ContentNotFound(path, sha256, copied.message());
-      return copied;
+    copy_.emplace(RunningCopy{
+        uploads_->deps_.reader->NewCursor(place->source, {{place->stream, 0, size_bytes}}),
+        staged_->End(), sha256, Sha256Hasher(), size_bytes});
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<bool> CopyStep(const std::function<bool()>& is_cancelled) override {
+    const absl::StatusOr<bool> is_done = AppendStep(is_cancelled);
+    if (is_done.ok() && !*is_done) return false;
+    RunningCopy copy = *std::exchange(copy_, std::nullopt);
+    if (is_done.ok()) {
+      WDELTA_RETURN_IF_ERROR(Count(copy.size_bytes));
+      return true;
     }
-    return Count(size_bytes);
+    copy.cursor->Cancel();
+    const std::string path = upload_.entries(entry_).path();
+    const absl::Status rewound =
+        uploads_->deps_.staging->Rewind(upload_.id(), entry_, std::move(copy.begin), *staged_);
+    if (!rewound.ok()) Leave();  // what was appended is cut off when the entry is opened again
+    if (absl::IsDataLoss(is_done.status())) {
+      return ContentNotFound(path, copy.sha256, is_done.status().message());
+    }
+    return is_done.status();
   }
 
   absl::StatusOr<uint64_t> Sync() override {
@@ -84,6 +104,15 @@ class Uploads::Writer final : public UploadWriter {
   }
 
  private:
+  struct RunningCopy {
+    std::shared_ptr<Cursor> cursor;
+    StagedWriter::Mark begin;
+    Digest sha256;
+    Sha256Hasher hasher;
+    uint64_t size_bytes = 0;
+    uint64_t unflushed_bytes = 0;
+  };
+
   static absl::Status ContentNotFound(const std::string& path, const Digest& sha256,
                                       absl::string_view why) {
     return MakeError(absl::StatusCode::kNotFound, "CONTENT_NOT_FOUND",
@@ -116,26 +145,42 @@ class Uploads::Writer final : public UploadWriter {
   }
 
   absl::Status SyncStaged() {
-    return staged_->Sync(*uploads_->deps_.catalog, uploads_->deps_.clock->Now());
+    const uint64_t before = staged_->durable_bytes();
+    WDELTA_RETURN_IF_ERROR(staged_->Sync(*uploads_->deps_.catalog, uploads_->deps_.clock->Now()));
+    uploads_->space_.GiveBack(upload_.id(), staged_->durable_bytes() - before);
+    return absl::OkStatus();
   }
 
-  // Nothing is synced before the digest of the whole content has been compared.
-  absl::Status AppendFrom(const std::string& path, const ContentFinder::Place& place,
-                          const Digest& sha256, uint64_t size_bytes) {
-    const std::shared_ptr<Cursor> cursor =
-        uploads_->deps_.reader->NewCursor(place.source, {{place.stream, 0, size_bytes}});
-    Sha256Hasher hasher;
-    for (;;) {
-      WDELTA_ASSIGN_OR_RETURN(const std::optional<CursorPiece> piece, cursor->Next());
-      if (!piece.has_value()) break;
-      hasher.Update(piece->data);
-      if (absl::Status status = staged_->Append(piece->data); !status.ok()) {
-        cursor->Cancel();
-        return Annotate(status, path);
+  // Before that many bytes are written.
+  absl::Status CheckDisk(uint64_t added_bytes) {
+    unchecked_bytes_ += added_bytes;
+    if (unchecked_bytes_ < limits::kDiskCheckBytes) return absl::OkStatus();
+    WDELTA_RETURN_IF_ERROR(uploads_->space_.CheckNotFull(upload_.id()));
+    unchecked_bytes_ = 0;
+    return absl::OkStatus();
+  }
+
+  // True when all of the running copy is there. Its bytes are not recorded as durable before
+  // the digest of the whole content has been compared.
+  absl::StatusOr<bool> AppendStep(const std::function<bool()>& is_cancelled) {
+    for (uint64_t step_bytes = 0; step_bytes < limits::kCopyStepBytes;) {
+      if (is_cancelled()) return absl::CancelledError("the copy was cancelled");
+      WDELTA_ASSIGN_OR_RETURN(const std::optional<CursorPiece> piece, copy_->cursor->Next());
+      if (!piece.has_value()) {
+        if (copy_->hasher.Current() == copy_->sha256) return true;
+        return absl::DataLossError("the stored copy has another digest");
       }
+      const absl::string_view data = piece->data;
+      WDELTA_RETURN_IF_ERROR(CheckDisk(data.size()));
+      copy_->hasher.Update(data);
+      WDELTA_RETURN_IF_ERROR(Annotate(staged_->Append(data), upload_.entries(entry_).path()));
+      step_bytes += data.size();
+      copy_->unflushed_bytes += data.size();
     }
-    if (hasher.Current() == sha256) return absl::OkStatus();
-    return absl::DataLossError("the stored copy has another digest");
+    if (copy_->unflushed_bytes < limits::kSyncIntervalBytes) return false;
+    copy_->unflushed_bytes = 0;
+    WDELTA_RETURN_IF_ERROR(staged_->Flush());
+    return false;
   }
 
   std::string BusyKey() const { return absl::StrCat(upload_.id(), "/", entry_); }
@@ -188,8 +233,19 @@ class Uploads::Writer final : public UploadWriter {
   uint32_t entry_ = 0;
   bool holds_entry_ = false;
   std::unique_ptr<StagedWriter> staged_;
+  std::optional<RunningCopy> copy_;  // into the entry
   uint64_t written_bytes_ = 0;
+  uint64_t unchecked_bytes_ = 0;  // since the last look at the disk
 };
+
+absl::Status UploadWriter::Copy(const std::string& path, uint64_t offset, const Digest& sha256,
+                                uint64_t size_bytes) {
+  WDELTA_RETURN_IF_ERROR(StartCopy(path, offset, sha256, size_bytes));
+  while (true) {
+    WDELTA_ASSIGN_OR_RETURN(const bool is_done, CopyStep([] { return false; }));
+    if (is_done) return absl::OkStatus();
+  }
+}
 
 absl::StatusOr<ContentFinder> Uploads::NewFinder(const store::v1::UploadRecord& upload) {
   std::vector<std::string> near_ids;
@@ -220,7 +276,7 @@ absl::StatusOr<std::vector<uint32_t>> Uploads::FindContent(const std::string& up
 }
 
 absl::StatusOr<std::unique_ptr<UploadWriter>> Uploads::OpenWriter(const std::string& upload_id) {
-  WDELTA_RETURN_IF_ERROR(deps_.disk->Reserve(0, absl::StrCat("upload '", upload_id, "'")).status());
+  WDELTA_RETURN_IF_ERROR(space_.CheckNotFull(upload_id));
   {
     absl::MutexLock lock(&mutex_);
     if (finishing_.contains(upload_id)) {

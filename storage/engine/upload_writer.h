@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 
 #include "absl/status/status.h"
@@ -21,11 +22,18 @@ class UploadWriter {
   // (`ENTRY_NOT_FOUND`), INVALID_ARGUMENT (`PAST_END`), ABORTED (`ENTRY_BUSY`),
   // RESOURCE_EXHAUSTED (`DISK_FULL`).
   virtual absl::Status Write(const std::string& path, uint64_t offset, absl::string_view data) = 0;
-  // Appends content that the store has, SHA-256 and size as given, by decoding it.
-  // Further: NOT_FOUND (`CONTENT_NOT_FOUND`): it is not there, or damaged; send it.
-  // What was written to the entry since the last sync may then have to be sent again.
-  virtual absl::Status Copy(const std::string& path, uint64_t offset, const Digest& sha256,
-                            uint64_t size_bytes) = 0;
+  // Appends content that the store has, SHA-256 and size as given, by decoding it, in steps
+  // between which others may have a turn: begins it. Only CopyStep may follow until it is
+  // done. Further: NOT_FOUND (`CONTENT_NOT_FOUND`): it is not there, or damaged; send it.
+  virtual absl::Status StartCopy(const std::string& path, uint64_t offset, const Digest& sha256,
+                                 uint64_t size_bytes) = 0;
+  // Appends at most about limits::kCopyStepBytes of it; true when it is done. Asks between
+  // pieces of kFetchPieceBytes whether it is cancelled: CANCELLED. After an error nothing of
+  // the content was written, and what was written before stays.
+  virtual absl::StatusOr<bool> CopyStep(const std::function<bool()>& is_cancelled) = 0;
+  // All of it at once.
+  absl::Status Copy(const std::string& path, uint64_t offset, const Digest& sha256,
+                    uint64_t size_bytes);
   // Makes everything written durable; returns the bytes written through this
   // writer.
   virtual absl::StatusOr<uint64_t> Sync() = 0;

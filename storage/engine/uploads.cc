@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "storage/base/error.h"
@@ -92,17 +93,38 @@ absl::StatusOr<Uploads::Stored> Uploads::LoadOpen(const std::string& upload_id) 
 
 absl::StatusOr<UploadView> Uploads::ViewOf(UploadRecord record) {
   UploadView view;
-  const bool open = record.state() == UploadRecord::OPEN;
-  for (int i = 0; i < record.entries_size(); ++i) {
-    uint64_t durable_bytes = record.entries(i).size_bytes();
-    if (open) {
-      WDELTA_ASSIGN_OR_RETURN(durable_bytes, deps_.staging->DurableBytes(record.id(), i));
+  if (record.state() == UploadRecord::OPEN) {
+    WDELTA_ASSIGN_OR_RETURN(const auto staged,
+                            deps_.staging->DurableSizes(record.id(), record.entries_size()));
+    for (const auto& size : staged) view.durable_bytes.push_back(size.durable_bytes());
+    view.expire_time = ExpireTime(record, staged);
+  } else {
+    for (const UploadEntry& entry : record.entries()) {
+      view.durable_bytes.push_back(entry.size_bytes());
     }
-    view.durable_bytes.push_back(durable_bytes);
   }
-  WDELTA_ASSIGN_OR_RETURN(view.expire_time, ExpireTime(record));
   view.record = std::move(record);
   return view;
+}
+
+absl::Status Uploads::Recover() {
+  WDELTA_ASSIGN_OR_RETURN(const std::vector<std::string> open,
+                          ScanKeySuffixes(*deps_.catalog, std::string(keys::kOpenUploads)));
+  for (const std::string& upload_id : open) {
+    const absl::StatusOr<Stored> upload = Load(upload_id);
+    if (absl::IsNotFound(upload.status())) continue;
+    WDELTA_RETURN_IF_ERROR(upload.status());
+    const auto& entries = upload->record.entries();
+    WDELTA_ASSIGN_OR_RETURN(const auto staged,
+                            deps_.staging->DurableSizes(upload_id, entries.size()));
+    uint64_t missing_bytes = 0;
+    for (int i = 0; i < entries.size(); ++i) {
+      const uint64_t size_bytes = entries[i].size_bytes();
+      missing_bytes += size_bytes - std::min(size_bytes, staged[i].durable_bytes());
+    }
+    space_.Restore(upload_id, missing_bytes);
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<UploadView> Uploads::Get(const std::string& upload_id) {
@@ -232,13 +254,14 @@ absl::StatusOr<UploadView> Uploads::AddEntries(const std::string& upload_id,
                        absl::StrCat("upload '", upload_id, "': expected at most ",
                                     limits::kMaxEntriesPerUpload, " entries, found ", count));
     }
-    WDELTA_RETURN_IF_ERROR(
-        deps_.disk->Reserve(added_bytes, absl::StrCat("upload '", upload_id, "'")).status());
+    WDELTA_RETURN_IF_ERROR(space_.Add(upload_id, added_bytes));
+    absl::Cleanup not_declared = [&] { space_.GiveBack(upload_id, added_bytes); };
     upload.record.set_update_time_us(ToMicros(deps_.clock->Now()));
     Commit commit;
     commit.Require(keys::Upload(upload_id), upload.version);
     commit.Write(keys::Upload(upload_id), upload.record.SerializeAsString());
     WDELTA_RETURN_IF_ERROR(deps_.catalog->Apply(commit).status());
+    std::move(not_declared).Cancel();
     return ViewOf(std::move(upload.record));
   });
 }
@@ -249,6 +272,7 @@ absl::Status Uploads::Cancel(const std::string& upload_id) {
     if (upload.record.state() == UploadRecord::CANCELLED) return absl::OkStatus();
     if (upload.record.state() == UploadRecord::FINISHED) return LoadOpen(upload_id).status();
     upload.record.set_state(UploadRecord::CANCELLED);
+    upload.record.set_update_time_us(ToMicros(deps_.clock->Now()));
     Commit commit;
     commit.Require(keys::Upload(upload_id), upload.version);
     commit.Write(keys::Upload(upload_id), upload.record.SerializeAsString());
@@ -256,6 +280,7 @@ absl::Status Uploads::Cancel(const std::string& upload_id) {
     return deps_.catalog->Apply(commit).status();
   });
   WDELTA_RETURN_IF_ERROR(cancelled);
+  space_.GiveBackAll(upload_id);
   return deps_.staging->Remove(upload_id);
 }
 

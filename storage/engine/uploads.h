@@ -22,6 +22,7 @@
 #include "storage/engine/models.h"
 #include "storage/engine/reader.h"
 #include "storage/engine/staging.h"
+#include "storage/engine/upload_space.h"
 #include "storage/engine/upload_writer.h"
 #include "store/v1/records.pb.h"
 
@@ -85,7 +86,11 @@ class Uploads {
     absl::Duration upload_ttl = absl::InfiniteDuration();
   };
   // Owns none of them; all must outlive it.
-  explicit Uploads(const Dependencies& dependencies) : deps_(dependencies) {}
+  explicit Uploads(const Dependencies& dependencies)
+      : deps_(dependencies), space_(dependencies.disk) {}
+
+  // Reserves again the space that open uploads may still write. Once, before serving.
+  absl::Status Recover();
 
   // Errors of all calls are listed in proto/wdelta/v1/uploads.proto.
   absl::StatusOr<UploadView> Start(const StartUploadParams& params);
@@ -120,7 +125,9 @@ class Uploads {
       const std::vector<ParentReference>& parents);
   // For the content of one upload.
   absl::StatusOr<ContentFinder> NewFinder(const store::v1::UploadRecord& upload);
-  absl::StatusOr<absl::Time> ExpireTime(const store::v1::UploadRecord& upload);
+  // `staged`: the durable sizes of its entries.
+  absl::Time ExpireTime(const store::v1::UploadRecord& upload,
+                        const std::vector<store::v1::StagedSizeRecord>& staged) const;
   absl::StatusOr<bool> ExpireOne(const std::string& upload_id);
   absl::StatusOr<FinishedUpload> FinishedModelOf(const store::v1::UploadRecord& record);
   absl::StatusOr<store::v1::ModelRecord> BuildModel(const store::v1::UploadRecord& upload,
@@ -128,6 +135,7 @@ class Uploads {
   absl::StatusOr<FinishedUpload> CommitModel(const Stored& upload, store::v1::ModelRecord model);
 
   const Dependencies deps_;
+  UploadSpace space_;
   absl::Mutex mutex_;
   // Entries (`upload id/index`) held by a writer, and uploads being finished.
   absl::flat_hash_set<std::string> busy_entries_ ABSL_GUARDED_BY(mutex_);

@@ -5,6 +5,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "storage/base/error.h"
+#include "storage/base/limits.h"
 #include "tests/engine/engine_fixture.h"
 #include "tests/support/checkpoint_builder.h"
 
@@ -126,6 +127,52 @@ TEST_F(ContentReuseTest, DamagedContentIsSentInsteadFromTheDurableSizeOn) {
   ASSERT_TRUE(writer->Sync().ok());
   writer.reset();
   EXPECT_TRUE(store_->uploads().Finish(id, {{kPath, Digest::Of(tuned_[kPath]).ToHex()}}).ok());
+}
+
+TEST_F(ContentReuseTest, ALargeCopyIsDoneInSteps) {
+  const std::string notes(2 * limits::kCopyStepBytes + 5000, 'n');
+  ASSERT_TRUE(Upload("base", {{"notes.txt", notes}}).ok());
+  RunJobs();
+  const std::string text = "begin" + notes;
+  const std::string id = StartUpload({{"notes.txt", text}}, {"base"});
+  auto writer = *store_->uploads().OpenWriter(id);
+  ASSERT_TRUE(writer->Write("notes.txt", 0, "begin").ok());
+  const auto step = [&](bool is_cancelled) {
+    return writer->CopyStep([is_cancelled] { return is_cancelled; });
+  };
+  const Digest digest = Digest::Of(notes);
+  for (int steps = 0; steps < 3; ++steps) {
+    SCOPED_TRACE(steps);
+    ASSERT_TRUE(writer->StartCopy("notes.txt", 5, digest, notes.size()).ok());
+    for (int i = 0; i < steps; ++i) EXPECT_EQ(*step(false), false);
+    EXPECT_TRUE(absl::IsCancelled(step(true).status()));
+    // Nothing of it stays, and all that was there before.
+    ASSERT_TRUE(writer->Sync().ok());
+    EXPECT_EQ(store_->uploads().Get(id)->durable_bytes[0], 5u);
+  }
+  ASSERT_TRUE(writer->StartCopy("notes.txt", 5, digest, notes.size()).ok());
+  EXPECT_EQ(*step(false), false);
+  EXPECT_EQ(*step(false), false);
+  EXPECT_EQ(*step(false), true);
+  ASSERT_TRUE(writer->Sync().ok());
+  writer.reset();
+  ASSERT_TRUE(store_->uploads().Finish(id, {{"notes.txt", Digest::Of(text).ToHex()}}).ok());
+  EXPECT_TRUE(ReadBack("tuned").at("notes.txt") == text);
+}
+
+TEST_F(ContentReuseTest, AWriterMayGoAmidstACopy) {
+  const std::string notes(limits::kCopyStepBytes + 5000, 'n');
+  ASSERT_TRUE(Upload("base", {{"notes.txt", notes}}).ok());
+  RunJobs();
+  const std::string id = StartUpload({{"notes.txt", notes}}, {"base"});
+  {
+    const auto writer = *store_->uploads().OpenWriter(id);
+    ASSERT_TRUE(writer->StartCopy("notes.txt", 0, Digest::Of(notes), notes.size()).ok());
+    EXPECT_EQ(*writer->CopyStep([] { return false; }), false);
+  }
+  EXPECT_EQ(store_->uploads().Get(id)->durable_bytes[0], 0u);
+  const auto writer = *store_->uploads().OpenWriter(id);
+  EXPECT_TRUE(writer->Write("notes.txt", 0, notes).ok());
 }
 
 TEST_F(ContentReuseTest, RefusesWhatDoesNotFit) {

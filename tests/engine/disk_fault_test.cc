@@ -284,6 +284,98 @@ TEST_F(DiskFaultTest, AMergeThatWouldFillTheDiskIsRefused) {
   EXPECT_EQ(StateOf("merged"), store::v1::ModelRecord::READY);
 }
 
+TEST_F(DiskFaultTest, ARunningUploadStopsAtTheWatermarkAndGoesOn) {
+  const testing::TestFiles files = {{"notes.txt", std::string(12 * limits::kMiB, 'n')}};
+  const std::string& bytes = files.at("notes.txt");
+  const auto id = Open("next", files);
+  ASSERT_TRUE(id.ok()) << id.status();
+  uint64_t written_bytes = 0;
+  {
+    const auto writer = store_->uploads().OpenWriter(*id);
+    ASSERT_TRUE(writer.ok()) << writer.status();
+    files_.SetFreeBytes(limits::kDefaultMinFreeBytes - 1);
+    absl::Status status;
+    while (status.ok() && written_bytes < bytes.size()) {
+      status =
+          (*writer)->Write("notes.txt", written_bytes, bytes.substr(written_bytes, limits::kMiB));
+      if (status.ok()) written_bytes += limits::kMiB;
+    }
+    EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+    EXPECT_EQ(ErrorReason(status), "DISK_FULL");
+    EXPECT_THAT(std::string(status.message()), HasSubstr("upload '"));
+    EXPECT_LE(written_bytes, limits::kDiskCheckBytes);
+    EXPECT_TRUE((*writer)->Sync().ok());
+  }
+  EXPECT_EQ(store_->uploads().Get(*id)->durable_bytes[0], written_bytes);
+  EXPECT_EQ(ErrorReason(Write(*id, files)), "DISK_FULL");
+  files_.SetFreeBytes(std::nullopt);
+  ASSERT_TRUE(Write(*id, files).ok());
+  ASSERT_TRUE(store_->uploads().Finish(*id, {}).ok());
+  ExpectEqual("next", files);
+}
+
+TEST_F(DiskFaultTest, ACopyStopsAtTheWatermarkAndLeavesWhatWasThereBefore) {
+  const testing::TestFiles files = {{"notes.txt", std::string(12 * limits::kMiB, 'n')}};
+  const std::string& bytes = files.at("notes.txt");
+  const Digest digest = Digest::Of(bytes);
+  ASSERT_TRUE(Upload("notes", files).ok());
+  RunJobs();
+  const testing::TestFiles twice = {{"twice.txt", bytes + bytes}};
+  const auto id = Open("next", twice);
+  ASSERT_TRUE(id.ok()) << id.status();
+  {
+    const auto writer = store_->uploads().OpenWriter(*id);
+    ASSERT_TRUE(writer.ok()) << writer.status();
+    ASSERT_TRUE((*writer)->Write("twice.txt", 0, bytes).ok());
+    files_.SetFreeBytes(limits::kDefaultMinFreeBytes - 1);
+    const absl::Status status = (*writer)->Copy("twice.txt", bytes.size(), digest, bytes.size());
+    EXPECT_EQ(ErrorReason(status), "DISK_FULL") << status;
+    EXPECT_TRUE((*writer)->Sync().ok());
+  }
+  EXPECT_EQ(store_->uploads().Get(*id)->durable_bytes[0], bytes.size());
+  files_.SetFreeBytes(std::nullopt);
+  {
+    const auto writer = store_->uploads().OpenWriter(*id);
+    ASSERT_TRUE(writer.ok()) << writer.status();
+    EXPECT_TRUE((*writer)->Copy("twice.txt", bytes.size(), digest, bytes.size()).ok());
+    EXPECT_TRUE((*writer)->Sync().ok());
+  }
+  ASSERT_TRUE(store_->uploads().Finish(*id, {}).ok());
+  ExpectEqual("next", twice);
+}
+
+TEST_F(DiskFaultTest, AnUploadKeepsItsSpaceWhileItIsOpen) {
+  const uint64_t size = next_.at(kPath).size() + next_.at("config.json").size();
+  const auto reserved = [this] { return store_->disk().Look()->reserved_bytes; };
+  files_.SetFreeBytes(limits::kDefaultMinFreeBytes + 2 * size - 1);
+  const auto first = Open("first", next_);
+  ASSERT_TRUE(first.ok()) << first.status();
+  EXPECT_EQ(reserved(), size);
+  EXPECT_EQ(ErrorReason(Open("second", next_).status()), "DISK_FULL");
+  EXPECT_EQ(reserved(), size) << "of the refused one";
+  // Declared again, as by a client that comes back.
+  ASSERT_TRUE(store_->uploads().AddEntries(*first, {{kPath, next_.at(kPath).size(), ""}}).ok());
+  EXPECT_EQ(reserved(), size);
+
+  {
+    const auto writer = store_->uploads().OpenWriter(*first);
+    ASSERT_TRUE(writer.ok()) << writer.status();
+    ASSERT_TRUE((*writer)->Write(kPath, 0, next_.at(kPath).substr(0, 1000)).ok());
+    ASSERT_TRUE((*writer)->Sync().ok());
+  }
+  EXPECT_EQ(reserved(), size - 1000);
+  ModelStoreOptions options;
+  options.staging_dir = folder_.path();
+  store_ = std::make_unique<ModelStore>(
+      ModelStore::Dependencies{&blobs_, &catalog_, &files_, &clock_}, options);
+  ASSERT_TRUE(store_->Recover().ok());
+  EXPECT_EQ(reserved(), size - 1000) << "after a restart";
+  ASSERT_TRUE(store_->uploads().Cancel(*first).ok());
+  EXPECT_EQ(reserved(), 0u);
+  EXPECT_TRUE(Upload("second", next_).ok());
+  EXPECT_EQ(reserved(), 0u);
+}
+
 TEST_F(DiskFaultTest, TooLittleSpaceIsSaidBeforeAnythingIsSent) {
   files_.SetFreeBytes(1000);
   const absl::Status status = Open("next", next_).status();

@@ -51,6 +51,40 @@ TEST_F(DiskGuardTest, WhatIsReservedIsNotGivenTwice) {
   EXPECT_EQ(ReserveReason(500), "");
 }
 
+TEST_F(DiskGuardTest, AReservationCanBeGivenBackInPartsAndJoined) {
+  files_.SetFreeBytes(2000);
+  {
+    auto first = guard_.Reserve(300, "first");
+    ASSERT_TRUE(first.ok()) << first.status();
+    first->GiveBack(100);
+    EXPECT_EQ(first->bytes(), 200u);
+    EXPECT_EQ(guard_.Look()->reserved_bytes, 200u);
+    auto second = guard_.Reserve(500, "second");
+    ASSERT_TRUE(second.ok()) << second.status();
+    first->Take(*std::move(second));
+    EXPECT_EQ(first->bytes(), 700u);
+    EXPECT_EQ(guard_.Look()->reserved_bytes, 700u);
+    EXPECT_EQ(ReserveReason(301), "DISK_FULL");
+    first->GiveBack(9000);
+    EXPECT_EQ(guard_.Look()->reserved_bytes, 0u);
+  }
+  EXPECT_EQ(guard_.Look()->reserved_bytes, 0u);
+}
+
+TEST_F(DiskGuardTest, AHolderWritesUntilTheDiskIsFull) {
+  files_.SetFreeBytes(1100);
+  const DiskGuard::Reservation promised = guard_.ReserveAnyway(5000);
+  EXPECT_EQ(ReserveReason(1), "DISK_FULL");
+  EXPECT_TRUE(guard_.CheckNotFull("upload").ok());
+  files_.SetFreeBytes(999);
+  EXPECT_EQ(guard_.CheckNotFull("upload").message(),
+            "upload: expected at least 1250 bytes of free disk space, found 999");
+  files_.SetFreeBytes(1249);
+  EXPECT_EQ(ErrorReason(guard_.CheckNotFull("upload")), "DISK_FULL");
+  files_.SetFreeBytes(1250);
+  EXPECT_TRUE(guard_.CheckNotFull("upload").ok());
+}
+
 TEST_F(DiskGuardTest, SaysWhatIsMissing) {
   files_.SetFreeBytes(1500);
   const absl::Status status = guard_.Reserve(501, "model 'm'").status();

@@ -1,6 +1,7 @@
 // An engine over in-memory storage that can be restarted and can crash, for tests.
 #pragma once
 
+#include <atomic>
 #include <cstdlib>
 #include <filesystem>
 #include <functional>
@@ -75,12 +76,14 @@ class CrashingCatalog final : public Catalog {
  public:
   explicit CrashingCatalog(CrashPoint* crash) : crash_(crash) {}
   absl::StatusOr<std::optional<Record>> Get(absl::string_view key) override {
+    ++reads;
     absl::StatusOr<std::optional<Record>> found = inner_.Get(key);
     // It may set another hook, or none.
     if (const auto hook = crash_->after_get) hook(key);
     return found;
   }
   absl::StatusOr<ScanPage> Scan(const ScanRequest& request) override {
+    ++reads;
     return inner_.Scan(request);
   }
   absl::StatusOr<uint64_t> Apply(const Commit& commit) override {
@@ -92,6 +95,8 @@ class CrashingCatalog final : public Catalog {
   absl::StatusOr<std::unique_ptr<Watcher>> Watch(std::string prefix, uint64_t after) override {
     return inner_.Watch(std::move(prefix), after);
   }
+
+  std::atomic<int> reads = 0;  // calls of Get and Scan
 
  private:
   MemoryCatalog inner_;

@@ -2,6 +2,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "storage/base/error.h"
+#include "storage/base/limits.h"
 #include "tests/engine/engine_fixture.h"
 
 namespace wdelta::testing {
@@ -10,6 +11,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Pair;
 
 constexpr char kPath[] = "note.txt";
 
@@ -117,6 +119,53 @@ TEST_F(UploadExpiryTest, FinishedAndCancelledOnesStayWhatTheyAre) {
   EXPECT_THAT(ExpireIdle(), IsEmpty());
   EXPECT_EQ(ErrorReason(uploads().AddEntries(cancelled, {}).status()), "UPLOAD_ENDED");
   EXPECT_EQ(ReadBack("done").at(kPath), "note");
+}
+
+// The client may come back as late as the upload was long without activity.
+TEST_F(UploadExpiryTest, WhatBecameOfItIsToldForAWhileFromItsEndOn) {
+  const absl::Duration kept = absl::Milliseconds(limits::kKeepEndedMs);
+  upload_ttl_ = 2 * kept;
+  Restart();
+  const std::string expired = Open("request");
+  const std::string cancelled = Open();
+  clock_.Advance(2 * kept);
+  ASSERT_TRUE(uploads().Cancel(cancelled).ok());
+  ASSERT_THAT(ExpireIdle(), ElementsAre(expired));
+  const auto reasons_after_gc = [&] {
+    EXPECT_TRUE(store_->maintenance().StartGc().ok());
+    RunJobs();
+    return std::pair(ErrorReason(uploads().OpenWriter(expired).status()),
+                     ErrorReason(uploads().OpenWriter(cancelled).status()));
+  };
+  EXPECT_THAT(reasons_after_gc(), Pair("UPLOAD_EXPIRED", "UPLOAD_ENDED"));
+  clock_.Advance(kept - absl::Seconds(1));
+  EXPECT_THAT(reasons_after_gc(), Pair("UPLOAD_EXPIRED", "UPLOAD_ENDED"));
+  clock_.Advance(absl::Seconds(1));
+  EXPECT_THAT(reasons_after_gc(), Pair("UPLOAD_NOT_FOUND", "UPLOAD_NOT_FOUND"));
+  EXPECT_NE(Open("request"), expired);
+}
+
+TEST_F(UploadExpiryTest, AViewTakesTwoReadsHoweverManyFilesThereAre) {
+  const std::string id = Open();
+  std::vector<EntryParams> entries;
+  for (int i = 0; i < 50; ++i) entries.push_back({absl::StrCat("f", i), 10, ""});
+  ASSERT_TRUE(uploads().AddEntries(id, entries).ok());
+  {
+    const auto writer = uploads().OpenWriter(id);
+    ASSERT_TRUE(writer.ok()) << writer.status();
+    clock_.Advance(absl::Hours(1));
+    ASSERT_TRUE((*writer)->Write("f7", 0, "0123456789").ok());
+    ASSERT_TRUE((*writer)->Write("f49", 0, "0123").ok());
+    ASSERT_TRUE((*writer)->Sync().ok());
+  }
+  catalog_.reads = 0;
+  const UploadView view = *uploads().Get(id);
+  EXPECT_EQ(catalog_.reads, 2) << "the upload, and what is staged of it";
+  std::vector<uint64_t> expected(50, 0);
+  expected[7] = 10;
+  expected[49] = 4;
+  EXPECT_EQ(view.durable_bytes, expected);
+  EXPECT_EQ(view.expire_time, clock_.Now() + absl::Hours(10));
 }
 
 TEST_F(UploadExpiryTest, ACrashInBetweenLeaksNothing) {

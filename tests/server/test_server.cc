@@ -24,14 +24,16 @@ std::string CodeAndReason(const grpc::Status& status) {
   return code + " " + info.reason();
 }
 
-TestServer::TestServer(const RpcOptions& options) {
+TestServer::TestServer(const RpcOptions& options, FileSystem* files) {
   files_ = NewPosixFileSystem();
   log_ = std::make_unique<spdlog::logger>("test", std::make_shared<spdlog::sinks::null_sink_mt>());
   ModelStoreOptions store_options;
   store_options.staging_dir = folder_.path();
   store_options.max_open_uploads = options.max_open_uploads;
   store_ = std::make_unique<ModelStore>(
-      ModelStore::Dependencies{&blobs_, &catalog_, files_.get(), &clock_}, store_options);
+      ModelStore::Dependencies{&blobs_, &catalog_, files == nullptr ? files_.get() : files,
+                               &clock_},
+      store_options);
   environment_ = std::make_unique<RpcEnvironment>(store_.get(), log_.get(), options);
   services_ = std::make_unique<RpcServices>(environment_.get());
   grpc::ServerBuilder builder;

@@ -32,7 +32,8 @@ struct Fetched {
 // No worker runs jobs: tests call RunJobs.
 class TestServer {
  public:
-  explicit TestServer(const RpcOptions& options = {});
+  // `files` holds what is staged, and must outlive the server; null: the real ones.
+  explicit TestServer(const RpcOptions& options = {}, FileSystem* files = nullptr);
   ~TestServer();
 
   ModelStore& store() { return *store_; }

@@ -1,3 +1,4 @@
+#include <atomic>
 #include <memory>
 #include <string>
 #include <vector>
@@ -7,6 +8,7 @@
 #include "storage/base/digest.h"
 #include "storage/base/limits.h"
 #include "tests/server/test_server.h"
+#include "tests/support/fault_file_system.h"
 
 namespace wdelta::testing {
 namespace {
@@ -79,6 +81,67 @@ TEST_F(UploadsServiceTest, CopiesMustNameContentThatIsThere) {
   grpc::ClientContext second;
   EXPECT_EQ(CodeAndReason(server_.uploads->FindContent(&second, request, &response)),
             "INVALID_ARGUMENT BAD_DIGEST");
+}
+
+TEST_F(UploadsServiceTest, AnUploadKeepsOutOfTheMetadataOfMerges) {
+  v1::StartUploadRequest request = Named("m");
+  (*request.mutable_metadata())["merge.method"] = "ties";
+  v1::Upload upload;
+  EXPECT_EQ(Start(request, &upload), "INVALID_ARGUMENT BAD_METADATA");
+}
+
+// A copy holds no thread for long, and none once its caller is gone.
+TEST(UploadCopyTest, EndsAmidstATensorWhenTheCallIsCancelled) {
+  constexpr int kPieces = 24;  // of which the copy consists
+  const std::unique_ptr<FileSystem> posix = NewPosixFileSystem();
+  FaultFileSystem files(posix.get());
+  TestServer server({}, &files);
+  const TestFiles base = {{"notes.txt", std::string(kPieces * limits::kFetchPieceBytes, 'n')}};
+  server.Push("base", base);
+  server.RunJobs();
+  const TestFiles copied = {{"notes.txt", "begin" + base.at("notes.txt")}};
+  v1::StartUploadRequest start;
+  start.set_name("copied");
+  start.add_parents()->set_model("base");
+  const std::string id = server.Open(start, copied);
+  std::vector<v1::WriteEntriesRequest> pieces = TestServer::PiecesOf(id, {{"notes.txt", "begin"}});
+  v1::WriteEntriesRequest& copy = pieces.emplace_back();
+  copy.set_upload(id);
+  copy.set_path("notes.txt");
+  copy.set_offset(5);
+  copy.mutable_copy()->set_sha256(Digest::Of(base.at("notes.txt")).ToHex());
+  copy.mutable_copy()->set_size_bytes(base.at("notes.txt").size());
+
+  grpc::ClientContext context;
+  std::atomic<int> appends = 0;
+  files.before_append = [&] {
+    if (++appends == 3) context.TryCancel();
+    if (appends < 3) return;
+    // A call that comes after the cancellation is answered after it was heard.
+    v1::GetUploadRequest request;
+    request.set_upload(id);
+    v1::Upload upload;
+    grpc::ClientContext later;
+    EXPECT_TRUE(server.uploads->GetUpload(&later, request, &upload).ok());
+  };
+  v1::WriteEntriesResponse response;
+  {
+    const auto writer = server.uploads->WriteEntries(&context, &response);
+    for (const v1::WriteEntriesRequest& piece : pieces) {
+      if (!writer->Write(piece)) break;
+    }
+    writer->WritesDone();
+    EXPECT_EQ(writer->Finish().error_code(), grpc::StatusCode::CANCELLED);
+  }
+  ASSERT_TRUE(server.environment().active_calls().AwaitNone(absl::Seconds(60)));
+  EXPECT_LT(appends, kPieces);
+  files.before_append = nullptr;
+  // What came before stays, and the copy can be made again.
+  EXPECT_EQ(server.store().uploads().Get(id)->durable_bytes[0], 5u);
+  EXPECT_EQ(CodeAndReason(server.Write({copy})), "OK");
+  v1::FinishUploadResponse finished;
+  EXPECT_EQ(CodeAndReason(server.Finish(id, &finished)), "OK");
+  EXPECT_TRUE(server.FetchFile("copied", "notes.txt").data == copied.at("notes.txt"));
 }
 
 TEST_F(UploadsServiceTest, WrongOffsetNamesTheExpectedOne) {

@@ -1,6 +1,7 @@
 // A file system that goes wrong where a test says so.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -47,6 +48,9 @@ class FaultFileSystem final : public FileSystem {
     absl::MutexLock lock(&mutex_);
     fault_.reset();
   }
+  // Called before every Append, in its thread. Set it while nothing is written.
+  std::function<void()> before_append;
+
   // What FreeBytes tells; nullopt: the truth.
   void SetFreeBytes(std::optional<uint64_t> bytes) ABSL_LOCKS_EXCLUDED(mutex_) {
     absl::MutexLock lock(&mutex_);
@@ -88,6 +92,7 @@ class FaultFileSystem final : public FileSystem {
     File(FaultFileSystem* owner, std::string path, std::unique_ptr<AppendFile> target)
         : owner_(*owner), path_(std::move(path)), target_(std::move(target)) {}
     absl::Status Append(absl::string_view data) override {
+      if (owner_.before_append) owner_.before_append();
       const absl::Status fault = owner_.FaultOf(FileOperation::kAppend, path_);
       if (fault.ok()) return target_->Append(data);
       const absl::Status half = target_->Append(data.substr(0, data.size() / 2));

@@ -222,9 +222,11 @@ class Sweeper {
     WDELTA_ASSIGN_OR_RETURN(const auto parsed, ParseRecord<UploadRecord>(record));
     const UploadRecord& upload = parsed.message;
     if (upload.state() == UploadRecord::OPEN) return absl::OkStatus();
-    // It was finished when its model was made.
+    // It was finished when its model was made; its last change was its end otherwise.
     const bool has_model = IsWellFormedId(upload.model_id());
-    if (!IsOld(TimeOfId(has_model ? upload.model_id() : upload.id()))) return absl::OkStatus();
+    const absl::Time ended = std::max(TimeOfId(has_model ? upload.model_id() : upload.id()),
+                                      absl::FromUnixMicros(upload.update_time_us()));
+    if (!IsOld(ended)) return absl::OkStatus();
     // The record is what tells that the staged bytes are needed.
     WDELTA_ASSIGN_OR_RETURN(const bool is_held, IsHeldByModel(upload));
     if (is_held) return absl::OkStatus();
