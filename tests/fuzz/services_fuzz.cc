@@ -1,12 +1,17 @@
 // Sequences of calls of the gRPC services against an engine in memory: the input chooses
 // the calls and their fields, from what earlier calls returned or from its own bytes.
 // Whatever comes, every error is one of ours, and the model `good` stays as it is.
+//
+// A server takes longer to start than a sequence to run, and so serves many: each removes what
+// it made. What fails because of earlier ones does so again with the same corpus and seed.
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "fuzzer/FuzzedDataProvider.h"
 #include "gtest/gtest.h"
@@ -17,6 +22,7 @@ namespace wdelta::testing {
 namespace {
 
 constexpr int kMaxCalls = 24;
+constexpr int kSequencesPerServer = 500;
 
 TestFiles GoodFiles() {
   return {{"model.safetensors", BuildSafetensors({RandomWeights("w", {8, 16}, 1)})},
@@ -25,20 +31,41 @@ TestFiles GoodFiles() {
 
 class Sequence {
  public:
-  Sequence(const uint8_t* data, size_t size) : input_(data, size) {
-    server_.Push("good", GoodFiles());
-    server_.RunJobs();
-    names_ = {"good", "new", "ns/new", "good@prod", "id:0000000000000000000000000a"};
-  }
+  // The server has the model `good`. `number`: of the sequence, for request ids of its own.
+  Sequence(TestServer& server, int number, const uint8_t* data, size_t size)
+      : input_(data, size),
+        server_(server),
+        names_({"good", "new", "ns/new", "good@prod", "id:0000000000000000000000000a"}),
+        request_ids_({absl::StrCat("r1-", number), absl::StrCat("r2-", number)}) {}
 
   void Run() {
     for (int i = 0; i < kMaxCalls && input_.remaining_bytes() > 0; ++i) CallOne();
     for (const auto& [path, bytes] : GoodFiles()) {
       if (server_.FetchFile(good_id_, path).data != bytes) std::abort();
     }
+    RemoveAll();
   }
 
  private:
+  void RemoveAll() {
+    v1::ListUploadsResponse open =
+        Call(*server_.uploads, &v1::Uploads::Stub::ListUploads, v1::ListUploadsRequest());
+    for (const v1::Upload& upload : open.uploads()) {
+      v1::CancelUploadRequest request;
+      request.set_upload(upload.id());
+      Call(*server_.uploads, &v1::Uploads::Stub::CancelUpload, request);
+    }
+    v1::ListModelsResponse made =
+        Call(*server_.models, &v1::Models::Stub::ListModels, v1::ListModelsRequest());
+    for (const v1::Model& model : made.models()) {
+      if (model.name() == "good") continue;
+      v1::DeleteModelRequest request;
+      request.set_model(absl::StrCat("id:", model.id()));
+      Call(*server_.models, &v1::Models::Stub::DeleteModel, request);
+    }
+    RunJobs();
+  }
+
   // One of what was seen, or the input's own.
   std::string Pick(const std::vector<std::string>& known) {
     if (!known.empty() && input_.ConsumeProbability<float>() < 0.8F) {
@@ -169,7 +196,7 @@ class Sequence {
     v1::StartUploadRequest request;
     request.set_name(input_.ConsumeBool() ? "new" : Pick({"ns/new"}));
     if (request.name() == "good") return;
-    request.set_request_id(input_.ConsumeBool() ? "" : Pick({"r1", "r2"}));
+    request.set_request_id(input_.ConsumeBool() ? "" : Pick(request_ids_));
     request.set_new_version(input_.ConsumeBool());
     request.set_kind(static_cast<v1::UploadKind>(Enum()));
     while (input_.ConsumeBool()) {
@@ -269,10 +296,11 @@ class Sequence {
   }
 
   FuzzedDataProvider input_;
-  TestServer server_;
+  TestServer& server_;
   const std::string good_id_ = "good";
   std::string file_bytes_;
   std::vector<std::string> names_;
+  const std::vector<std::string> request_ids_;
   std::vector<std::string> uploads_;
   std::vector<std::string> jobs_;
   std::vector<std::string> tokens_;
@@ -286,6 +314,14 @@ class Sequence {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   // What a helper of the tests expects is expected here, too.
   ::testing::FLAGS_gtest_break_on_failure = true;
-  wdelta::testing::Sequence(data, size).Run();
+  static int sequences = 0;
+  static wdelta::testing::TestServer* server = nullptr;
+  if (sequences % wdelta::testing::kSequencesPerServer == 0) {
+    delete server;
+    server = new wdelta::testing::TestServer();
+    server->Push("good", wdelta::testing::GoodFiles());
+    server->RunJobs();
+  }
+  wdelta::testing::Sequence(*server, sequences++, data, size).Run();
   return 0;
 }
