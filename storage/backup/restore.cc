@@ -2,8 +2,10 @@
 
 #include <filesystem>
 #include <memory>
+#include <utility>
 #include <vector>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "storage/backup/backup_folder.h"
 #include "storage/backup/rocksdb_backups.h"
@@ -19,6 +21,8 @@ namespace wdelta {
 namespace {
 
 using store::v1::BackupRecord;
+
+constexpr char kMarkerName[] = "RESTORING";
 
 absl::StatusOr<std::vector<uint32_t>> ListSome(const BackupFolder& folder) {
   WDELTA_ASSIGN_OR_RETURN(std::vector<uint32_t> ids, folder.List());
@@ -56,12 +60,63 @@ absl::Status CheckRestored(const BackupRecord& record, const std::string& data_d
                               },
                               [&] { return on_read(0); }));
   if (audit.model_count != record.model_count()) {
-    return absl::DataLossError(absl::StrCat("backup ", record.id(), ": expected ",
-                                            record.model_count(), " models, found ",
-                                            audit.model_count));
+    return absl::DataLossError(
+        absl::StrCat("expected ", record.model_count(), " models, found ", audit.model_count));
   }
   if (audit.problem_count <= record.problem_count()) return absl::OkStatus();
-  return absl::DataLossError(absl::StrCat("backup ", record.id(), ": ", audit.first_problem));
+  return absl::DataLossError(audit.first_problem);
+}
+
+// There while a restore runs, and after one that was interrupted.
+std::string MarkerPath(const std::string& data_dir) {
+  return absl::StrCat(data_dir, "/", kMarkerName);
+}
+
+// The marker goes last.
+absl::Status RemoveRestored(FileSystem& files, const std::string& data_dir) {
+  for (const std::string& room : {DataDir::CatalogPath(data_dir), DataDir::BlobsPath(data_dir),
+                                  DataDir::StagingPath(data_dir)}) {
+    WDELTA_RETURN_IF_ERROR(files.RemoveAll(room));
+  }
+  WDELTA_RETURN_IF_ERROR(files.SyncDirectory(data_dir));
+  return files.RemoveAll(MarkerPath(data_dir));
+}
+
+// Takes an empty folder, or what an interrupted restore left of one.
+absl::Status BeginRestore(FileSystem& files, const std::string& data_dir) {
+  const bool is_left = std::filesystem::exists(MarkerPath(data_dir)) &&
+                       !std::filesystem::exists(DataDir::FormatPath(data_dir));
+  if (is_left) WDELTA_RETURN_IF_ERROR(RemoveRestored(files, data_dir));
+  WDELTA_RETURN_IF_ERROR(DataDir::CreateVacant(data_dir));
+  return WriteFileAtOnce(files, data_dir, kMarkerName, "a restore fills this folder\n");
+}
+
+// RocksDB's own restore does not say which file is damaged.
+absl::Status RestoreDatabase(RocksdbBackups& backups, uint32_t id, const std::string& path) {
+  const absl::Status restored = backups.Restore(id, path);
+  if (!absl::IsDataLoss(restored)) return restored;
+  const absl::Status verified = backups.Verify(id);
+  return verified.ok() ? restored : verified;
+}
+
+absl::Status FillDataDir(FileSystem& files, const BackupFolder& folder, const BackupRecord& record,
+                         const std::string& data_dir, const OnBackupRead& on_read) {
+  const std::string catalog_path = DataDir::CatalogPath(data_dir);
+  const std::string blobs_path = DataDir::BlobsPath(data_dir);
+  WDELTA_ASSIGN_OR_RETURN(const auto catalogs,
+                          RocksdbBackups::OpenForRead(folder.catalog_path(), on_read));
+  WDELTA_RETURN_IF_ERROR(RestoreDatabase(*catalogs, record.catalog_backup_id(), catalog_path));
+  // The store stays the same one, and goes on in the same folder of backups.
+  WDELTA_RETURN_IF_ERROR(WriteFileAtOnce(files, catalog_path, "IDENTITY", record.store_id()));
+  WDELTA_ASSIGN_OR_RETURN(const auto blobs,
+                          RocksdbBackups::OpenForRead(folder.blobs_path(), on_read));
+  WDELTA_RETURN_IF_ERROR(RestoreDatabase(*blobs, record.blobs_backup_id(), blobs_path));
+  WDELTA_RETURN_IF_ERROR(RestoreStagedFiles(files, folder.staging_path(record.id()),
+                                            record.staged_upload_count(),
+                                            DataDir::StagingPath(data_dir), on_read));
+  WDELTA_RETURN_IF_ERROR(CheckRestored(record, data_dir, on_read));
+  WDELTA_RETURN_IF_ERROR(files.SyncDirectory(catalog_path));
+  return files.SyncDirectory(blobs_path);
 }
 
 }  // namespace
@@ -100,24 +155,13 @@ absl::StatusOr<BackupRecord> RestoreBackup(FileSystem& files, const std::string&
                      absl::StrCat("backup ", record.id(), ": expected a format up to ", kDataFormat,
                                   ", found ", record.data_format()));
   }
-  WDELTA_RETURN_IF_ERROR(DataDir::CreateVacant(data_dir));
-  WDELTA_ASSIGN_OR_RETURN(const auto catalogs,
-                          RocksdbBackups::OpenForRead(folder.catalog_path(), on_read));
-  WDELTA_RETURN_IF_ERROR(
-      catalogs->Restore(record.catalog_backup_id(), DataDir::CatalogPath(data_dir)));
-  // The store stays the same one, and goes on in the same folder of backups.
-  WDELTA_RETURN_IF_ERROR(
-      WriteFileAtOnce(files, DataDir::CatalogPath(data_dir), "IDENTITY", record.store_id()));
-  WDELTA_ASSIGN_OR_RETURN(const auto blobs,
-                          RocksdbBackups::OpenForRead(folder.blobs_path(), on_read));
-  WDELTA_RETURN_IF_ERROR(blobs->Restore(record.blobs_backup_id(), DataDir::BlobsPath(data_dir)));
-  WDELTA_RETURN_IF_ERROR(RestoreStagedFiles(files, folder.staging_path(record.id()),
-                                            record.staged_upload_count(),
-                                            DataDir::StagingPath(data_dir), on_read));
-  WDELTA_RETURN_IF_ERROR(CheckRestored(record, data_dir, on_read));
-  WDELTA_RETURN_IF_ERROR(files.SyncDirectory(DataDir::CatalogPath(data_dir)));
-  WDELTA_RETURN_IF_ERROR(files.SyncDirectory(DataDir::BlobsPath(data_dir)));
+  WDELTA_RETURN_IF_ERROR(BeginRestore(files, data_dir));
+  absl::Cleanup failed = [&] { RemoveRestored(files, data_dir).IgnoreError(); };
+  WDELTA_RETURN_IF_ERROR(Annotate(FillDataDir(files, folder, record, data_dir, on_read),
+                                  absl::StrCat("backup ", record.id())));
   WDELTA_RETURN_IF_ERROR(DataDir::Mark(data_dir));
+  std::move(failed).Cancel();
+  WDELTA_RETURN_IF_ERROR(files.RemoveAll(MarkerPath(data_dir)));
   return record;
 }
 

@@ -1,10 +1,15 @@
 #include "storage/backup/rocksdb_backups.h"
 
+#include <filesystem>
+#include <system_error>
 #include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
 #include "rocksdb/env.h"
 #include "rocksdb/file_system.h"
@@ -27,8 +32,18 @@ class RocksdbBackups::WatchedFileSystem final : public rocksdb::FileSystemWrappe
                                       rocksdb::IODebugContext* debug) override {
     std::unique_ptr<rocksdb::FSSequentialFile> opened;
     const rocksdb::IOStatus status = target()->NewSequentialFile(name, options, &opened, debug);
+    {
+      absl::MutexLock lock(&mutex_);
+      last_opened_ = name;
+    }
     if (status.ok()) *file = std::make_unique<File>(std::move(opened), this);
     return status;
+  }
+
+  // The file that was read last.
+  std::string last_opened() const ABSL_LOCKS_EXCLUDED(mutex_) {
+    absl::MutexLock lock(&mutex_);
+    return last_opened_;
   }
 
   // The first error of on_read.
@@ -64,9 +79,33 @@ class RocksdbBackups::WatchedFileSystem final : public rocksdb::FileSystemWrappe
   mutable absl::Mutex mutex_;
   const OnRead on_read_;
   absl::Status stopped_ ABSL_GUARDED_BY(mutex_);
+  std::string last_opened_ ABSL_GUARDED_BY(mutex_);
 };
 
 namespace {
+
+// Below the folder: files that backups share, with checksums in their names.
+constexpr absl::string_view kSharedFolder = "/shared_checksum/";
+
+// Removes shared files that are cut: their names end with `_<size>.<kind>`. RocksDB makes no
+// backup that needs such a file while it lies there, and copies it when it does not.
+absl::Status RemoveCutFiles(const std::string& folder) {
+  std::error_code error;
+  std::vector<std::filesystem::path> cut;
+  for (auto it = std::filesystem::directory_iterator(folder + std::string(kSharedFolder), error);
+       !error && it != std::filesystem::directory_iterator(); it.increment(error)) {
+    const std::string stem = it->path().stem();
+    uint64_t size = 0;
+    const bool has_size = absl::SimpleAtoi(stem.substr(stem.rfind('_') + 1), &size);
+    if (has_size && it->file_size(error) != size) cut.push_back(it->path());
+  }
+  if (error == std::errc::no_such_file_or_directory) return absl::OkStatus();
+  for (const std::filesystem::path& path : cut) {
+    if (!error) std::filesystem::remove(path, error);
+  }
+  if (!error) return absl::OkStatus();
+  return absl::InternalError(absl::StrCat("backups ", folder, ": ", error.message()));
+}
 
 rocksdb::BackupEngineOptions EngineOptions(const std::string& folder, rocksdb::Env* env) {
   rocksdb::BackupEngineOptions options(folder, env);
@@ -88,6 +127,7 @@ RocksdbBackups::~RocksdbBackups() = default;
 
 absl::StatusOr<std::unique_ptr<RocksdbBackups>> RocksdbBackups::OpenForWrite(
     const std::string& folder, OnRead on_read) {
+  WDELTA_RETURN_IF_ERROR(RemoveCutFiles(folder));
   std::unique_ptr<RocksdbBackups> backups(new RocksdbBackups(folder, std::move(on_read)));
   rocksdb::Env* const env = backups->env_.get();
   rocksdb::BackupEngine* engine = nullptr;
@@ -135,6 +175,13 @@ absl::StatusOr<uint32_t> RocksdbBackups::Create(rocksdb::DB& db) {
 }
 
 absl::Status RocksdbBackups::KeepOnly(const std::set<uint32_t>& ids) {
+  std::vector<rocksdb::BackupID> corrupt;
+  engine_->GetCorruptedBackups(&corrupt);
+  // The engine does not know what else a backup needs that lacked a file when it was opened,
+  // and would remove that; a new backup may have brought the file back.
+  for (const rocksdb::BackupID id : corrupt) {
+    if (ids.count(id) != 0) return absl::OkStatus();
+  }
   std::vector<rocksdb::BackupInfo> found;
   engine_->GetBackupInfo(&found);
   for (const rocksdb::BackupInfo& backup : found) {
@@ -142,7 +189,26 @@ absl::Status RocksdbBackups::KeepOnly(const std::set<uint32_t>& ids) {
     WDELTA_RETURN_IF_ERROR(ToStatus(engine_->DeleteBackup(backup.backup_id),
                                     absl::StrCat("delete of ", backup.backup_id)));
   }
+  for (const rocksdb::BackupID id : corrupt) {
+    WDELTA_RETURN_IF_ERROR(ToStatus(engine_->DeleteBackup(id), absl::StrCat("delete of ", id)));
+  }
   return ToStatus(engine_->GarbageCollect(), "removal of leftovers");
+}
+
+absl::StatusOr<bool> RocksdbBackups::RemoveDamaged(uint32_t id, const absl::Status& verified) {
+  // Verify reads one file after the other, and ends with the damaged one.
+  const std::string path = files_->last_opened();
+  const std::string shared = folder_ + std::string(kSharedFolder);
+  if (!absl::StartsWith(path, shared) ||
+      !absl::StrContains(verified.message(), path.substr(shared.size()))) {
+    return false;
+  }
+  WDELTA_RETURN_IF_ERROR(ToStatus(engine_->DeleteBackup(id), absl::StrCat("delete of ", id)));
+  const rocksdb::Status removed = env_->DeleteFile(path);
+  if (!removed.IsNotFound() && !removed.IsPathNotFound()) {
+    WDELTA_RETURN_IF_ERROR(ToStatus(removed, absl::StrCat("removal of ", path)));
+  }
+  return true;
 }
 
 absl::StatusOr<uint64_t> RocksdbBackups::SizeBytes(uint32_t id) {

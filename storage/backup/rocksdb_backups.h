@@ -23,6 +23,7 @@ class RocksdbBackups {
   // error ends the work.
   using OnRead = std::function<absl::Status(uint64_t bytes)>;
 
+  // Removes files that were cut since they were copied: Create copies them again.
   static absl::StatusOr<std::unique_ptr<RocksdbBackups>> OpenForWrite(const std::string& folder,
                                                                       OnRead on_read);
   // Changes nothing in the folder.
@@ -34,10 +35,14 @@ class RocksdbBackups {
   absl::StatusOr<uint32_t> Create(rocksdb::DB& db);
   // Likewise. Removes all others, and what broken attempts left.
   absl::Status KeepOnly(const std::set<uint32_t>& ids);
+  // Likewise, after Verify has found this backup damaged (DATA_LOSS): when the file is shared
+  // with earlier backups, which had it before, removes it and this backup, so that the next
+  // Create copies the file again, for those others too. False: it was copied for this one.
+  absl::StatusOr<bool> RemoveDamaged(uint32_t id, const absl::Status& verified);
 
   // Bytes of all files of a backup.
   absl::StatusOr<uint64_t> SizeBytes(uint32_t id);
-  // Reads every file and compares its checksum.
+  // Reads every file and compares its checksum. DATA_LOSS names the file.
   absl::Status Verify(uint32_t id);
   // Into a folder that does not exist; its parent does.
   absl::Status Restore(uint32_t id, const std::string& path);

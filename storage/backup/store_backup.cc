@@ -83,9 +83,14 @@ class StoreBackup::Run {
       WDELTA_RETURN_IF_ERROR(folder.Remove(kept.front()));
       kept.erase(kept.begin());
     }
-    WDELTA_RETURN_IF_ERROR(
-        Annotate(Prune(folder, kept),
-                 absl::StrCat("backup ", record_.id(), " was made, but others cannot be removed")));
+    const absl::Status pruned = Prune(folder, kept);
+    if (!pruned.ok()) {
+      return Annotate(
+          pruned, absl::StrCat("backup ", record_.id(), " was made, but others cannot be removed",
+                               absl::IsDataLoss(pruned)
+                                   ? " until the damaged record of one is removed by hand"
+                                   : ""));
+    }
     return Report(std::move(kept));
   }
 
@@ -125,8 +130,40 @@ class StoreBackup::Run {
     WDELTA_RETURN_IF_ERROR(Copy(folder, earlier, *catalog, *blobs));
     if (!options_.verify) return absl::OkStatus();
     WDELTA_RETURN_IF_ERROR(Enter(BackupPhase::kVerifying));
-    WDELTA_RETURN_IF_ERROR(catalogs_->Verify(record_.catalog_backup_id()));
-    WDELTA_RETURN_IF_ERROR(blobs_->Verify(record_.blobs_backup_id()));
+    WDELTA_ASSIGN_OR_RETURN(const uint32_t catalog_id, VerifyOrMend(*catalogs_, catalog->database(),
+                                                                    record_.catalog_backup_id()));
+    record_.set_catalog_backup_id(catalog_id);
+    WDELTA_ASSIGN_OR_RETURN(const uint32_t blobs_id,
+                            VerifyOrMend(*blobs_, blobs->database(), record_.blobs_backup_id()));
+    record_.set_blobs_backup_id(blobs_id);
+    const absl::Status staged = VerifyStaged(folder);
+    if (!absl::IsDataLoss(staged) || earlier.empty()) return staged;
+    // An earlier copy, which this one has links to, was damaged since.
+    WDELTA_RETURN_IF_ERROR(CopyStaged(folder, "", *catalog).status());
+    return VerifyStaged(folder);
+  }
+
+  // Files that are shared with earlier backups, and were damaged since those were made, are
+  // copied again. Returns the number of the backup that is right.
+  absl::StatusOr<uint32_t> VerifyOrMend(RocksdbBackups& backups, rocksdb::DB& database,
+                                        uint32_t id) {
+    for (int mended = 0;; ++mended) {
+      const absl::Status verified = backups.Verify(id);
+      if (verified.ok()) return id;
+      if (!absl::IsDataLoss(verified)) return verified;
+      bool is_removed = false;
+      if (mended < limits::kMaxMendedBackupFiles) {
+        WDELTA_ASSIGN_OR_RETURN(is_removed, backups.RemoveDamaged(id, verified));
+      }
+      if (!is_removed) {
+        return absl::DataLossError(
+            absl::StrCat(verified.message(), "; look after the disk, and begin another folder"));
+      }
+      WDELTA_ASSIGN_OR_RETURN(id, backups.Create(database));
+    }
+  }
+
+  absl::Status VerifyStaged(const BackupFolder& folder) {
     return VerifyStagedFiles(*deps_.files, folder.staging_path(record_.id()),
                              record_.staged_upload_count(),
                              [this](uint64_t bytes) { return Tell(bytes); });
@@ -174,22 +211,28 @@ class StoreBackup::Run {
     new_bytes_ = BytesBelow(folder.path()) - before;
 
     WDELTA_RETURN_IF_ERROR(Enter(BackupPhase::kUploads));
-    uint64_t staged_read_bytes = 0;
     WDELTA_ASSIGN_OR_RETURN(
         const StagedCopied staged,
-        CopyStagedFiles(*deps_.files, catalog, FrozenStaging(),
-                        earlier.empty() ? std::string() : folder.staging_path(earlier.back()),
-                        folder.staging_path(record_.id()), [&](uint64_t bytes) {
-                          staged_read_bytes += bytes;
-                          return Tell(bytes);
-                        }));
-    WDELTA_RETURN_IF_ERROR(deps_.files->SyncDirectory(folder.staging_path()));
-    new_bytes_ += staged_read_bytes;
+        CopyStaged(folder, earlier.empty() ? std::string() : folder.staging_path(earlier.back()),
+                   catalog));
     record_.set_staged_upload_count(staged.uploads);
     WDELTA_ASSIGN_OR_RETURN(const uint64_t catalog_bytes, catalogs_->SizeBytes(catalog_id));
     WDELTA_ASSIGN_OR_RETURN(const uint64_t blob_bytes, blobs_->SizeBytes(blobs_id));
     record_.set_total_bytes(catalog_bytes + blob_bytes + staged.total_bytes);
     return absl::OkStatus();
+  }
+
+  absl::StatusOr<StagedCopied> CopyStaged(const BackupFolder& folder, const std::string& earlier,
+                                          Catalog& catalog) {
+    WDELTA_ASSIGN_OR_RETURN(
+        const StagedCopied staged,
+        CopyStagedFiles(*deps_.files, catalog, FrozenStaging(), earlier,
+                        folder.staging_path(record_.id()), [this](uint64_t bytes) {
+                          new_bytes_ += bytes;
+                          return Tell(bytes);
+                        }));
+    WDELTA_RETURN_IF_ERROR(deps_.files->SyncDirectory(folder.staging_path()));
+    return staged;
   }
 
   // Removes what belongs to none of `kept`.

@@ -29,7 +29,7 @@ constexpr size_t kMaxSmallFileBytes = 64;
 constexpr int kFileMode = 0644;
 
 std::string LockPath(const std::string& dir) { return dir + "/LOCK"; }
-std::string FormatPath(const std::string& dir) { return dir + "/FORMAT"; }
+std::string FormatPath(const std::string& dir) { return DataDir::FormatPath(dir); }
 std::string TemporaryFormatPath(const std::string& dir) { return dir + "/FORMAT.tmp"; }
 
 absl::Status ErrnoError(absl::string_view operation, absl::string_view path) {

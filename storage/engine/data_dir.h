@@ -45,6 +45,7 @@ class DataDir {
   static absl::Status CreateVacant(const std::string& path);
   // Makes what was filled a data folder. Durable once it returns.
   static absl::Status Mark(const std::string& path);
+  static std::string FormatPath(const std::string& path) { return path + "/FORMAT"; }
   static std::string BlobsPath(const std::string& path) { return path + "/blobs"; }
   static std::string CatalogPath(const std::string& path) { return path + "/catalog"; }
   static std::string StagingPath(const std::string& path) { return path + "/staging"; }

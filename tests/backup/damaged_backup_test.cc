@@ -9,6 +9,7 @@
 #include "storage/backup/backup_folder.h"
 #include "storage/backup/restore.h"
 #include "storage/base/error.h"
+#include "storage/engine/data_dir.h"
 #include "tests/backup/test_store.h"
 #include "tests/support/temp_folder.h"
 
@@ -59,9 +60,123 @@ class DamagedBackupTest : public ::testing::Test {
     std::filesystem::remove_all(target);
   }
 
+  // One bit of the byte in the middle.
+  void Flip(const std::string& name) const {
+    std::string bytes = folder_.Read(name);
+    char& byte = bytes.at(bytes.size() / 2);
+    byte = static_cast<char>(byte ^ 0x10);
+    folder_.Write(name, bytes);
+  }
+
+  // Those of NeededFiles that several backups share.
+  std::vector<std::string> SharedFiles() const {
+    std::vector<std::string> names = NeededFiles();
+    names.erase(std::remove_if(names.begin(), names.end(),
+                               [](const std::string& name) {
+                                 return name.find("/shared_checksum/") == std::string::npos;
+                               }),
+                names.end());
+    return names;
+  }
+
   const TempFolder folder_;
   const std::unique_ptr<FileSystem> files_ = NewPosixFileSystem();
 };
+
+// What is shared and damaged is copied again, so that the earlier backup is whole, too.
+TEST_F(DamagedBackupTest, ADamagedSharedFileDoesNotStopTheNextBackup) {
+  const std::vector<std::string> names = SharedFiles();
+  ASSERT_GE(names.size(), 3u);
+  TestStore store(folder_ / "data");
+  uint32_t id = 1;
+  for (const std::string& name : names) {
+    SCOPED_TRACE(name);
+    const std::string good = folder_.Read(name);
+    Flip(name);
+    EXPECT_FALSE(Verify().ok());
+    EXPECT_EQ(store.BackupOk(BackupDir()).id, ++id);
+    EXPECT_TRUE(Verify().ok()) << Verify();
+    EXPECT_TRUE(folder_.Read(name) == good);
+    folder_.Write(name, good.substr(0, good.size() / 2));
+    EXPECT_FALSE(Verify().ok());
+    EXPECT_EQ(store.BackupOk(BackupDir()).id, ++id);
+    EXPECT_TRUE(Verify().ok()) << Verify();
+    std::filesystem::remove(folder_ / name);
+    EXPECT_FALSE(Verify().ok());
+    EXPECT_EQ(store.BackupOk(BackupDir()).id, ++id);
+    EXPECT_TRUE(Verify().ok()) << Verify();
+  }
+  for (const std::string& name : names) Flip(name);
+  EXPECT_EQ(store.BackupOk(BackupDir()).id, ++id);
+  EXPECT_TRUE(Verify().ok()) << Verify();
+}
+
+TEST_F(DamagedBackupTest, ADamagedCopyOfAnUploadDoesNotStopTheNextBackup) {
+  TestStore store(folder_ / "data");
+  std::string staged;
+  for (const std::string& name : NeededFiles()) {
+    if (name.find("backups/staging/") == 0 && name.find("FILES") == std::string::npos)
+      staged = name;
+  }
+  ASSERT_NE(staged, "");
+  Flip(staged);
+  for (uint32_t id = 2; id <= 3; ++id) EXPECT_EQ(store.BackupOk(BackupDir()).id, id);
+  EXPECT_THAT(std::string(Verify().message()), HasSubstr(staged)) << "the first stays damaged";
+  EXPECT_TRUE(RestoreBackup(*files_, BackupDir(), 0, folder_ / "restored", GoOn).ok());
+}
+
+TEST_F(DamagedBackupTest, ADamagedRecordIsNamedWithWhatToDo) {
+  TestStore store(folder_ / "data");
+  Flip("backups/records/000001");
+  const absl::Status status = store.Backup({BackupDir(), 0, true}).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("backup 2 was made"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("records/000001"));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("removed by hand"));
+  std::filesystem::remove(folder_ / "backups/records/000001");
+  EXPECT_EQ(store.BackupOk(BackupDir()).id, 3u);
+  EXPECT_TRUE(Verify().ok()) << Verify();
+}
+
+TEST_F(DamagedBackupTest, AFailedRestoreNamesTheFileAndCanBeRepeated) {
+  const std::string target = folder_ / "restored";
+  for (const std::string& name : NeededFiles()) {
+    // Without its record there is no backup at all.
+    if (name.find("/records/") != std::string::npos) continue;
+    const std::string good = folder_.Read(name);
+    Flip(name);
+    const absl::Status failed = RestoreBackup(*files_, BackupDir(), 0, target, GoOn).status();
+    EXPECT_EQ(failed.code(), absl::StatusCode::kDataLoss) << name;
+    EXPECT_THAT(std::string(failed.message()), HasSubstr(name.substr(name.rfind('/') + 1)));
+    EXPECT_THAT(std::string(failed.message()), HasSubstr("backup 1: "));
+    EXPECT_THAT(*files_->List(target), ::testing::IsEmpty()) << name;
+    folder_.Write(name, good);
+  }
+  const absl::Status stopped = RestoreBackup(*files_, BackupDir(), 0, target, [](uint64_t) {
+                                 return absl::CancelledError("enough");
+                               }).status();
+  EXPECT_EQ(stopped, absl::CancelledError("backup 1: enough"));
+  const auto restored = RestoreBackup(*files_, BackupDir(), 0, target, GoOn);
+  EXPECT_TRUE(restored.ok()) << restored.status();
+  EXPECT_TRUE(TestStore(target).ReadBack("base") == SmallCheckpoint(1));
+}
+
+TEST_F(DamagedBackupTest, ARestoreThatWasKilledCanBeRepeated) {
+  const std::string target = folder_ / "restored";
+  folder_.Write("restored/RESTORING", "");
+  folder_.Write("restored/catalog/CURRENT", "half");
+  folder_.Write("restored/blobs/000001.sst", "half");
+  EXPECT_EQ(ErrorReason(DataDir::Open(target).status()), "NOT_A_DATA_DIR");
+  const auto restored = RestoreBackup(*files_, BackupDir(), 0, target, GoOn);
+  EXPECT_TRUE(restored.ok()) << restored.status();
+  EXPECT_FALSE(folder_.Has("restored/RESTORING"));
+  EXPECT_TRUE(TestStore(target).ReadBack("base") == SmallCheckpoint(1));
+  // A data folder is never taken for one, whatever lies in it.
+  folder_.Write("restored/RESTORING", "");
+  const absl::Status full = RestoreBackup(*files_, BackupDir(), 0, target, GoOn).status();
+  EXPECT_EQ(ErrorReason(full), "DATA_DIR_NOT_EMPTY");
+  EXPECT_TRUE(TestStore(target).ReadBack("base") == SmallCheckpoint(1));
+}
 
 TEST_F(DamagedBackupTest, EveryFlippedByteAndEveryLostFileIsSeen) {
   const std::vector<std::string> names = NeededFiles();
