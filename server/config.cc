@@ -53,14 +53,14 @@ absl::StatusOr<CommandLine> ParseCommandLine(std::vector<std::string> arguments)
   app.add_flag("--print_config", print, "Print the effective configuration as YAML and exit");
   app.add_flag("--validate_config", validate, "Check the configuration and exit");
   std::string verified_folder;
-  app.add_option("--verify_backup", verified_folder,
-                 "Read all backups in DIR, made by `wdelta admin backup`, compare checksums and "
-                 "exit")
-      ->type_name("DIR");
+  CLI::Option* const verify = app.add_option(
+      "--verify_backup", verified_folder,
+      "Read all backups in DIR, made by `wdelta admin backup`, compare checksums and exit");
+  verify->type_name("DIR");
   CLI::Option* const restore =
       app.add_option("--restore_from", line.backup.folder,
                      "Make --data_dir, which is empty or absent, of a backup in DIR and exit");
-  restore->type_name("DIR");
+  restore->type_name("DIR")->excludes(verify);
   app.add_option("--backup_id", line.backup.id, "The backup to restore; default: the newest")
       ->type_name("ID")
       ->needs(restore);

@@ -140,6 +140,26 @@ TEST(Config, ErrorsNameOptionAndSource) {
   EXPECT_THAT(ErrorOf({"--config=gone.yaml"}), HasSubstr("gone.yaml"));
 }
 
+TEST(Config, BackupsAreEitherVerifiedOrRestored) {
+  for (const std::vector<std::string>& arguments :
+       {std::vector<std::string>{"--verify_backup=/b", "--restore_from=/b", "--data_dir=/d"},
+        std::vector<std::string>{"--restore_from=/b", "--data_dir=/d", "--verify_backup=/b"}}) {
+    EXPECT_THAT(ErrorOf(arguments),
+                AllOf(HasSubstr("--verify_backup"), HasSubstr("--restore_from")));
+  }
+  EXPECT_THAT(ErrorOf({"--verify_backup=/b", "--backup_id=1"}), HasSubstr("--restore_from"));
+  const World world;
+  const auto verify = LoadConfig({"--verify_backup=/b"}, world.Sources());
+  ASSERT_TRUE(verify.ok()) << verify.status();
+  EXPECT_EQ(verify->action, ConfigAction::kVerifyBackup);
+  EXPECT_EQ(verify->backup.folder, "/b");
+  const auto restore =
+      LoadConfig({"--restore_from=/b", "--backup_id=7", "--data_dir=/d"}, world.Sources());
+  ASSERT_TRUE(restore.ok()) << restore.status();
+  EXPECT_EQ(restore->action, ConfigAction::kRestore);
+  EXPECT_EQ(restore->backup.id, 7u);
+}
+
 TEST(Config, YamlErrorsNameFileAndKey) {
   const auto error_of = [](const std::string& yaml) {
     return ErrorOf({"--data_dir=/d", "--config=c.yaml"}, {{}, {{"c.yaml", yaml}}});
