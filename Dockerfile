@@ -26,7 +26,7 @@ RUN apt-get update \
     && groupadd --gid 10001 wdelta \
     && useradd --uid 10001 --gid wdelta --home-dir /data --no-create-home --no-log-init \
         --shell /usr/sbin/nologin wdelta \
-    && install -d -o wdelta -g wdelta -m 0750 /data
+    && install -d -o wdelta -g wdelta -m 0750 /data /backups
 COPY --from=builder /src/build/release/server/wdeltad /src/build/release/client/cli/wdelta \
     /usr/local/bin/
 # A library that the list above forgets shows itself here, not in production.
