@@ -22,6 +22,7 @@
 #include "tests/crash/truth.h"
 #include "tests/crash/victim.h"
 #include "tests/support/temp_folder.h"
+#include "tests/support/test_seed.h"
 
 namespace wdelta::testing {
 namespace {
@@ -122,7 +123,7 @@ class CrashTest : public ::testing::Test {
     absl::Duration slowest_start_;
   };
 
-  const uint32_t seed_ = FromEnvironment("WDELTA_CRASH_SEED", std::random_device()());
+  const uint32_t seed_ = FromEnvironment("WDELTA_CRASH_SEED", TestSeed());
 };
 
 TEST_F(CrashTest, NothingAcknowledgedIsLostWhenKilledAtRandomMoments) {

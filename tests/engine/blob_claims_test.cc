@@ -15,6 +15,7 @@
 #include "storage/catalog/keys.h"
 #include "storage/catalog/memory_catalog.h"
 #include "tests/engine/hooked_storage.h"
+#include "tests/support/test_seed.h"
 
 namespace wdelta {
 namespace {
@@ -106,8 +107,8 @@ TEST_F(BlobClaimsTest, AClaimWhileAnUnclaimedBlobIsLookedAtKeepsIt) {
 TEST_F(BlobClaimsTest, ManyThreadsOnFewBlobs) {
   constexpr int kThreads = 6;
   constexpr int kRounds = 300;
-  const uint32_t seed = std::random_device()();
-  SCOPED_TRACE(absl::StrCat("seed ", seed));
+  const uint32_t seed = testing::TestSeed();
+  SCOPED_TRACE(testing::SeedTrace(seed));
   BlobClaims claims(&memory_, &memory_catalog_);
   std::atomic<int> missing = 0;
   std::vector<std::thread> threads;

@@ -1,10 +1,9 @@
 // Random lineages, uploads, merges, tags, deletions, collections, repacks, crashes and restarts:
 // after every step every live model reads back exactly, and when all are deleted nothing is left.
-#include <cstdlib>
 #include <filesystem>
+#include <optional>
 #include <random>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "storage/engine/merge/merge_recipe.h"
@@ -13,6 +12,7 @@
 #include "tests/engine/engine_fixture.h"
 #include "tests/support/checkpoint_builder.h"
 #include "tests/support/merge_reference.h"
+#include "tests/support/test_seed.h"
 
 namespace wdelta {
 namespace {
@@ -231,7 +231,7 @@ class GcPropertyTest : public testing::EngineTest {
   }
 
   void RunSeed(uint32_t seed, int steps) {
-    SCOPED_TRACE(absl::StrCat("WDELTA_TEST_SEED=", seed));
+    SCOPED_TRACE(testing::SeedTrace(seed));
     random_.seed(seed);
     for (int step = 0; step < steps; ++step) {
       SCOPED_TRACE(absl::StrCat("step ", step));
@@ -264,21 +264,16 @@ class GcPropertyTest : public testing::EngineTest {
   Files held_files_;
 };
 
-// Other seeds: WDELTA_TEST_SEED=N.
 TEST_F(GcPropertyTest, EveryLiveModelReadsBackAndNothingIsLeft) {
-  const char* chosen = std::getenv("WDELTA_TEST_SEED");
-  uint32_t seed = 0;
-  if (chosen != nullptr && absl::SimpleAtoi(chosen, &seed)) {
-    RunSeed(seed, 120);
+  if (const std::optional<uint32_t> chosen = testing::ChosenSeed()) {
+    RunSeed(*chosen, 120);
     return;
   }
-  for (seed = 1; seed <= 5; ++seed) {
+  for (uint32_t seed = 1; seed <= 6; ++seed) {
     RunSeed(seed, 60);
     if (HasFailure()) return;
   }
   EXPECT_GT(merged_, 0);
-  seed = std::random_device()();
-  RunSeed(seed, 60);
 }
 
 }  // namespace

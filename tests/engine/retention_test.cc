@@ -10,6 +10,7 @@
 #include "storage/base/limits.h"
 #include "storage/catalog/keys.h"
 #include "tests/engine/gc_fixture.h"
+#include "tests/support/test_seed.h"
 
 namespace wdelta {
 namespace {
@@ -300,8 +301,8 @@ TEST_F(RetentionTest, RulesAreCheckedListedAndDeleted) {
 
 // Against the rules in their plainest form.
 TEST_F(RetentionTest, RandomRunsAndRules) {
-  const uint32_t seed = std::random_device()();
-  SCOPED_TRACE(absl::StrCat("seed ", seed));
+  const uint32_t seed = testing::TestSeed();
+  SCOPED_TRACE(testing::SeedTrace(seed));
   std::mt19937 random(seed);
   std::vector<std::string> ids;
   std::set<std::string> live;

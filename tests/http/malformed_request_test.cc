@@ -8,6 +8,7 @@
 #include "gtest/gtest.h"
 #include "server/http/http_limits.h"
 #include "tests/http/http_fixture.h"
+#include "tests/support/test_seed.h"
 
 namespace wdelta::testing {
 namespace {
@@ -131,8 +132,8 @@ TEST_F(MalformedRequestTest, PipelinedRequestsAreAnsweredInOrder) {
 
 TEST_F(MalformedRequestTest, RandomChangesOfRequestsLeaveTheServerUp) {
   Push("m", SmallCheckpoint(1));
-  const uint32_t seed = std::random_device{}();
-  SCOPED_TRACE(seed);
+  const uint32_t seed = TestSeed();
+  SCOPED_TRACE(SeedTrace(seed));
   std::mt19937 random(seed);
   const std::vector<std::string> requests = {
       "GET /m/resolve/main/model.safetensors HTTP/1.1\r\nHost: h\r\nRange: bytes=5-60\r\n\r\n",

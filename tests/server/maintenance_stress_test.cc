@@ -23,6 +23,7 @@
 #include "storage/engine/model_store.h"
 #include "tests/support/checkpoint_builder.h"
 #include "tests/support/temp_folder.h"
+#include "tests/support/test_seed.h"
 
 namespace wdelta {
 namespace {
@@ -182,8 +183,8 @@ class MaintenanceStressTest : public ::testing::Test {
 };
 
 TEST_F(MaintenanceStressTest, EverythingAtOnce) {
-  const uint32_t seed = std::random_device()() % 1000;
-  SCOPED_TRACE(absl::StrCat("seed ", seed));
+  const uint32_t seed = testing::TestSeed();
+  SCOPED_TRACE(testing::SeedTrace(seed));
   std::vector<std::thread> fetchers;
   for (uint32_t i = 0; i < 2; ++i) {
     fetchers.emplace_back([this, seed, i] { FetchUntilDone(seed + 10 + i); });
