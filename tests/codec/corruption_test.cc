@@ -1,6 +1,7 @@
 // Payloads that no encoder made: never a crash, never a byte beyond the
 // destination, and the same verdict from the codec and the reference decoder.
 #include <gtest/gtest.h>
+#include <zstd.h>
 
 #include <random>
 
@@ -106,6 +107,24 @@ TEST(CorruptionTest, RandomBytesNeverHarm) {
                  RandomBytes(random, random() % (size + 1)), size);
     if (HasFatalFailure()) return;
   }
+}
+
+TEST(CorruptionTest, APlaneThatExpandsPastItsSizeIsRefused) {
+  constexpr size_t kDeclaredBytes = 512;
+  constexpr char kCanary = '\x5a';
+  const std::string bomb(1 << 20, 'b');
+  std::string frame(ZSTD_compressBound(bomb.size()), '\0');
+  frame.resize(ZSTD_compress(frame.data(), frame.size(), bomb.data(), bomb.size(), 1));
+  ASSERT_LT(frame.size(), 128u);
+  const std::string payload = std::string("\x01", 1) + static_cast<char>(frame.size()) + frame;
+  std::string out(bomb.size(), kCanary);
+  ChunkCodec codec;
+  EXPECT_EQ(
+      codec
+          .Decode({1, false}, ChunkMode::kPlanes, payload, std::nullopt, out.data(), kDeclaredBytes)
+          .code(),
+      absl::StatusCode::kDataLoss);
+  EXPECT_EQ(out.find_first_not_of(kCanary, kDeclaredBytes), std::string::npos);
 }
 
 TEST(CorruptionTest, TwoFramesInOnePlaneAreRefused) {

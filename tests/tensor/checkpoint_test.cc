@@ -155,7 +155,7 @@ TEST(ValidateIndexTest, Refuses) {
       {R"({"weight_map":{"a":"m-1.safetensors","a":"m-1.safetensors"}})",
        "tensor 'a': expected once, found twice"},
       {"{\"weight_map\":{\"\xff\":\"\"}}", "ill-formed UTF-8 byte"},
-      {"{\"x\":" + std::string(100'000, '['), "nested at most 16 deep, found 17"},
+      {"{\"x\":" + std::string(1'000'000, '['), "nested at most 16 deep, found 17"},
   };
   for (const auto& [json, message] : cases) EXPECT_THAT(IndexError(json), HasSubstr(message));
 }

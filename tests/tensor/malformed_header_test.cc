@@ -182,6 +182,17 @@ TEST(HostileHeaderTest, DeepNesting) {
               HasSubstr("found an array"));
 }
 
+TEST(HostileHeaderTest, DeepNestingOfMetadata) {
+  for (const std::string& value :
+       {std::string(1'000'000, '['), std::string(R"({"k":)") + std::string(1'000'000, '['),
+        std::string(1'000'000, '{')}) {
+    const std::string deep = R"({"__metadata__":)" + value;
+    const absl::Status status = ParseSafetensorsHeader(deep, 8 + deep.size()).status();
+    EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+    EXPECT_LT(status.message().size(), 500u);
+  }
+}
+
 TEST(HostileHeaderTest, LongTextGivesAShortMessage) {
   const std::string quote(1'000'000, '\x01');
   for (const std::string& json :

@@ -4,6 +4,7 @@
 #include <zstd.h>
 
 #include <functional>
+#include <memory>
 
 #include "storage/base/byte_reader.h"
 #include "storage/base/checksum.h"
@@ -24,21 +25,35 @@ struct FooterLies {
   std::optional<uint64_t> metadata_bytes;
 };
 
-// A file of the first `payload_end` bytes of `intact`, then `metadata`.
-std::string Assemble(const std::string& intact, uint64_t payload_end, const std::string& metadata,
-                     FooterLies lies = {}) {
-  std::string stored(ZSTD_compressBound(metadata.size()), '\0');
-  stored.resize(ZSTD_compress(stored.data(), stored.size(), metadata.data(), metadata.size(), 1));
+// As one zstd frame.
+std::string Compress(const std::string& text, bool says_size = true) {
+  const std::unique_ptr<ZSTD_CCtx, size_t (*)(ZSTD_CCtx*)> context(ZSTD_createCCtx(),
+                                                                   ZSTD_freeCCtx);
+  ZSTD_CCtx_setParameter(context.get(), ZSTD_c_contentSizeFlag, says_size ? 1 : 0);
+  std::string frame(ZSTD_compressBound(text.size()), '\0');
+  frame.resize(ZSTD_compress2(context.get(), frame.data(), frame.size(), text.data(), text.size()));
+  return frame;
+}
+
+// A file of the first `payload_end` bytes of `intact`, then metadata that is compressed.
+std::string AssembleStored(const std::string& intact, uint64_t payload_end,
+                           const std::string& stored, uint64_t metadata_bytes,
+                           FooterLies lies = {}) {
   std::string out = intact.substr(0, payload_end) + stored;
   AppendU64(out, payload_end + lies.offset_error);
   AppendU64(out, stored.size() + lies.stored_error);
-  AppendU64(out, lies.metadata_bytes.value_or(metadata.size()));
+  AppendU64(out, lies.metadata_bytes.value_or(metadata_bytes));
   AppendU32(out, Crc32c(stored));
   AppendU32(out, kWdeltaVersion);
   out += Digest::Of(intact.substr(0, format::kPreambleBytes) + stored).ToBytes();
   out.append(format::kFooterReservedBytes, '\0');
   out.append(format::kEndMagic.data(), format::kEndMagic.size());
   return out;
+}
+
+std::string Assemble(const std::string& intact, uint64_t payload_end, const std::string& metadata,
+                     FooterLies lies = {}) {
+  return AssembleStored(intact, payload_end, Compress(metadata), metadata.size(), lies);
 }
 
 class HostileTest : public testing::Test {
@@ -174,6 +189,21 @@ TEST_F(HostileTest, Footers) {
         FooterLies{0, 0, ~uint64_t{0}}}) {
     const absl::Status status = OpenBytes(Assemble(bytes_, payload_end_, metadata, lies)).status();
     EXPECT_EQ(ErrorReason(status), "BAD_WDELTA") << status;
+  }
+}
+
+// Whether it says so or not, a frame that expands to more than the footer declares is refused,
+// and expanded no further than that.
+TEST_F(HostileTest, MetadataThatExpandsPastItsDeclaredSize) {
+  const std::string bomb(64 * limits::kMiB, '\0');
+  for (const bool says_size : {true, false}) {
+    const std::string stored = Compress(bomb, says_size);
+    ASSERT_LT(stored.size(), bomb.size() / 1000);
+    for (const uint64_t declared : {uint64_t{0}, uint64_t{1000}, uint64_t{bomb.size() - 1}}) {
+      const absl::Status status =
+          OpenBytes(AssembleStored(bytes_, payload_end_, stored, declared)).status();
+      EXPECT_EQ(ErrorReason(status), "BAD_WDELTA") << status;
+    }
   }
 }
 
