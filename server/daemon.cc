@@ -142,11 +142,14 @@ absl::Status RunDaemon(const Config& config, spdlog::logger& log) {
       },
       config.workers, &log);
   Upkeep upkeep(&store, {config.gc_interval, UploadTtlFor(config)}, &log);
-  const HttpServer::Dependencies http_dependencies{
-      &store, storage->catalog.get(),  storage->files.get(), &storage->clock,
-      &environment.fetches(), &log, storage->data_dir.incoming_path()};
-  WDELTA_ASSIGN_OR_RETURN(const Servers servers,
-                          StartServers(config, services, http_dependencies));
+  const HttpServer::Dependencies http_dependencies{&store,
+                                                   storage->catalog.get(),
+                                                   storage->files.get(),
+                                                   &storage->clock,
+                                                   &environment.fetches(),
+                                                   &log,
+                                                   storage->data_dir.incoming_path()};
+  WDELTA_ASSIGN_OR_RETURN(const Servers servers, StartServers(config, services, http_dependencies));
   if (rpc_options.max_fetches < config.max_fetches) {
     log.info("memory_limit allows {} fetches at once, not {}", rpc_options.max_fetches,
              config.max_fetches);

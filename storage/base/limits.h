@@ -40,7 +40,7 @@ inline constexpr uint64_t kChunkBytes = 512 * kKiB;   // decoded, of all but a s
 inline constexpr uint64_t kMaxChunkBytes = 4 * kMiB;  // that a reader accepts
 inline constexpr uint64_t kMaxWdeltaMetadataBytes = 256 * kMiB;  // decompressed
 inline constexpr uint64_t kMaxStreamsPerModel = 2'000'000;
-inline constexpr uint64_t kDeltaPieceBytes = 4 * kMiB;  // of a `.wdelta` in the blob store
+inline constexpr uint64_t kDeltaPieceBytes = 4 * kMiB;         // of a `.wdelta` in the blob store
 inline constexpr uint64_t kMinSharedPayloadBytes = 32 * kKiB;  // of a stream, to lie by itself
 inline constexpr uint64_t kMaxBlobBytes = 16 * kMiB;
 
@@ -52,7 +52,7 @@ inline constexpr double kMaxFetchCost = 100;
 inline constexpr double kDefaultMaxFetchCost = 5;   // bytes decoded for each byte served
 inline constexpr size_t kMaxParentCandidates = 32;  // that are measured
 inline constexpr uint32_t kMaxCandidatesOfAKind = 8;
-inline constexpr size_t kMaxSharersOpened = 16;  // models with a tensor of the new one
+inline constexpr size_t kMaxSharersOpened = 16;         // models with a tensor of the new one
 inline constexpr size_t kMaxSampledChunks = 64;         // of the model, for each candidate
 inline constexpr uint64_t kMaxRelativesVisited = 1000;  // of the declared lineage
 

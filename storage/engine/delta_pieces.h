@@ -45,7 +45,7 @@ class DeltaPieceWriter {
   const std::string owner_;
   BlobClaims* const claims_;
   std::string piece_;
-  size_t marked_at_ = 0;          // in piece_; before it is what was appended before the mark
+  size_t marked_at_ = 0;  // in piece_; before it is what was appended before the mark
   uint64_t bytes_since_mark_ = 0;
   uint64_t size_bytes_ = 0;
   Sha256Hasher hasher_;

@@ -132,8 +132,7 @@ class Chooser {
       WDELTA_ASSIGN_OR_RETURN(deltas,
                               SampleDeltas(encoder, input_.model.fidelity(), sample_, tools_.pool));
     }
-    WDELTA_ASSIGN_OR_RETURN(DeltaEstimate estimate,
-                            EstimateDelta(encoder, sample_, tools_.pool));
+    WDELTA_ASSIGN_OR_RETURN(DeltaEstimate estimate, EstimateDelta(encoder, sample_, tools_.pool));
     for (size_t i = 0; i < sample_.size(); ++i) {
       const uint32_t stream = sample_[i].chunk.stream;
       if (!shared_.AreStored(stream, parent.id(), encoder.parent_streams[stream])) continue;
@@ -271,7 +270,7 @@ class Chooser {
   const ParentChoiceInput& input_;
   ParentCandidates candidates_;
   const std::vector<WeightedChunk> sample_;
-  const bool is_bounded_;           // loss, by relative errors
+  const bool is_bounded_;  // loss, by relative errors
   SharedStreams shared_;
   std::vector<Measured> measured_;  // ALONE is the first
   // Of which the delta is meant where loss is asked for; otherwise the one that led to the
