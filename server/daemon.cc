@@ -65,9 +65,13 @@ struct Storage {
 
 absl::StatusOr<std::unique_ptr<Storage>> OpenStorage(const Config& config, spdlog::logger& log) {
   RocksdbBlobStoreOptions blob_options = BlobStoreOptionsFor(config);
-  blob_options.warn = [&log](absl::string_view line) { log.warn("rocksdb, blobs: {}", line); };
+  blob_options.warn = [&log](absl::string_view line) {
+    log.warn("rocksdb, blobs: {}", std::string(line));
+  };
   RocksdbCatalogOptions catalog_options = CatalogOptionsFor(config);
-  catalog_options.warn = [&log](absl::string_view line) { log.warn("rocksdb, catalog: {}", line); };
+  catalog_options.warn = [&log](absl::string_view line) {
+    log.warn("rocksdb, catalog: {}", std::string(line));
+  };
   WDELTA_ASSIGN_OR_RETURN(DataDir data_dir, DataDir::Open(config.data_dir));
   auto storage = std::make_unique<Storage>(std::move(data_dir));
   const DataDir& dir = storage->data_dir;
