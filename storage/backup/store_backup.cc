@@ -130,11 +130,11 @@ class StoreBackup::Run {
     WDELTA_RETURN_IF_ERROR(Copy(folder, earlier, *catalog, *blobs));
     if (!options_.verify) return absl::OkStatus();
     WDELTA_RETURN_IF_ERROR(Enter(BackupPhase::kVerifying));
-    WDELTA_ASSIGN_OR_RETURN(const uint32_t catalog_id, VerifyOrMend(*catalogs_, catalog->database(),
+    WDELTA_ASSIGN_OR_RETURN(const uint32_t catalog_id, VerifyOrMend(*catalogs_, *catalog->Borrow(),
                                                                     record_.catalog_backup_id()));
     record_.set_catalog_backup_id(catalog_id);
     WDELTA_ASSIGN_OR_RETURN(const uint32_t blobs_id,
-                            VerifyOrMend(*blobs_, blobs->database(), record_.blobs_backup_id()));
+                            VerifyOrMend(*blobs_, *blobs->Borrow(), record_.blobs_backup_id()));
     record_.set_blobs_backup_id(blobs_id);
     const absl::Status staged = VerifyStaged(folder);
     if (!absl::IsDataLoss(staged) || earlier.empty()) return staged;
