@@ -1,6 +1,7 @@
 #include "client/cpp/pull.h"
 
 #include <algorithm>
+#include <set>
 #include <thread>
 #include <utility>
 
@@ -38,7 +39,9 @@ absl::StatusOr<std::vector<v1::File>> SelectFiles(const v1::Model& model,
                                                   const std::vector<std::string>& paths) {
   if (paths.empty()) return std::vector<v1::File>(model.files().begin(), model.files().end());
   std::vector<v1::File> files;
+  std::set<std::string> chosen;
   for (const std::string& path : paths) {
+    if (!chosen.insert(path).second) continue;
     const auto file = std::find_if(model.files().begin(), model.files().end(),
                                    [&](const v1::File& f) { return f.path() == path; });
     if (file == model.files().end()) {

@@ -80,6 +80,7 @@ absl::Status FilePull::PutInPlace(const std::string& folder) {
 absl::Status FilePull::Fetch(const std::string& destination) {
   Backoff backoff(options_.initial_backoff);
   absl::Duration busy_for;
+  int broken = 0;  // connections in a row
   while (true) {
     const uint64_t received_before = pulled_.received_bytes;
     bool is_resumed = false;
@@ -91,10 +92,11 @@ absl::Status FilePull::Fetch(const std::string& destination) {
     if (pulled_.received_bytes > received_before) {
       backoff.Reset();
       busy_for = absl::ZeroDuration();
+      broken = 0;
     }
-    const bool may_retry = IsBusy(status) ? busy_for < options_.max_busy_wait
-                                          : absl::IsUnavailable(status) &&
-                                                backoff.failures() < options_.max_reconnects;
+    const bool may_retry = IsBusy(status)
+                               ? busy_for < options_.max_busy_wait
+                               : absl::IsUnavailable(status) && broken++ < options_.max_reconnects;
     if (!may_retry || interrupt_.IsTriggered()) return status;
     const absl::Duration pause = backoff.Next();
     if (IsBusy(status)) busy_for += pause;

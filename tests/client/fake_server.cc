@@ -261,6 +261,11 @@ grpc::Status FakeServer::FetchFile(grpc::ServerContext*, const v1::FetchFileRequ
     }
     content = models_[std::string(absl::StripPrefix(request->model(), "id:"))][request->path()];
     fetch_offsets.push_back(request->offset());
+    const auto enough = [this] { return fetch_offsets.size() >= faults.fetches_at_once; };
+    if (!mutex_.AwaitWithTimeout(absl::Condition(&enough), absl::Seconds(20))) {
+      waited_in_vain = true;
+      faults.fetches_at_once = 0;
+    }
     breaks = faults.fetch_breaks > 0 && !content.empty();
     if (breaks) --faults.fetch_breaks;
     met = faults;

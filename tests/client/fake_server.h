@@ -27,6 +27,8 @@ struct Faults {
   grpc::StatusCode fetch_break_code = grpc::StatusCode::UNAVAILABLE;
   // FetchFile answers RESOURCE_EXHAUSTED (TOO_MANY_FETCHES) so many times.
   int fetches_refused = 0;
+  // The first FetchFile calls answer once so many have begun.
+  size_t fetches_at_once = 0;
   bool bad_crc = false;      // on the second piece of a file
   bool bad_content = false;  // one bit flipped, its piece's crc fits
   bool no_trailer = false;   // the stream ends, with OK, before it
@@ -60,6 +62,12 @@ class FakeServer final : public v1::Uploads::Service,
   int cancel_calls = 0;
   int list_calls = 0;
   std::vector<uint64_t> fetch_offsets;
+  bool waited_in_vain = false;  // for fetches_at_once
+  // While calls run.
+  size_t FetchCount() ABSL_LOCKS_EXCLUDED(mutex_) {
+    absl::MutexLock lock(&mutex_);
+    return fetch_offsets.size();
+  }
   uint64_t received_bytes = 0;
   uint64_t asked_contents = 0;
   // What it has beside the upload, by SHA-256.

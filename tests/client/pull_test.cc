@@ -150,6 +150,23 @@ TEST_F(PullTest, ABusyServerIsWaitedFor) {
   EXPECT_EQ(server_.faults.fetches_refused, 11);
 }
 
+TEST_F(PullTest, WaitingForABusyServerUsesNoReconnectsUp) {
+  server_.faults.fetches_refused = 12;
+  server_.faults.fetch_break_after_pieces = 1;
+  server_.faults.fetch_breaks = 2;
+  const PullOptions options{
+      .jobs = 1, .max_reconnects = 2, .initial_backoff = absl::Microseconds(1)};
+  ASSERT_TRUE(Pull(options).ok());
+  EXPECT_EQ(folder_.Read("out/sub/w.safetensors"), content_);
+}
+
+TEST_F(PullTest, AFileThatIsNamedTwiceComesOnce) {
+  const auto pulled = PullModel(*client_, "m", folder_ / "out",
+                                {.paths = {"config.json", "config.json", "config.json"}});
+  ASSERT_TRUE(pulled.ok()) << pulled.status();
+  EXPECT_EQ(pulled->file_count, 1u);
+}
+
 // Bytes of both in one part would be taken for a whole file.
 TEST_F(PullTest, TwoPullsAtOnceDoNotWriteOneFile) {
   const std::unique_ptr<Client> other = server_.NewClient();
@@ -190,6 +207,8 @@ TEST_F(PullOfManyTest, FilesComeSeveralAtOnce) {
       last = progress;
       --callers;
     };
+    server_.fetch_offsets.clear();
+    server_.faults.fetches_at_once = std::min<size_t>(jobs, 4);
     const std::string folder = folder_ / ("out" + std::to_string(jobs));
     const auto result = PullModel(*client_, "m", folder, {.jobs = jobs, .progress = take});
     ASSERT_TRUE(result.ok()) << result.status();
@@ -197,6 +216,7 @@ TEST_F(PullOfManyTest, FilesComeSeveralAtOnce) {
     EXPECT_EQ(result->received_bytes, total_bytes_);
     EXPECT_EQ(last.done_bytes, total_bytes_);
     EXPECT_EQ(last.total_bytes, total_bytes_);
+    EXPECT_FALSE(server_.waited_in_vain) << "one came after the other";
     EXPECT_FALSE(is_at_once) << "two calls of the callback at once";
     for (const auto& [path, content] : files_) {
       EXPECT_EQ(folder_.Read("out" + std::to_string(jobs) + "/" + path), content) << path;
@@ -210,7 +230,7 @@ TEST_F(PullOfManyTest, TheFirstErrorEndsAllAndKeepsTheParts) {
   server_.faults.fetch_break_code = grpc::StatusCode::INTERNAL;
   const absl::Status status = Pull({.jobs = 3});
   EXPECT_EQ(status.code(), absl::StatusCode::kInternal) << status;
-  EXPECT_LT(server_.fetch_offsets.size(), files_.size());
+  EXPECT_LT(server_.FetchCount(), files_.size());
   size_t parts = 0;
   for (const auto& entry : std::filesystem::directory_iterator(folder_ / "out")) {
     const std::string name = entry.path().filename().string();
