@@ -67,28 +67,44 @@ absl::Status CheckRestored(const BackupRecord& record, const std::string& data_d
   return absl::DataLossError(audit.first_problem);
 }
 
+// As WriteFileAtOnce, and DataDir::Mark, write a file first.
+std::string TemporaryPath(const std::string& path) { return absl::StrCat(path, ".tmp"); }
+
 // There while a restore runs, and after one that was interrupted.
 std::string MarkerPath(const std::string& data_dir) {
   return absl::StrCat(data_dir, "/", kMarkerName);
 }
 
-// The marker goes last.
+bool IsLeftOfARestore(const std::string& data_dir) {
+  const std::string marker = MarkerPath(data_dir);
+  return !std::filesystem::exists(DataDir::FormatPath(data_dir)) &&
+         (std::filesystem::exists(marker) || std::filesystem::exists(TemporaryPath(marker)));
+}
+
+// What makes it a data folder goes first, the marker last.
 absl::Status RemoveRestored(FileSystem& files, const std::string& data_dir) {
-  for (const std::string& room : {DataDir::CatalogPath(data_dir), DataDir::BlobsPath(data_dir),
-                                  DataDir::StagingPath(data_dir)}) {
-    WDELTA_RETURN_IF_ERROR(files.RemoveAll(room));
+  const std::string format = DataDir::FormatPath(data_dir);
+  WDELTA_RETURN_IF_ERROR(files.RemoveAll(format));
+  WDELTA_RETURN_IF_ERROR(files.SyncDirectory(data_dir));
+  for (const std::string& left : {DataDir::CatalogPath(data_dir), DataDir::BlobsPath(data_dir),
+                                  DataDir::StagingPath(data_dir), TemporaryPath(format),
+                                  TemporaryPath(MarkerPath(data_dir))}) {
+    WDELTA_RETURN_IF_ERROR(files.RemoveAll(left));
   }
   WDELTA_RETURN_IF_ERROR(files.SyncDirectory(data_dir));
   return files.RemoveAll(MarkerPath(data_dir));
 }
 
-// Takes an empty folder, or what an interrupted restore left of one.
-absl::Status BeginRestore(FileSystem& files, const std::string& data_dir) {
-  const bool is_left = std::filesystem::exists(MarkerPath(data_dir)) &&
-                       !std::filesystem::exists(DataDir::FormatPath(data_dir));
-  if (is_left) WDELTA_RETURN_IF_ERROR(RemoveRestored(files, data_dir));
+// Takes an empty folder, or what an interrupted restore left of one. Holds its lock.
+absl::StatusOr<DataDir> BeginRestore(FileSystem& files, const std::string& data_dir) {
+  // Before the lock, too: a foreign folder gets no LOCK file.
+  if (!IsLeftOfARestore(data_dir)) WDELTA_RETURN_IF_ERROR(DataDir::CreateVacant(data_dir));
+  WDELTA_ASSIGN_OR_RETURN(DataDir lock, DataDir::Lock(data_dir));
+  if (IsLeftOfARestore(data_dir)) WDELTA_RETURN_IF_ERROR(RemoveRestored(files, data_dir));
   WDELTA_RETURN_IF_ERROR(DataDir::CreateVacant(data_dir));
-  return WriteFileAtOnce(files, data_dir, kMarkerName, "a restore fills this folder\n");
+  WDELTA_RETURN_IF_ERROR(
+      WriteFileAtOnce(files, data_dir, kMarkerName, "a restore fills this folder\n"));
+  return lock;
 }
 
 // RocksDB's own restore does not say which file is damaged.
@@ -155,7 +171,7 @@ absl::StatusOr<BackupRecord> RestoreBackup(FileSystem& files, const std::string&
                      absl::StrCat("backup ", record.id(), ": expected a format up to ", kDataFormat,
                                   ", found ", record.data_format()));
   }
-  WDELTA_RETURN_IF_ERROR(BeginRestore(files, data_dir));
+  WDELTA_ASSIGN_OR_RETURN(const DataDir lock, BeginRestore(files, data_dir));
   absl::Cleanup failed = [&] { RemoveRestored(files, data_dir).IgnoreError(); };
   WDELTA_RETURN_IF_ERROR(Annotate(FillDataDir(files, folder, record, data_dir, on_read),
                                   absl::StrCat("backup ", record.id())));

@@ -24,10 +24,11 @@ absl::Status VerifyBackups(
                              const absl::Status& status)>& on_verified);
 
 // Makes a data folder of a backup; `id` 0: the newest. It becomes one with the last step. A
-// restore that fails leaves an empty folder; what one that was killed leaves is no data
-// folder, no daemon takes it, and the next restore removes it. NOT_FOUND
+// restore that fails leaves nothing in the folder but LOCK; what one that was killed leaves
+// is no data folder, no daemon takes it, and the next restore removes it. NOT_FOUND
 // (`BACKUP_NOT_FOUND`); FAILED_PRECONDITION: `NOT_A_BACKUP_DIR`, `NO_BACKUPS`,
-// `DATA_DIR_NOT_EMPTY`, `DATA_FORMAT_NEWER`; DATA_LOSS, naming the damaged file.
+// `DATA_DIR_NOT_EMPTY`, `DATA_DIR_IN_USE` (by another restore, too), `DATA_FORMAT_NEWER`;
+// DATA_LOSS, naming the damaged file.
 absl::StatusOr<store::v1::BackupRecord> RestoreBackup(FileSystem& files, const std::string& folder,
                                                       uint32_t id, const std::string& data_dir,
                                                       const OnBackupRead& on_read);

@@ -128,9 +128,10 @@ uint64_t PartCount(const RocksdbBlobStore::Layout& layout) {
 
 absl::StatusOr<std::unique_ptr<RocksdbBlobStore>> RocksdbBlobStore::Open(
     const std::string& path, const RocksdbBlobStoreOptions& options) {
-  WDELTA_ASSIGN_OR_RETURN(auto database, RocksdbDatabase::Open(absl::StrCat("blob store ", path),
-                                                               path, MakeOptions(options),
-                                                               options.is_read_only, options.warn));
+  WDELTA_ASSIGN_OR_RETURN(
+      auto database,
+      RocksdbDatabase::Open(absl::StrCat("blob store ", path), path, MakeOptions(options),
+                            options.is_read_only, options.warn, options.probe_pause));
   return std::unique_ptr<RocksdbBlobStore>(new RocksdbBlobStore(options, std::move(database)));
 }
 

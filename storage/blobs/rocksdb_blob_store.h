@@ -32,7 +32,8 @@ struct RocksdbBlobStoreOptions {
   double max_garbage_ratio = 0.25;
   // Called in any thread with RocksDB's warnings and errors.
   std::function<void(absl::string_view line)> warn;
-  rocksdb::Env* env = rocksdb::Env::Default();  // outlives the store
+  absl::Duration probe_pause = kDefaultProbePause;  // see rocksdb_database.h
+  rocksdb::Env* env = rocksdb::Env::Default();      // outlives the store
 };
 
 // Any thread may call it. Owns its folder while it lives, and one thread that gives

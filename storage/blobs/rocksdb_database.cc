@@ -9,6 +9,7 @@
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "rocksdb/env.h"
 #include "rocksdb/listener.h"
 #include "rocksdb/write_batch.h"
@@ -46,6 +47,8 @@ class WarningLog final : public rocksdb::Logger {
   const std::function<void(absl::string_view)> warn_;
 };
 
+std::string ProbePath(const std::string& path) { return absl::StrCat(path, "/probe.tmp"); }
+
 rocksdb::Status OpenDatabase(const rocksdb::Options& options, const std::string& path,
                              bool is_read_only, std::unique_ptr<rocksdb::DB>& db) {
   rocksdb::DB* opened = nullptr;
@@ -59,21 +62,24 @@ rocksdb::Status OpenDatabase(const rocksdb::Options& options, const std::string&
 
 absl::StatusOr<std::unique_ptr<RocksdbDatabase>> RocksdbDatabase::Open(
     std::string name, std::string path, rocksdb::Options options, bool is_read_only,
-    std::function<void(absl::string_view)> warn) {
+    std::function<void(absl::string_view)> warn, absl::Duration probe_pause) {
   options.info_log = std::make_shared<WarningLog>(std::move(warn));
   options.listeners.push_back(std::make_shared<StayStopped>());
+  // Of a process that was killed amidst a probe.
+  if (!is_read_only) options.env->DeleteFile(ProbePath(path)).PermitUncheckedError();
   std::unique_ptr<rocksdb::DB> db;
   const rocksdb::Status status = OpenDatabase(options, path, is_read_only, db);
   WDELTA_RETURN_IF_ERROR(FromRocksdb(status, absl::StrCat(name, ": open")));
-  return std::unique_ptr<RocksdbDatabase>(
-      new RocksdbDatabase(std::move(name), std::move(path), std::move(options), std::move(db)));
+  return std::unique_ptr<RocksdbDatabase>(new RocksdbDatabase(
+      std::move(name), std::move(path), std::move(options), probe_pause, std::move(db)));
 }
 
 RocksdbDatabase::RocksdbDatabase(std::string name, std::string path, rocksdb::Options options,
-                                 std::unique_ptr<rocksdb::DB> db)
+                                 absl::Duration probe_pause, std::unique_ptr<rocksdb::DB> db)
     : name_(std::move(name)),
       path_(std::move(path)),
       options_(std::move(options)),
+      probe_pause_(probe_pause),
       db_(std::move(db)) {}
 
 absl::Status RocksdbDatabase::ToStatus(const rocksdb::Status& status,
@@ -103,7 +109,11 @@ absl::StatusOr<bool> RocksdbDatabase::Repair() {
   if (!IsBroken()) return false;
   absl::MutexLock repair(&repair_mutex_);
   if (!IsBroken()) return true;
-  WDELTA_RETURN_IF_ERROR(Probe());
+  // Not again for each of many writers that wait.
+  if (absl::Now() < next_probe_) return last_probe_;
+  last_probe_ = Probe();
+  next_probe_ = last_probe_.ok() ? absl::InfinitePast() : absl::Now() + probe_pause_;
+  WDELTA_RETURN_IF_ERROR(last_probe_);
   // Long compactions would hold it open.
   Borrow()->DisableManualCompaction();
   absl::MutexLock lock(&mutex_);
@@ -116,7 +126,7 @@ absl::Status RocksdbDatabase::Probe() {
   uint64_t memtable_bytes = 0;
   Borrow()->GetIntProperty(rocksdb::DB::Properties::kSizeAllMemTables, &memtable_bytes);
   left_bytes += memtable_bytes;
-  const std::string probe_path = absl::StrCat(path_, "/probe.tmp");
+  const std::string probe_path = ProbePath(path_);
   rocksdb::Env& env = *options_.env;
   std::unique_ptr<rocksdb::WritableFile> file;
   rocksdb::Status status = env.NewWritableFile(probe_path, &file, rocksdb::EnvOptions());

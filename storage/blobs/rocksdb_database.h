@@ -15,9 +15,12 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
 #include "rocksdb/db.h"
 
 namespace wdelta {
+
+inline constexpr absl::Duration kDefaultProbePause = absl::Milliseconds(200);
 
 // Any thread may call it.
 class RocksdbDatabase {
@@ -42,11 +45,13 @@ class RocksdbDatabase {
 
   // `name` begins all errors. The parent of `path` exists. FAILED_PRECONDITION
   // (`DATA_DIR_IN_USE`) when the database is open elsewhere. `warn` is called in any thread
-  // with lines of RocksDB's warnings and errors; empty: they are dropped. Listeners and log
-  // of `options` are set here.
+  // with lines of RocksDB's warnings and errors; empty: they are dropped. `probe_pause`: for
+  // so long a failed probe stands for those of all who want to write. Listeners and log of
+  // `options` are set here.
   static absl::StatusOr<std::unique_ptr<RocksdbDatabase>> Open(
       std::string name, std::string path, rocksdb::Options options, bool is_read_only,
-      std::function<void(absl::string_view)> warn = {});
+      std::function<void(absl::string_view)> warn = {},
+      absl::Duration probe_pause = kDefaultProbePause);
 
   Lease Borrow() { return Lease(this); }
 
@@ -64,7 +69,7 @@ class RocksdbDatabase {
 
  private:
   RocksdbDatabase(std::string name, std::string path, rocksdb::Options options,
-                  std::unique_ptr<rocksdb::DB> db);
+                  absl::Duration probe_pause, std::unique_ptr<rocksdb::DB> db);
 
   bool IsBroken() ABSL_LOCKS_EXCLUDED(mutex_);
   // Writes as much as opening the database will, and removes it.
@@ -74,7 +79,10 @@ class RocksdbDatabase {
   const std::string name_;
   const std::string path_;
   const rocksdb::Options options_;
+  const absl::Duration probe_pause_;
   absl::Mutex repair_mutex_;  // one at a time; taken before mutex_
+  absl::Status last_probe_ ABSL_GUARDED_BY(repair_mutex_);
+  absl::Time next_probe_ ABSL_GUARDED_BY(repair_mutex_) = absl::InfinitePast();
   absl::Mutex mutex_;
   std::unique_ptr<rocksdb::DB> db_ ABSL_GUARDED_BY(mutex_);
   bool is_broken_ ABSL_GUARDED_BY(mutex_) = false;

@@ -23,9 +23,12 @@ bool IsLockHeld(const rocksdb::Status& status) {
 absl::Status FromRocksdb(const rocksdb::Status& status, absl::string_view what) {
   if (status.ok()) return absl::OkStatus();
   const std::string message = absl::StrCat(what, ": ", status.ToString());
-  // An error that stopped the database is told again in the text of others.
-  if (status.IsNoSpace() || status.subcode() == rocksdb::Status::SubCode::kSpaceLimit ||
-      (status.IsIncomplete() && absl::StrContains(message, "No space left"))) {
+  // RocksDB knows a quota's error by its text only, and tells an error that stopped the
+  // database again in the text of others.
+  const bool is_told = (status.IsIOError() || status.IsIncomplete()) &&
+                       (absl::StrContains(message, "No space left on device") ||
+                        absl::StrContains(message, "Disk quota exceeded"));
+  if (status.IsNoSpace() || status.subcode() == rocksdb::Status::SubCode::kSpaceLimit || is_told) {
     return MakeError(absl::StatusCode::kResourceExhausted, "DISK_FULL", message);
   }
   if (status.IsCorruption()) return absl::DataLossError(message);

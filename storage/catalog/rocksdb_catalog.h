@@ -25,7 +25,8 @@ struct RocksdbCatalogOptions {
   ChangeLogOptions watch;
   // Called in any thread with RocksDB's warnings and errors.
   std::function<void(absl::string_view line)> warn;
-  rocksdb::Env* env = rocksdb::Env::Default();  // outlives the catalog
+  absl::Duration probe_pause = kDefaultProbePause;  // see rocksdb_database.h
+  rocksdb::Env* env = rocksdb::Env::Default();      // outlives the catalog
 };
 
 // Any thread may call it. Owns its folder while it lives. Commits are serialised;

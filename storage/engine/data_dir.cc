@@ -189,12 +189,17 @@ absl::Status DataDir::CreateVacant(const std::string& path) {
   WDELTA_RETURN_IF_ERROR(files->CreateDirectories(path));
   WDELTA_ASSIGN_OR_RETURN(const std::vector<std::string> names, files->List(path));
   for (const std::string& name : names) {
-    if (name == "lost+found") continue;
+    if (name == "LOCK" || name == "lost+found") continue;
     return MakeError(absl::StatusCode::kFailedPrecondition, "DATA_DIR_NOT_EMPTY",
                      absl::StrCat("folder ", path, ": expected none or an empty one, found `",
                                   absl::CHexEscape(name), "` in it"));
   }
   return absl::OkStatus();
+}
+
+absl::StatusOr<DataDir> DataDir::Lock(const std::string& path) {
+  WDELTA_ASSIGN_OR_RETURN(const int lock_fd, TakeLock(path));
+  return DataDir(path, lock_fd);
 }
 
 absl::Status DataDir::Mark(const std::string& path) {

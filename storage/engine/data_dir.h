@@ -40,9 +40,11 @@ class DataDir {
   std::string backup_path() const { return path_ + "/backup"; }
   std::string incoming_path() const { return path_ + "/incoming"; }
 
-  // For whoever fills a folder before it is a data folder. Takes an empty one, or makes it:
-  // FAILED_PRECONDITION (`DATA_DIR_NOT_EMPTY`).
+  // For whoever fills a folder before it is a data folder. The first takes an empty one, or
+  // makes it: FAILED_PRECONDITION (`DATA_DIR_NOT_EMPTY`); one with a LOCK alone is empty. The
+  // second holds its lock, whatever lies there: FAILED_PRECONDITION (`DATA_DIR_IN_USE`).
   static absl::Status CreateVacant(const std::string& path);
+  static absl::StatusOr<DataDir> Lock(const std::string& path);
   // Makes what was filled a data folder. Durable once it returns.
   static absl::Status Mark(const std::string& path);
   static std::string FormatPath(const std::string& path) { return path + "/FORMAT"; }

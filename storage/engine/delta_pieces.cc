@@ -86,7 +86,7 @@ absl::Status DeltaPieceWriter::Append(absl::string_view bytes) {
     const bool is_own = bytes_since_mark_ >= limits::kMinSharedPayloadBytes;
     if (is_own && marked_at_ > 0) WDELTA_RETURN_IF_ERROR(StorePiece(marked_at_));
     if (piece_.size() >= limits::kDeltaPieceBytes) {
-      WDELTA_RETURN_IF_ERROR(StorePiece(limits::kDeltaPieceBytes));
+      WDELTA_RETURN_IF_ERROR(StorePiece(marked_at_ > 0 ? marked_at_ : piece_.size()));
     }
   }
   return absl::OkStatus();

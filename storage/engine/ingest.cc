@@ -279,6 +279,7 @@ bool IsOvertaken(const absl::Status& status) {
 absl::Status RunIngest(const JobRunner::Dependencies& deps, JobContext& context) {
   absl::Status status;
   for (int run = 0; run < limits::kMaxOvertakenRuns; ++run) {
+    context.ResetDone();
     status = Ingest(deps, context).Run();
     if (!IsOvertaken(status)) break;
   }

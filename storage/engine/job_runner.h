@@ -30,6 +30,8 @@ class JobContext {
   absl::Status Advance(uint64_t bytes);
   // Saves what there is at once. Errors: as JobQueue::Renew.
   absl::Status Save();
+  // The work begins anew.
+  void ResetDone() { job_.record.set_done_bytes(0); }
 
   const Job& job() const { return job_; }
   // For commits that make the job's work count; see JobQueue::GetHeld.

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <memory>
+#include <set>
+#include <utility>
 
 #include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
@@ -15,7 +17,27 @@ using store::v1::ModelRecord;
 struct Sharer {
   std::string parent_id;
   std::shared_ptr<const WdeltaReader> stored;  // null: cannot be read
+  std::set<uint64_t> piece_begins;
 };
+
+// Whether the payload of a stream lies in blobs of its own, as a new model's would, and is
+// what lossless encoding gives.
+bool IsSharable(const Sharer& sharer, uint32_t stream) {
+  const WdeltaFile& file = sharer.stored->file();
+  if (stream >= file.streams.size()) return false;
+  if (file.fidelity.has_value()) {
+    for (const WdeltaStreamFidelity& noted : file.fidelity->streams) {
+      if (noted.stream == stream && noted.strategy != Strategy::kLossless) return false;
+    }
+  }
+  const WdeltaStream& found = file.streams[stream];
+  uint64_t payload_bytes = 0;
+  for (uint64_t i = 0; i < found.chunk_count; ++i) {
+    payload_bytes += file.chunks[found.first_chunk + i].payload_bytes;
+  }
+  return payload_bytes >= limits::kMinSharedPayloadBytes &&
+         sharer.piece_begins.contains(file.chunks[found.first_chunk].payload_offset);
+}
 
 absl::StatusOr<Sharer> OpenSharer(Models& models, Reader& reader, const std::string& id) {
   Sharer sharer;
@@ -27,6 +49,11 @@ absl::StatusOr<Sharer> OpenSharer(Models& models, Reader& reader, const std::str
   if (!opened.ok()) return sharer;
   sharer.parent_id = held->model.storage_parent_id();
   sharer.stored = *opened;
+  uint64_t begin = 0;
+  for (const store::v1::DeltaPiece& piece : held->model.delta_pieces()) {
+    sharer.piece_begins.insert(begin);
+    begin += piece.size_bytes();
+  }
   return sharer;
 }
 
@@ -48,10 +75,9 @@ absl::Status SharedStreams::Load(Catalog& catalog, Models& models, Reader& reade
         found = sharers.emplace(place.model_id, std::move(sharer)).first;
       }
       const Sharer& sharer = found->second;
-      if (sharer.stored == nullptr) continue;
-      const std::vector<WdeltaStream>& streams = sharer.stored->file().streams;
-      if (place.stream >= streams.size()) continue;
-      forms_[stream].push_back({sharer.parent_id, streams[place.stream].parent_stream});
+      if (sharer.stored == nullptr || !IsSharable(sharer, place.stream)) continue;
+      forms_[stream].push_back(
+          {sharer.parent_id, sharer.stored->file().streams[place.stream].parent_stream});
     }
   }
   return absl::OkStatus();

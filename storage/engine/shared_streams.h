@@ -29,8 +29,8 @@ class SharedStreams {
   absl::Status Load(Catalog& catalog, Models& models, Reader& reader, const Checkpoint& checkpoint,
                     const std::vector<Digest>& stream_digests);
 
-  // Whether some model has the content of `stream` encoded against that stream of that
-  // model; `parent_id` empty: against none.
+  // Whether some model has the content of `stream` encoded, without loss and in blobs of its
+  // own, against that stream of that model; `parent_id` empty: against none.
   bool AreStored(uint32_t stream, const std::string& parent_id,
                  std::optional<uint32_t> parent_stream) const;
 

@@ -255,13 +255,14 @@ absl::StatusOr<UploadView> Uploads::AddEntries(const std::string& upload_id,
                                     limits::kMaxEntriesPerUpload, " entries, found ", count));
     }
     WDELTA_RETURN_IF_ERROR(space_.Add(upload_id, added_bytes));
-    absl::Cleanup not_declared = [&] { space_.GiveBack(upload_id, added_bytes); };
     upload.record.set_update_time_us(ToMicros(deps_.clock->Now()));
     Commit commit;
     commit.Require(keys::Upload(upload_id), upload.version);
     commit.Write(keys::Upload(upload_id), upload.record.SerializeAsString());
-    WDELTA_RETURN_IF_ERROR(deps_.catalog->Apply(commit).status());
-    std::move(not_declared).Cancel();
+    const absl::Status declared = deps_.catalog->Apply(commit).status();
+    // After any other error the entries may be there; the end of the upload gives it back.
+    if (absl::IsAborted(declared)) space_.GiveBack(upload_id, added_bytes);
+    WDELTA_RETURN_IF_ERROR(declared);
     return ViewOf(std::move(upload.record));
   });
 }

@@ -149,7 +149,7 @@ TEST_F(DamagedBackupTest, AFailedRestoreNamesTheFileAndCanBeRepeated) {
     EXPECT_EQ(failed.code(), absl::StatusCode::kDataLoss) << name;
     EXPECT_THAT(std::string(failed.message()), HasSubstr(name.substr(name.rfind('/') + 1)));
     EXPECT_THAT(std::string(failed.message()), HasSubstr("backup 1: "));
-    EXPECT_THAT(*files_->List(target), ::testing::IsEmpty()) << name;
+    EXPECT_THAT(*files_->List(target), ::testing::ElementsAre("LOCK")) << name;
     folder_.Write(name, good);
   }
   const absl::Status stopped = RestoreBackup(*files_, BackupDir(), 0, target, [](uint64_t) {
@@ -171,10 +171,31 @@ TEST_F(DamagedBackupTest, ARestoreThatWasKilledCanBeRepeated) {
   EXPECT_TRUE(restored.ok()) << restored.status();
   EXPECT_FALSE(folder_.Has("restored/RESTORING"));
   EXPECT_TRUE(TestStore(target).ReadBack("base") == SmallCheckpoint(1));
+  for (const char* const left : {"RESTORING.tmp", "FORMAT.tmp"}) {
+    const std::string other = folder_ / (std::string("left-") + left);
+    folder_.Write(std::string("left-") + left + "/" + left, "ha");
+    folder_.Write(std::string("left-") + left + "/RESTORING", "a restore fills this folder\n");
+    if (std::string(left) == "RESTORING.tmp") std::filesystem::remove(other + "/RESTORING");
+    EXPECT_TRUE(RestoreBackup(*files_, BackupDir(), 0, other, GoOn).ok()) << left;
+    EXPECT_TRUE(TestStore(other).ReadBack("base") == SmallCheckpoint(1));
+  }
   // A data folder is never taken for one, whatever lies in it.
   folder_.Write("restored/RESTORING", "");
   const absl::Status full = RestoreBackup(*files_, BackupDir(), 0, target, GoOn).status();
   EXPECT_EQ(ErrorReason(full), "DATA_DIR_NOT_EMPTY");
+  EXPECT_TRUE(TestStore(target).ReadBack("base") == SmallCheckpoint(1));
+}
+
+TEST_F(DamagedBackupTest, TwoRestoresAtOnceDoNotMeet) {
+  const std::string target = folder_ / "restored";
+  absl::Status second;
+  const auto restore_too = [&](uint64_t) {
+    if (second.ok()) second = RestoreBackup(*files_, BackupDir(), 0, target, GoOn).status();
+    return absl::OkStatus();
+  };
+  const auto first = RestoreBackup(*files_, BackupDir(), 0, target, restore_too);
+  EXPECT_TRUE(first.ok()) << first.status();
+  EXPECT_EQ(ErrorReason(second), "DATA_DIR_IN_USE") << second;
   EXPECT_TRUE(TestStore(target).ReadBack("base") == SmallCheckpoint(1));
 }
 
