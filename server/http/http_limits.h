@@ -30,11 +30,13 @@ inline constexpr size_t kMaxJsonValues = 100'000;          // of a body, each up
 
 // Uploads.
 inline constexpr size_t kMaxCommitLineBytes = 1024 * 1024;
-inline constexpr int kMaxWaitingCommits = 16;                // for others to the same repository
-inline constexpr uint64_t kMaxInlineFileBytes = 256 * 1024;  // in a commit, as clients are told
-inline constexpr size_t kMaxObjects = 10'000;                // sent and not committed
+inline constexpr size_t kMaxCommitPathBytes = 4 * 1024 * 1024;  // of all paths of a commit
+inline constexpr int kMaxWaitingCommits = 16;                   // for others to the same repository
+inline constexpr uint64_t kMaxInlineFileBytes = 256 * 1024;     // in a commit, as clients are told
+inline constexpr size_t kMaxObjects = 10'000;                   // sent and not committed
 inline constexpr int64_t kObjectLifetimeSeconds = 24 * 3600;
-inline constexpr size_t kMaxEmptyRepos = 1000;  // made and without a commit
+inline constexpr int64_t kObjectSweepSeconds = 60;  // at least, between two looks for old ones
+inline constexpr size_t kMaxEmptyRepos = 1000;      // made and without a commit
 inline constexpr uint64_t kMaxCardBytes = 1024 * 1024;
 inline constexpr size_t kMaxSummaryBytes = 1024;
 

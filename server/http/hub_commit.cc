@@ -74,6 +74,7 @@ absl::Status HubCommitParser::TakeLine() {
     return TooLarge(absl::StrCat("at most ", limits::kMaxEntriesPerUpload, " operations"));
   }
   WDELTA_ASSIGN_OR_RETURN(std::string path, JsonString(what, *value, "path"));
+  WDELTA_RETURN_IF_ERROR(CountPath(what, path));
   if (key == "deletedFile" || key == "deletedFolder") {
     const bool is_folder = key == "deletedFolder" && !absl::EndsWith(path, "/");
     commit_.operations.push_back(HubCommit::Remove{absl::StrCat(path, is_folder ? "/" : "")});
@@ -96,6 +97,17 @@ absl::Status HubCommitParser::TakeLine() {
   }
   commit_.operations.push_back(std::move(added));
   return absl::OkStatus();
+}
+
+absl::Status HubCommitParser::CountPath(const std::string& what, const std::string& path) {
+  if (path.size() > limits::kMaxPathBytes) {
+    return BadLine(what, absl::StrCat("at most ", limits::kMaxPathBytes, " bytes as `path`, found ",
+                                      path.size()));
+  }
+  path_bytes_ += path.size();
+  if (path_bytes_ <= http_limits::kMaxCommitPathBytes) return absl::OkStatus();
+  return TooLarge(
+      absl::StrCat("at most ", http_limits::kMaxCommitPathBytes, " bytes of paths in all"));
 }
 
 absl::Status HubCommitParser::TakeFile(const std::string& what, const std::string& path,

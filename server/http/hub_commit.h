@@ -1,6 +1,8 @@
 // The body of a commit: lines of JSON, one an operation.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <optional>
 #include <string>
@@ -30,8 +32,9 @@ struct HubCommit {
   std::vector<std::variant<Add, Remove>> operations;
 };
 
-// Takes the body piece by piece, and holds no more of it than a line. One thread at a
-// time.
+// Takes the body piece by piece, and holds no more of it than a line, the last header's
+// texts, which are shorter than one, and its operations with at most kMaxCommitPathBytes of
+// paths. One thread at a time.
 class HubCommitParser {
  public:
   // Keeps content that stands in the body itself under its digest.
@@ -40,14 +43,16 @@ class HubCommitParser {
   explicit HubCommitParser(KeepContent keep_content) : keep_content_(std::move(keep_content)) {}
 
   // INVALID_ARGUMENT (`BAD_BODY`, naming line and field), RESOURCE_EXHAUSTED
-  // (`BODY_TOO_LARGE`: a line of more than kMaxCommitLineBytes, or more than
-  // kMaxEntriesPerUpload operations), and what `keep_content` returns.
+  // (`BODY_TOO_LARGE`: a line of more than kMaxCommitLineBytes, more than
+  // kMaxEntriesPerUpload operations, or more than kMaxCommitPathBytes of paths), and what
+  // `keep_content` returns.
   absl::Status Feed(absl::string_view data);
   // Likewise, at the end of the body.
   absl::StatusOr<HubCommit> Finish();
 
  private:
   absl::Status TakeLine();
+  absl::Status CountPath(const std::string& what, const std::string& path);
   absl::Status TakeFile(const std::string& what, const std::string& path, bool is_base64,
                         const std::string& content);
 
@@ -55,7 +60,8 @@ class HubCommitParser {
   HubCommit commit_;
   bool has_header_ = false;
   std::string line_;
-  int line_number_ = 0;
+  uint64_t line_number_ = 0;
+  size_t path_bytes_ = 0;  // of the operations
 };
 
 }  // namespace wdelta

@@ -108,6 +108,25 @@ TEST(HubCommit, OperationsAreBounded) {
   EXPECT_EQ(Parsing().ReasonFor(body), "BODY_TOO_LARGE");
 }
 
+TEST(HubCommit, PathsAreBounded) {
+  for (const char* const key : {"file", "lfsFile", "deletedFile", "deletedFolder"}) {
+    const std::string path(limits::kMaxPathBytes + 1, 'a');
+    EXPECT_EQ(Parsing().ReasonFor(absl::StrCat(
+                  kHeader, Line(key, absl::StrCat(R"({"content":"","path":")", path, "\"}")))),
+              "BAD_BODY")
+        << key;
+  }
+  const std::string longest(limits::kMaxPathBytes, 'a');
+  const std::string line = Line("deletedFile", absl::StrCat(R"({"path":")", longest, "\"}"));
+  std::string body = kHeader;
+  for (size_t bytes = 0; bytes + longest.size() <= http_limits::kMaxCommitPathBytes;
+       bytes += longest.size()) {
+    body += line;
+  }
+  EXPECT_EQ(Parsing().ReasonFor(body), "OK");
+  EXPECT_EQ(Parsing().ReasonFor(body + line), "BODY_TOO_LARGE");
+}
+
 TEST(HubCommit, RandomChangesOfCommitsAreTakenOrRefused) {
   const uint32_t seed = std::random_device{}();
   SCOPED_TRACE(seed);
