@@ -69,23 +69,44 @@ bool PacedWait::Wait(int socket, short events) {
   }
 }
 
-ConnectionStream::Received ConnectionStream::Receive(size_t max_bytes) {
-  const size_t held = buffer_.size();
-  buffer_.resize(held + max_bytes);
+ConnectionStream::Received ConnectionStream::Receive(char* destination, size_t max_bytes,
+                                                     size_t& received_bytes) {
   ssize_t received = -1;
   do {
-    received = recv(socket_, buffer_.data() + held, max_bytes, MSG_DONTWAIT);
+    received = recv(socket_, destination, max_bytes, MSG_DONTWAIT);
   } while (received < 0 && errno == EINTR);
-  const bool must_wait = received < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
-  buffer_.resize(held + static_cast<size_t>(std::max<ssize_t>(received, 0)));
-  if (must_wait) return Received::kNothing;
+  received_bytes = static_cast<size_t>(std::max<ssize_t>(received, 0));
+  if (received < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return Received::kNothing;
   return received > 0 ? Received::kSome : Received::kEnd;
+}
+
+ConnectionStream::Received ConnectionStream::ReceiveHead() {
+  char piece[4096];
+  size_t received_bytes = 0;
+  const Received received = Receive(piece, sizeof(piece), received_bytes);
+  buffer_.append(piece, received_bytes);
+  return received;
+}
+
+ConnectionStream::Received ConnectionStream::ReceiveBody() {
+  // Left as the allocator gives it: its pages cost nothing before bytes come.
+  if (body_ == nullptr) {
+    body_ = std::make_unique_for_overwrite<char[]>(http_limits::kReadBufferBytes);
+  }
+  body_taken_ = 0;
+  return Receive(body_.get(), http_limits::kReadBufferBytes, body_end_);
 }
 
 void ConnectionStream::EndRequest() {
   // Bytes of a head that the library did not want are no part of the next one.
   taken_ += head_bytes_;
   buffer_.erase(0, taken_);
+  // An idle connection keeps no more than what it sent of its next request.
+  if (body_ != nullptr) buffer_.append(body_.get() + body_taken_, body_end_ - body_taken_);
+  buffer_.shrink_to_fit();
+  body_.reset();
+  body_taken_ = 0;
+  body_end_ = 0;
   taken_ = 0;
   searched_ = 0;
   head_bytes_ = 0;
@@ -100,7 +121,7 @@ ConnectionStream::Head ConnectionStream::ReadHead() {
     if (end != std::string::npos) return TakeHead(end + kHeadEnd.size());
     if (buffer_.size() > http_limits::kMaxHeadBytes) return Head::kTooLarge;
     searched_ = buffer_.size() < kHeadEnd.size() ? 0 : buffer_.size() - kHeadEnd.size() + 1;
-    switch (Receive(4096)) {
+    switch (ReceiveHead()) {
       case Received::kSome:
         break;
       case Received::kNothing:
@@ -137,25 +158,26 @@ ConnectionStream::Head ConnectionStream::TakeHead(size_t end) {
   return Head::kRead;
 }
 
-bool ConnectionStream::is_readable() const {
-  return taken_ < buffer_.size() || reads_.Wait(socket_, POLLIN);
-}
+bool ConnectionStream::is_readable() const { return HasUnread() || reads_.Wait(socket_, POLLIN); }
 
 bool ConnectionStream::is_writable() const { return writes_.Wait(socket_, POLLOUT); }
 
 ssize_t ConnectionStream::read(char* destination, size_t size) {
-  while (taken_ == buffer_.size()) {
-    buffer_.clear();
-    taken_ = 0;
-    const Received received = Receive(http_limits::kReadBufferBytes);
+  while (!HasUnread()) {
+    const Received received = ReceiveBody();
     if (received == Received::kEnd) return -1;
     if (received == Received::kNothing && !reads_.Wait(socket_, POLLIN)) return -1;
-    reads_.Count(buffer_.size());
+    reads_.Count(body_end_);
   }
-  const size_t available = head_bytes_ > 0 ? head_bytes_ : buffer_.size() - taken_;
+  // The buffer comes first: the other is filled when all of it was taken.
+  const bool is_in_buffer = taken_ < buffer_.size();
+  const size_t available = head_bytes_ > 0 ? head_bytes_
+                           : is_in_buffer  ? buffer_.size() - taken_
+                                           : body_end_ - body_taken_;
   const size_t taking = std::min(size, available);
-  std::memcpy(destination, buffer_.data() + taken_, taking);
-  taken_ += taking;
+  const char* const source = is_in_buffer ? buffer_.data() + taken_ : body_.get() + body_taken_;
+  std::memcpy(destination, source, taking);
+  (is_in_buffer ? taken_ : body_taken_) += taking;
   if (head_bytes_ > 0) {
     head_bytes_ -= taking;
   } else {

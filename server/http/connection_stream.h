@@ -6,7 +6,9 @@
 // socket.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include "absl/time/time.h"
@@ -58,7 +60,7 @@ class ConnectionStream final : public httplib::Stream {
   // What is left of the current request's head goes.
   void EndRequest();
   // Whether bytes of the next request were taken from the socket.
-  bool HasUnread() const { return taken_ < buffer_.size(); }
+  bool HasUnread() const { return taken_ < buffer_.size() || body_taken_ < body_end_; }
 
   // What the library has read of the current request's body.
   uint64_t body_bytes() const { return body_bytes_; }
@@ -75,8 +77,12 @@ class ConnectionStream final : public httplib::Stream {
 
  private:
   enum class Received { kSome, kNothing, kEnd };
-  // Appends what has come to the buffer, without waiting. An error is an end.
-  Received Receive(size_t max_bytes);
+  // Takes what has come, without waiting. An error is an end.
+  Received Receive(char* destination, size_t max_bytes, size_t& received_bytes);
+  // Appends it to `buffer_`.
+  Received ReceiveHead();
+  // Replaces what was in `body_`, all of it taken.
+  Received ReceiveBody();
   // Checks the head that ends at `end` and renames its `Range`.
   Head TakeHead(size_t end);
 
@@ -84,10 +90,15 @@ class ConnectionStream final : public httplib::Stream {
   // Of is_readable() and is_writable() too, which the library has as const.
   mutable PacedWait reads_;
   mutable PacedWait writes_;
+  // Heads, and what came with them.
   std::string buffer_;
   size_t taken_ = 0;       // of buffer_
   size_t searched_ = 0;    // of buffer_, for the end of a head
   size_t head_bytes_ = 0;  // of the current head that the library has not read
+  // kReadBufferBytes for what follows `buffer_` in the current request; null: not needed yet.
+  std::unique_ptr<char[]> body_;
+  size_t body_taken_ = 0;
+  size_t body_end_ = 0;
   uint64_t body_bytes_ = 0;
 };
 
