@@ -75,6 +75,8 @@ absl::StatusOr<std::unique_ptr<Storage>> OpenStorage(const Config& config, spdlo
   WDELTA_ASSIGN_OR_RETURN(DataDir data_dir, DataDir::Open(config.data_dir));
   auto storage = std::make_unique<Storage>(std::move(data_dir));
   const DataDir& dir = storage->data_dir;
+  // Whether there is an HTTP server or not.
+  WDELTA_RETURN_IF_ERROR(storage->files->RemoveAll(dir.incoming_path()));
   WDELTA_ASSIGN_OR_RETURN(storage->blobs, RocksdbBlobStore::Open(dir.blobs_path(), blob_options));
   WDELTA_ASSIGN_OR_RETURN(storage->catalog,
                           RocksdbCatalog::Open(dir.catalog_path(), catalog_options));

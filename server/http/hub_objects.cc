@@ -41,7 +41,23 @@ std::vector<HubObjectPtr> HubObjects::TakeOld() {
   return taken;
 }
 
+void HubObjects::RemoveOld() {
+  std::vector<HubObjectPtr> old;  // destroyed without the lock
+  absl::MutexLock lock(&mutex_);
+  old = TakeOld();
+}
+
+void HubObjects::Sweep() {
+  std::vector<HubObjectPtr> old;  // destroyed without the lock
+  absl::MutexLock lock(&mutex_);
+  const absl::Time now = clock_.Now();
+  if (now < next_sweep_) return;
+  next_sweep_ = now + absl::Seconds(http_limits::kObjectSweepSeconds);
+  old = TakeOld();
+}
+
 absl::Status HubObjects::CheckRoom(uint64_t size_bytes) {
+  RemoveOld();
   return disk_.Reserve(size_bytes, "upload").status();
 }
 
@@ -52,11 +68,10 @@ absl::StatusOr<std::unique_ptr<HubObjects::Incoming>> HubObjects::Receive(const 
                      absl::StrCat("object ", name.digest.ToHex(), ": expected at most ",
                                   limits::kMaxFileBytes, " bytes, found ", name.size_bytes));
   }
-  std::vector<HubObjectPtr> old;
+  RemoveOld();
   std::string path;
   {
     absl::MutexLock lock(&mutex_);
-    old = TakeOld();
     if (kept_.size() >= http_limits::kMaxObjects) {
       return MakeError(absl::StatusCode::kResourceExhausted, "TOO_MANY_OBJECTS",
                        absl::StrCat("expected at most ", http_limits::kMaxObjects,
@@ -64,7 +79,6 @@ absl::StatusOr<std::unique_ptr<HubObjects::Incoming>> HubObjects::Receive(const 
     }
     path = absl::StrCat(folder_, "/", next_file_++);
   }
-  old.clear();
   // The commit writes it once more.
   WDELTA_ASSIGN_OR_RETURN(
       DiskGuard::Reservation reservation,
@@ -81,7 +95,15 @@ absl::Status HubObjects::Incoming::Append(absl::string_view data) {
                      absl::StrCat("object ", object_->digest().ToHex(), ": expected ",
                                   object_->size_bytes(), " bytes, found more"));
   }
+  unchecked_bytes_ += data.size();
+  if (unchecked_bytes_ >= limits::kDiskCheckBytes) {
+    WDELTA_RETURN_IF_ERROR(
+        objects_.disk_.CheckNotFull(absl::StrCat("object ", object_->digest().ToHex())));
+    unchecked_bytes_ = 0;
+  }
   WDELTA_RETURN_IF_ERROR(file_->Append(data));
+  // The file system counts them from here on.
+  reservation_.GiveBack(data.size());
   hasher_.Update(data);
   received_bytes_ += data.size();
   return absl::OkStatus();

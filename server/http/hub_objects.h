@@ -61,15 +61,19 @@ class HubObjects {
   // Forgets it; whoever holds it reads on.
   void Drop(const std::string& repo, const Digest& digest) ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // RESOURCE_EXHAUSTED (`DISK_FULL`): the disk takes no writes, or not these bytes.
-  absl::Status CheckRoom(uint64_t size_bytes);
+  // RESOURCE_EXHAUSTED (`DISK_FULL`): the disk takes no writes, or not these bytes, without
+  // what is old.
+  absl::Status CheckRoom(uint64_t size_bytes) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Removes what nobody committed within kObjectLifetimeSeconds. Looks once in
+  // kObjectSweepSeconds, however often it is called.
+  void Sweep() ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Takes the bytes of one object, in order. Gone with its bytes unless kept. One thread
   // at a time.
   class Incoming {
    public:
     // Errors of AppendFile::Append; INVALID_ARGUMENT (`WRONG_SIZE`) for more than was
-    // announced.
+    // announced; RESOURCE_EXHAUSTED (`DISK_FULL`) when something else has filled the disk.
     absl::Status Append(absl::string_view data);
     // INVALID_ARGUMENT (`WRONG_SIZE`, `DIGEST_MISMATCH`): the bytes are not those that were
     // announced.
@@ -89,9 +93,10 @@ class HubObjects {
     const std::string repo_;
     const HubObjectPtr object_;
     std::unique_ptr<AppendFile> file_;
-    const DiskGuard::Reservation reservation_;
+    DiskGuard::Reservation reservation_;  // what is not written yet, and its commit's copy
     Sha256Hasher hasher_;
     uint64_t received_bytes_ = 0;
+    uint64_t unchecked_bytes_ = 0;  // written since the last look at the disk
   };
   // RESOURCE_EXHAUSTED: `TOO_MANY_OBJECTS`, `FILE_TOO_LARGE`, `DISK_FULL`.
   absl::StatusOr<std::unique_ptr<Incoming>> Receive(const std::string& repo,
@@ -106,6 +111,7 @@ class HubObjects {
   };
   // Forgets what nobody committed in time and returns it, to be removed without the lock.
   std::vector<HubObjectPtr> TakeOld() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void RemoveOld() ABSL_LOCKS_EXCLUDED(mutex_);
 
   FileSystem& files_;
   DiskGuard& disk_;
@@ -113,6 +119,7 @@ class HubObjects {
   const std::string folder_;
   absl::Mutex mutex_;
   uint64_t next_file_ ABSL_GUARDED_BY(mutex_) = 0;
+  absl::Time next_sweep_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();
   absl::flat_hash_map<Key, Kept> kept_ ABSL_GUARDED_BY(mutex_);
 };
 
