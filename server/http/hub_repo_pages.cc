@@ -1,6 +1,7 @@
 #include "server/http/hub_repo_pages.h"
 
 #include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "server/http/hub_answer.h"
 #include "server/http/hub_body.h"
@@ -18,6 +19,14 @@ absl::Status OneBranch(const HubRoute& route) {
                                 "here, found '", absl::CHexEscape(route.revision), "'"));
 }
 
+// The peer's address, as the gRPC services name clients that do not name themselves.
+std::string AuthorOf(const httplib::Request& request) {
+  const std::string& address = request.remote_addr;
+  std::string author = absl::StrContains(address, ':') ? absl::StrCat("ipv6:[", address, "]")
+                                                       : absl::StrCat("ipv4:", address);
+  return !address.empty() && ValidateAuthor(author).ok() ? author : "";
+}
+
 }  // namespace
 
 bool HubRepoPages::Serve(const HubRoute& route, const httplib::Request& request,
@@ -29,7 +38,8 @@ bool HubRepoPages::Serve(const HubRoute& route, const httplib::Request& request,
   if (route.kind == Kind::kCreateRepo && is_post) {
     status = CreateRepo(request, reader, response);
   } else if (route.kind == Kind::kTag) {
-    status = is_post ? CreateTag(route, reader, response) : DeleteTag(route, response);
+    status =
+        is_post ? CreateTag(route, request, reader, response) : DeleteTag(route, request, response);
   } else if (route.kind == Kind::kBranch) {
     status = is_post ? CreateBranch(route, reader) : OneBranch(route);
   } else {
@@ -59,7 +69,8 @@ absl::Status HubRepoPages::CreateRepo(const httplib::Request& request,
   return absl::OkStatus();
 }
 
-absl::Status HubRepoPages::CreateTag(const HubRoute& route, const httplib::ContentReader& reader,
+absl::Status HubRepoPages::CreateTag(const HubRoute& route, const httplib::Request& request,
+                                     const httplib::ContentReader& reader,
                                      httplib::Response& response) {
   WDELTA_ASSIGN_OR_RETURN(const json body, ReadJsonObject(reader));
   WDELTA_ASSIGN_OR_RETURN(const std::string tag, JsonString("body", body, "tag"));
@@ -68,22 +79,18 @@ absl::Status HubRepoPages::CreateTag(const HubRoute& route, const httplib::Conte
     return MakeError(absl::StatusCode::kNotFound, "REVISION_NOT_FOUND",
                      absl::StrCat("model '", route.repo, "' has no commit that could be tagged"));
   }
-  WDELTA_RETURN_IF_ERROR(ValidateTag(tag));
-  const absl::Status known = models_.Resolve(absl::StrCat(route.repo, "@", tag)).status();
-  if (known.ok()) {
-    return MakeError(absl::StatusCode::kAlreadyExists, "TAG_EXISTS",
-                     absl::StrCat("model '", route.repo, "' has a tag '", tag, "'"));
-  }
-  if (!absl::IsNotFound(known)) return known;
-  WDELTA_RETURN_IF_ERROR(
-      models_.SetTag(route.repo, tag, absl::StrCat("id:", model.record.id())).status());
+  WDELTA_RETURN_IF_ERROR(models_
+                             .SetTag(route.repo, tag, absl::StrCat("id:", model.record.id()),
+                                     AuthorOf(request), /*must_be_new=*/true)
+                             .status());
   AnswerJson(json::object(), response);
   return absl::OkStatus();
 }
 
-absl::Status HubRepoPages::DeleteTag(const HubRoute& route, httplib::Response& response) {
+absl::Status HubRepoPages::DeleteTag(const HubRoute& route, const httplib::Request& request,
+                                     httplib::Response& response) {
   WDELTA_RETURN_IF_ERROR(repos_.Find(route.repo, kMainBranch).status());
-  WDELTA_RETURN_IF_ERROR(models_.DeleteTag(route.repo, route.revision));
+  WDELTA_RETURN_IF_ERROR(models_.DeleteTag(route.repo, route.revision, AuthorOf(request)));
   AnswerJson(json::object(), response);
   return absl::OkStatus();
 }

@@ -25,9 +25,10 @@ class HubRepoPages {
   absl::Status CreateRepo(const httplib::Request& request, const httplib::ContentReader& reader,
                           httplib::Response& response);
   // The tag comes in the body, and the target names the revision that it is given.
-  absl::Status CreateTag(const HubRoute& route, const httplib::ContentReader& reader,
+  absl::Status CreateTag(const HubRoute& route, const httplib::Request& request,
+                         const httplib::ContentReader& reader, httplib::Response& response);
+  absl::Status DeleteTag(const HubRoute& route, const httplib::Request& request,
                          httplib::Response& response);
-  absl::Status DeleteTag(const HubRoute& route, httplib::Response& response);
   absl::Status CreateBranch(const HubRoute& route, const httplib::ContentReader& reader);
 
   Models& models_;

@@ -100,9 +100,11 @@ class Models {
 
   // A change of a tag, its deletion and that of its model too, is kept with the tag's
   // history in the same commit. `author` is kept there as it is, empty for not known;
-  // INVALID_ARGUMENT (`BAD_AUTHOR`).
+  // INVALID_ARGUMENT (`BAD_AUTHOR`). `must_be_new`: ALREADY_EXISTS (`TAG_EXISTS`) when there
+  // is such a tag, whatever it points at.
   absl::StatusOr<Tag> SetTag(absl::string_view name, absl::string_view tag,
-                             absl::string_view model_reference, absl::string_view author = {});
+                             absl::string_view model_reference, absl::string_view author = {},
+                             bool must_be_new = false);
   // NOT_FOUND (`TAG_NOT_FOUND`).
   absl::Status DeleteTag(absl::string_view name, absl::string_view tag,
                          absl::string_view author = {});

@@ -23,6 +23,11 @@ absl::Status TagNotFound(absl::string_view name, absl::string_view tag) {
                    absl::StrCat("no tag '", name, "@", tag, "'"));
 }
 
+absl::Status TagExists(absl::string_view name, absl::string_view tag) {
+  return MakeError(absl::StatusCode::kAlreadyExists, "TAG_EXISTS",
+                   absl::StrCat("model '", name, "' has a tag '", tag, "'"));
+}
+
 // `name@tag`, split: neither part holds an `@`.
 std::pair<std::string, std::string> SplitTag(absl::string_view text) {
   return absl::StrSplit(text, absl::MaxSplits('@', 1));
@@ -51,7 +56,8 @@ absl::Status Models::AddTagChange(absl::string_view name, absl::string_view tag,
 }
 
 absl::StatusOr<Tag> Models::SetTag(absl::string_view name, absl::string_view tag,
-                                   absl::string_view model_reference, absl::string_view author) {
+                                   absl::string_view model_reference, absl::string_view author,
+                                   bool must_be_new) {
   WDELTA_RETURN_IF_ERROR(ValidateName(name));
   WDELTA_RETURN_IF_ERROR(ValidateTag(tag));
   WDELTA_RETURN_IF_ERROR(ValidateAuthor(author));
@@ -60,6 +66,7 @@ absl::StatusOr<Tag> Models::SetTag(absl::string_view name, absl::string_view tag
     const std::string& id = model.record.id();
     const std::string key = keys::Tag(name, tag);
     WDELTA_ASSIGN_OR_RETURN(const auto old, ReadRecord<TagRecord>(*catalog_, key));
+    if (must_be_new && old.has_value()) return TagExists(name, tag);
     Tag made{std::string(name), std::string(tag), {}};
     made.record.set_model_id(id);
     made.record.set_update_time_us(ToMicros(clock_->Now()));
