@@ -6,6 +6,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "server/http/commit_uploads.h"
 #include "server/http/http_log.h"
 #include "server/http/hub_answer.h"
 #include "server/http/hub_body.h"
@@ -26,7 +27,8 @@ class HttpServer::Routes {
  public:
   // Uploads leave threads to everything else.
   Routes(const Dependencies& d, int max_connections)
-      : models_(d.store, d.catalog, d.clock),
+      : store_(*d.store),
+        models_(d.store, d.catalog, d.clock),
         files_(d.store, &models_, d.fetches, d.log),
         pages_(&models_),
         objects_(d.files, &d.store->disk(), d.clock, d.incoming_path),
@@ -34,10 +36,16 @@ class HttpServer::Routes {
         write_pages_(d.store, &models_, &objects_, std::max(1, max_connections * 3 / 4)) {}
 
   // Before the first request.
-  absl::Status Prepare() { return objects_.Clear(); }
+  absl::Status Prepare() {
+    WDELTA_RETURN_IF_ERROR(objects_.Clear());
+    return CancelCommitUploads(store_.uploads());
+  }
+  // Ends what would go on without its client.
+  void Stop() { write_pages_.Stop(); }
 
   // GET and HEAD.
   void Read(const httplib::Request& request, httplib::Response& response) {
+    objects_.Sweep();
     const absl::StatusOr<HubRoute> route = ParseHubTarget(request.target);
     if (!route.ok()) return AnswerError(route.status(), response);
     switch (route->kind) {
@@ -77,6 +85,7 @@ class HttpServer::Routes {
   // POST, PUT and DELETE. A body that is not read is dropped with its connection.
   void Write(const httplib::Request& request, httplib::Response& response,
              const httplib::ContentReader& reader) {
+    objects_.Sweep();
     const absl::StatusOr<HubRoute> route = ParseHubTarget(request.target);
     if (!route.ok()) {
       AnswerError(route.status(), response);
@@ -105,6 +114,7 @@ class HttpServer::Routes {
                 response);
   }
 
+  ModelStore& store_;
   HubModels models_;
   HubFiles files_;
   HubPages pages_;
@@ -217,7 +227,7 @@ HttpServer::~HttpServer() { Drain(absl::ZeroDuration()); }
 
 void HttpServer::Drain(absl::Duration grace) {
   StopAccepting();
-  server_->Drain(grace);
+  server_->Drain(grace, [this] { routes_->Stop(); });
   if (thread_.joinable()) thread_.join();
 }
 

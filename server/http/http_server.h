@@ -51,8 +51,8 @@ class HttpServer {
 
   // Requests that run go on; further ones are refused. May be repeated, as may Drain.
   void StopAccepting() { server_->StopAccepting(); }
-  // The same; then connections that still run after `grace` are cut. Returns when all
-  // have ended.
+  // The same; then connections that still run after `grace` are cut, and commits that run
+  // are ended. Returns when all have ended.
   void Drain(absl::Duration grace);
 
  private:

@@ -68,6 +68,11 @@ absl::Status HubModels::Create(const std::string& repo) {
   return absl::OkStatus();
 }
 
+void HubModels::NoteVersion(const std::string& repo) {
+  absl::MutexLock lock(&mutex_);
+  empty_.erase(repo);
+}
+
 absl::StatusOr<Model> HubModels::EmptyRepo(const std::string& repo) {
   absl::MutexLock lock(&mutex_);
   const auto found = empty_.find(repo);
@@ -83,6 +88,7 @@ absl::StatusOr<Model> HubModels::Newest(const std::string& repo) {
   if (!ValidateName(repo).ok()) return RepoNotFound(repo);
   absl::StatusOr<Model> newest = models_.Resolve(repo);
   if (absl::IsNotFound(newest.status())) return EmptyRepo(repo);
+  if (newest.ok()) NoteVersion(repo);
   return newest;
 }
 

@@ -39,6 +39,8 @@ class HubModels {
   // ALREADY_EXISTS (`REPO_EXISTS`), INVALID_ARGUMENT (`BAD_NAME`), RESOURCE_EXHAUSTED
   // (`TOO_MANY_EMPTY_REPOS`).
   absl::Status Create(const std::string& repo) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Of a repository that has its first version: without versions it is none.
+  void NoteVersion(const std::string& repo) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // `main`, `HEAD`, a tag, or at least kMinDigestPrefixDigits hex digits of a digest; a
   // tag and a branch also as `refs/tags/…`, `refs/heads/…`.

@@ -11,6 +11,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "server/http/commit_uploads.h"
 #include "server/http/http_limits.h"
 #include "server/http/hub_models.h"
 #include "server/http/model_card.h"
@@ -36,6 +37,10 @@ std::string Utf8Prefix(const std::string& text, size_t max_bytes) {
   const auto continues = [&] { return size < text.size() && (text[size] & 0xC0) == 0x80; };
   while (size > 0 && continues()) --size;
   return text.substr(0, size);
+}
+
+absl::Status Stopping() {
+  return MakeError(absl::StatusCode::kUnavailable, "STOPPING", "the server is stopping");
 }
 
 // Calls `take` with the bytes of an object, in order.
@@ -100,7 +105,7 @@ class HubUpload::Turn {
   static absl::StatusOr<std::unique_ptr<Turn>> Await(HubUpload* upload, const std::string& repo) {
     absl::MutexLock lock(&upload->mutex_);
     const auto is_free = [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
-      return !upload->busy_.contains(repo);
+      return upload->is_stopping_ || !upload->busy_.contains(repo);
     };
     if (!is_free() && upload->waiting_ >= http_limits::kMaxWaitingCommits) {
       return MakeError(absl::StatusCode::kUnavailable, "TOO_MANY_COMMITS",
@@ -110,6 +115,7 @@ class HubUpload::Turn {
     ++upload->waiting_;
     upload->mutex_.Await(absl::Condition(&is_free));
     --upload->waiting_;
+    if (upload->is_stopping_) return Stopping();
     upload->busy_.insert(repo);
     return std::unique_ptr<Turn>(new Turn(upload, repo));
   }
@@ -126,6 +132,16 @@ class HubUpload::Turn {
   HubUpload& upload_;
   const std::string repo_;
 };
+
+void HubUpload::Stop() {
+  absl::MutexLock lock(&mutex_);
+  is_stopping_ = true;
+}
+
+absl::Status HubUpload::CheckNotStopping() {
+  absl::MutexLock lock(&mutex_);
+  return is_stopping_ ? Stopping() : absl::OkStatus();
+}
 
 absl::StatusOr<std::optional<Model>> HubUpload::Newest(const std::string& repo) {
   WDELTA_RETURN_IF_ERROR(ValidateName(repo));
@@ -273,7 +289,8 @@ absl::Status HubUpload::Copy(const Sources& sources, const std::optional<Model>&
   VersionReader version(&store_.reader(), &before);
   for (const auto& [path, source] : sources) {
     uint64_t offset = 0;
-    const auto write = [&, &to = path](absl::string_view data) {
+    const auto write = [&, &to = path](absl::string_view data) -> absl::Status {
+      WDELTA_RETURN_IF_ERROR(CheckNotStopping());
       const uint64_t at = std::exchange(offset, offset + data.size());
       return writer.Write(to, at, data);
     };
@@ -291,6 +308,7 @@ absl::StatusOr<Model> HubUpload::Upload(const std::string& repo, const HubCommit
                                         const Sources& sources,
                                         const std::optional<Model>& before) {
   StartUploadParams params;
+  params.request_id = NewCommitRequestId();
   params.name = repo;
   params.kind = store::v1::UploadRecord::CHECKPOINT;
   params.new_version = true;
@@ -314,6 +332,10 @@ absl::StatusOr<Model> HubUpload::Upload(const std::string& repo, const HubCommit
     WDELTA_ASSIGN_OR_RETURN(const std::unique_ptr<UploadWriter> writer, uploads.OpenWriter(id));
     WDELTA_RETURN_IF_ERROR(Copy(sources, before, *writer));
   }
+  WDELTA_RETURN_IF_ERROR(CheckNotStopping());
+  // Others than commits make versions too, and copying takes its time.
+  WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> newest, Newest(repo));
+  WDELTA_RETURN_IF_ERROR(CheckParent(repo, commit, newest));
   WDELTA_ASSIGN_OR_RETURN(FinishedUpload finished, uploads.Finish(id, {}));
   std::move(cancel).Cancel();
   return std::move(finished.model);
@@ -349,6 +371,7 @@ absl::StatusOr<Model> HubUpload::Commit(const std::string& repo, const HubCommit
   absl::StatusOr<Model> model =
       IsSame(sources, before) ? *before : Upload(repo, commit, sources, before);
   if (!model.ok()) return model;
+  models_.NoteVersion(repo);
   for (const auto& [path, source] : sources) {
     if (source.object != nullptr) objects_.Drop(repo, source.digest);
   }

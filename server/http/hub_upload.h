@@ -36,11 +36,15 @@ class HubUpload {
   // kBaseModelKey; without any, the version before.
   // Waits for other commits to the same repository; UNAVAILABLE (`TOO_MANY_COMMITS`) when
   // kMaxWaitingCommits wait.
+  // UNAVAILABLE (`STOPPING`) after Stop, soon, in commits that run too.
   // FAILED_PRECONDITION (`PARENT_COMMIT_MOVED`), INVALID_ARGUMENT (`OBJECT_NOT_SENT`,
   // `WRONG_SIZE`, `BAD_PATH`), NOT_FOUND (`FILE_NOT_FOUND`: what it deletes), UNAVAILABLE
   // (`MODEL_NOT_READY`: the version before), and what Uploads returns.
   absl::StatusOr<Model> Commit(const std::string& repo, const HubCommit& commit)
       ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // Ends all commits but those that are being made durable. May be repeated.
+  void Stop() ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Of each content, whether a commit may name it without sending it.
   absl::StatusOr<std::vector<bool>> Has(const std::string& repo,
@@ -78,11 +82,13 @@ class HubUpload {
                                const Sources& sources, const std::optional<Model>& before);
   absl::Status Copy(const Sources& sources, const std::optional<Model>& before,
                     UploadWriter& writer);
+  absl::Status CheckNotStopping() ABSL_LOCKS_EXCLUDED(mutex_);
 
   ModelStore& store_;
   HubModels& models_;
   HubObjects& objects_;
   absl::Mutex mutex_;
+  bool is_stopping_ ABSL_GUARDED_BY(mutex_) = false;
   absl::flat_hash_set<std::string> busy_ ABSL_GUARDED_BY(mutex_);  // repositories
   int waiting_ ABSL_GUARDED_BY(mutex_) = 0;                        // commits, to any of them
 };

@@ -18,6 +18,9 @@ class HubWritePages {
   HubWritePages(ModelStore* store, HubModels* models, HubObjects* objects, int max_uploads)
       : objects_(*objects), upload_(store, models, objects), uploads_(max_uploads) {}
 
+  // Ends commits that run; see HubUpload.
+  void Stop() { upload_.Stop(); }
+
   // Takes what is a POST or PUT of the upload protocol; false: it is not.
   bool Serve(const HubRoute& route, const httplib::Request& request,
              const httplib::ContentReader& reader, httplib::Response& response);

@@ -238,9 +238,15 @@ void SocketServer::StopAccepting() {
   if (idle_ != nullptr) idle_->Stop();
 }
 
-void SocketServer::Drain(absl::Duration grace) {
+void SocketServer::Drain(absl::Duration grace, const std::function<void()>& stop) {
+  {
+    absl::MutexLock lock(&mutex_);
+    if (mutex_.AwaitWithTimeout(absl::Condition(this, &SocketServer::HasNoConnection), grace)) {
+      return;
+    }
+  }
+  stop();
   absl::MutexLock lock(&mutex_);
-  mutex_.AwaitWithTimeout(absl::Condition(this, &SocketServer::HasNoConnection), grace);
   for (const auto& [socket, activity] : connections_) ::shutdown(socket, SHUT_RDWR);
 }
 

@@ -2,6 +2,7 @@
 // an idle one, and a drain.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -36,8 +37,9 @@ class SocketServer final : public httplib::Server {
   // Refuses further connections and requests; those that run go on. May be repeated, as
   // may Drain. Any thread.
   void StopAccepting() ABSL_LOCKS_EXCLUDED(mutex_);
-  // After StopAccepting. Connections that still run after `grace` are cut.
-  void Drain(absl::Duration grace) ABSL_LOCKS_EXCLUDED(mutex_);
+  // After StopAccepting. When connections still run after `grace`, calls `stop` and cuts
+  // them.
+  void Drain(absl::Duration grace, const std::function<void()>& stop) ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
   enum class Activity { kIdle, kServing };

@@ -50,6 +50,8 @@ class HttpTest : public ::testing::Test {
 
   HttpServer& server() { return *server_; }
   ModelStore& store() { return *store_; }
+  Catalog& catalog() { return catalog_; }
+  const Clock& clock() const { return clock_; }
   // Of content that was sent and not committed.
   size_t IncomingFiles() const { return files_.List(folder_ / "incoming")->size(); }
   Admission& fetches() { return fetches_; }

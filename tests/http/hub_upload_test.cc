@@ -1,13 +1,11 @@
 // The upload protocol, call by call, as clients of the Hub make them.
 #include <thread>
 
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "server/http/hub_models.h"
 #include "server/http/hub_upload.h"
-#include "storage/base/limits.h"
-#include "tests/http/http_fixture.h"
+#include "tests/http/hub_upload_fixture.h"
 
 namespace wdelta::testing {
 namespace {
@@ -15,56 +13,6 @@ namespace {
 using nlohmann::json;
 using store::v1::ModelRecord;
 using ::testing::ElementsAre;
-
-constexpr char kJson[] = "application/json";
-constexpr char kLines[] = "application/x-ndjson";
-
-class HubUploadTest : public HttpTest {
- protected:
-  httplib::Result Post(const std::string& target, const json& body) {
-    return NewClient()->Post(target, body.dump(), kJson);
-  }
-  httplib::Result PutObject(const std::string& oid, size_t size, const std::string& data) {
-    return NewClient()->Put(absl::StrCat("/n/m.git/info/lfs/objects/", oid, "?size=", size), data,
-                            "application/octet-stream");
-  }
-  // Commits to n/m; `lines` are operations.
-  httplib::Result Commit(const std::vector<json>& lines, const json& header = json::object()) {
-    json value = {{"summary", "test"}, {"description", ""}};
-    value.update(header);
-    std::string body = json({{"key", "header"}, {"value", value}}).dump() + "\n";
-    for (const json& line : lines) body += line.dump() + "\n";
-    return NewClient()->Post("/api/models/n/m/commit/main", body, kLines);
-  }
-  static json Inline(const std::string& path, const std::string& content) {
-    return {{"key", "file"},
-            {"value",
-             {{"path", path}, {"content", absl::Base64Escape(content)}, {"encoding", "base64"}}}};
-  }
-  static json Lfs(const std::string& path, const std::string& content) {
-    return {{"key", "lfsFile"},
-            {"value",
-             {{"path", path},
-              {"algo", "sha256"},
-              {"oid", Digest::Of(content).ToHex()},
-              {"size", content.size()}}}};
-  }
-  static json Remove(const std::string& key, const std::string& path) {
-    return {{"key", key}, {"value", {{"path", path}}}};
-  }
-  Model Newest() { return store().models().Resolve("n/m").value(); }
-  std::vector<std::string> Paths() {
-    std::vector<std::string> paths;
-    const Model newest = Newest();
-    for (const auto& file : newest.record.files()) paths.push_back(file.path());
-    return paths;
-  }
-  std::string Content(const std::string& path) {
-    const httplib::Result result = Get("/n/m/resolve/main/" + path);
-    EXPECT_EQ(StatusAndCode(result), "200");
-    return result ? result->body : "";
-  }
-};
 
 TEST_F(HubUploadTest, AFirstCommitMakesTheRepository) {
   const TestFiles files = SmallCheckpoint(1);
@@ -247,46 +195,6 @@ TEST_F(HubUploadTest, NoRepositoryCountsOnWhatWasSentToAnother) {
   EXPECT_EQ(IncomingFiles(), 1U);
 }
 
-// What is served stays served; everything that would write says why it does not.
-TEST_F(HubUploadTest, AFullDiskTakesNoUploads) {
-  Push("n/m", SmallCheckpoint(1));
-  const std::string oid = Digest::Of("content").ToHex();
-  EXPECT_EQ(StatusAndCode(PutObject(oid, 7, "content")), "200");
-  files().SetFreeBytes(limits::kDefaultMinFreeBytes + 13);
-  EXPECT_EQ(StatusAndCode(PutObject(oid, 7, "content")), "507 DISK_FULL");
-  files().SetFreeBytes(limits::kDefaultMinFreeBytes - 1);
-  EXPECT_EQ(StatusAndCode(Post("/n/m.git/info/lfs/objects/batch",
-                               {{"objects", {{{"oid", std::string(64, '1')}, {"size", 7}}}}})),
-            "507 DISK_FULL");
-  EXPECT_EQ(StatusAndCode(Commit({Lfs("a.txt", "content")})), "507 DISK_FULL");
-  EXPECT_EQ(StatusAndCode(Commit({Inline("a.txt", "other")})), "507 DISK_FULL");
-  EXPECT_EQ(Content("config.json"), SmallCheckpoint(1).at("config.json"));
-  EXPECT_EQ(IncomingFiles(), 1U);
-  files().SetFreeBytes(std::nullopt);
-  EXPECT_EQ(StatusAndCode(Commit({Lfs("a.txt", "content")})), "200");
-}
-
-// All of a commit or nothing, and nothing is said to be kept that is not on the disk.
-TEST_F(HubUploadTest, ACommitThatCannotBeWrittenLeavesTheVersionBefore) {
-  const Model before = Push("n/m", SmallCheckpoint(1));
-  const std::string weights = SmallCheckpoint(2).at("model.safetensors");
-  EXPECT_EQ(StatusAndCode(PutObject(Digest::Of(weights).ToHex(), weights.size(), weights)), "200");
-  const std::vector<json> lines = {Lfs("model.safetensors", weights), Inline("a.txt", "a")};
-  for (const FileOperation operation :
-       {FileOperation::kOpenForAppend, FileOperation::kAppend, FileOperation::kSync}) {
-    files().Fail(operation, InputOutputError);
-    const httplib::Result refused = Commit(lines);
-    files().Heal();
-    EXPECT_GE(refused->status, 500) << StatusAndCode(refused);
-    EXPECT_EQ(Newest().record.id(), before.record.id());
-    EXPECT_TRUE(store().uploads().ListOpen("", 10)->items.empty());
-  }
-  // The content that was sent is there still.
-  EXPECT_EQ(StatusAndCode(Commit(lines)), "200");
-  EXPECT_TRUE(Content("model.safetensors") == weights);
-  EXPECT_EQ(IncomingFiles(), 0U);
-}
-
 // A version whose bytes never settled is not what a commit changes.
 TEST_F(HubUploadTest, CommitsChangeTheNewestVersionThatIsServed) {
   store::v1::FidelityPolicy policy;
@@ -329,39 +237,6 @@ TEST_F(HubUploadTest, OnlyTheContentThatWasAnnouncedIsKept) {
   EXPECT_EQ(IncomingFiles(), 0U);
 }
 
-TEST_F(HubUploadTest, BadCommitsLeaveNothing) {
-  EXPECT_EQ(StatusAndCode(Commit({Inline("model.safetensors", "no header")})),
-            "400 BAD_SAFETENSORS");
-  EXPECT_EQ(StatusAndCode(Commit({})), "409 NO_ENTRIES");
-  EXPECT_EQ(StatusAndCode(Commit({Inline("../a", "a")})), "400 BAD_PATH");
-  EXPECT_EQ(StatusAndCode(Commit({Inline("a", "1"), Inline("a/b", "2")})), "400 BAD_PATH");
-  EXPECT_EQ(StatusAndCode(Commit({Inline("a", "1"), Remove("deletedFile", "b")})),
-            "404 EntryNotFound");
-  EXPECT_EQ(StatusAndCode(Commit({Inline("a", "1"), Remove("deletedFolder", "a")})),
-            "404 EntryNotFound");
-  EXPECT_EQ(StatusAndCode(NewClient()->Post("/api/models/n/m/commit/main", "{", kLines)),
-            "400 BAD_BODY");
-  EXPECT_EQ(StatusAndCode(NewClient()->Post("/api/models/n/m/commit/dev", "{}", kLines)),
-            "404 RevisionNotFound");
-  EXPECT_EQ(
-      StatusAndCode(NewClient()->Post("/api/models/n/m/commit/main?create_pr=1", "{}", kLines)),
-      "501 NO_PULL_REQUESTS");
-  EXPECT_EQ(StatusAndCode(NewClient()->Post("/api/models/n..m/commit/main", "{}", kLines)),
-            "400 BAD_NAME");
-  EXPECT_EQ(StatusAndCode(Get("/api/models/n/m")), "404 RepoNotFound");
-  EXPECT_TRUE(store().uploads().ListOpen("", 10)->items.empty());
-}
-
-TEST_F(HubUploadTest, AParentCommitMustBeTheNewest) {
-  const Model first = Push("n/m", SmallCheckpoint(1));
-  const std::string commit = CommitOf(first.record);
-  EXPECT_EQ(StatusAndCode(Commit({Inline("a", "1")}, {{"parentCommit", std::string(40, '0')}})),
-            "412 PARENT_COMMIT_MOVED");
-  EXPECT_EQ(StatusAndCode(Commit({Inline("a", "1")}, {{"parentCommit", commit}})), "200");
-  EXPECT_EQ(StatusAndCode(Commit({Inline("a", "2")}, {{"parentCommit", commit}})),
-            "412 PARENT_COMMIT_MOVED");
-}
-
 TEST_F(HubUploadTest, CommitsAtOnceTakeTurns) {
   std::vector<std::thread> clients;
   for (int i = 0; i < 6; ++i) {
@@ -371,56 +246,6 @@ TEST_F(HubUploadTest, CommitsAtOnceTakeTurns) {
   }
   for (std::thread& client : clients) client.join();
   EXPECT_THAT(Paths(), ElementsAre("f0", "f1", "f2", "f3", "f4", "f5"));
-}
-
-TEST_F(HubUploadTest, ARepositoryIsEmptyBeforeItsFirstCommit) {
-  EXPECT_EQ(StatusAndCode(Get("/api/models/n/m")), "404 RepoNotFound");
-  EXPECT_EQ(StatusAndCode(Post("/api/repos/create", {{"name", "n/m"}})), "200");
-  EXPECT_EQ(StatusAndCode(Post("/api/repos/create", {{"name", "n/m"}})), "409");
-  EXPECT_EQ(GetJson("/api/models/n/m")["siblings"], json::array());
-  EXPECT_EQ(GetJson("/api/models/n/m/tree/main?recursive=true"), json::array());
-  EXPECT_EQ(GetJson("/api/models/n/m/commits/main"), json::array());
-  EXPECT_EQ(GetJson("/api/models/n/m/refs")["tags"], json::array());
-  EXPECT_EQ(StatusAndCode(Get("/n/m/resolve/main/config.json")), "404 EntryNotFound");
-  EXPECT_EQ(StatusAndCode(Post("/api/models/n/m/tag/main", {{"tag", "v1"}})),
-            "404 RevisionNotFound");
-  const std::string none = GetJson("/api/models/n/m")["sha"];
-  EXPECT_EQ(StatusAndCode(Commit({Inline("a", "1")}, {{"parentCommit", none}})), "200");
-  EXPECT_THAT(Paths(), ElementsAre("a"));
-  EXPECT_EQ(GetJson("/api/models/n/m")["siblings"].size(), 1U);
-}
-
-TEST_F(HubUploadTest, TagsAreMadeAndDeleted) {
-  const std::string first = CommitOf(Push("n/m", SmallCheckpoint(1)).record);
-  Push("n/m", SmallCheckpoint(2));
-  EXPECT_EQ(StatusAndCode(Post("/api/models/n/m/tag/" + first, {{"tag", "v1"}})), "200");
-  EXPECT_EQ(GetJson("/api/models/n/m/revision/v1")["sha"], first);
-  EXPECT_EQ(StatusAndCode(Post("/api/models/n/m/tag/main", {{"tag", "v1"}})), "409 TAG_EXISTS");
-  EXPECT_EQ(StatusAndCode(Post("/api/models/n/m/tag/none", {{"tag", "v2"}})),
-            "404 RevisionNotFound");
-  EXPECT_EQ(StatusAndCode(Post("/api/models/n/m/tag/main", {{"tag", "a b"}})), "400 BAD_TAG");
-  EXPECT_EQ(StatusAndCode(Post("/api/models/none/tag/main", {{"tag", "v1"}})), "404 RepoNotFound");
-  EXPECT_EQ(StatusAndCode(NewClient()->Delete("/api/models/n/m/tag/v1")), "200");
-  EXPECT_EQ(StatusAndCode(NewClient()->Delete("/api/models/n/m/tag/v1")), "404 RevisionNotFound");
-  EXPECT_EQ(GetJson("/api/models/n/m/refs")["tags"], json::array());
-}
-
-TEST_F(HubUploadTest, MainIsTheOnlyBranch) {
-  Push("n/m", SmallCheckpoint(1));
-  EXPECT_EQ(StatusAndCode(Post("/api/models/n/m/branch/main", json::object())),
-            "409 BRANCH_EXISTS");
-  EXPECT_EQ(StatusAndCode(Post("/api/models/n/m/branch/dev", json::object())), "400 ONE_BRANCH");
-  EXPECT_EQ(StatusAndCode(NewClient()->Delete("/api/models/n/m/branch/main")), "400 ONE_BRANCH");
-  EXPECT_EQ(StatusAndCode(Post("/api/models/none/branch/dev", json::object())), "404 RepoNotFound");
-  EXPECT_EQ(StatusAndCode(Get("/api/models/n/m/branch/main")), "405");
-}
-
-TEST_F(HubUploadTest, OtherKindsOfRepositoriesAreRefused) {
-  EXPECT_EQ(StatusAndCode(Post("/api/repos/create", {{"name", "m"}, {"type", "dataset"}})),
-            "400 BAD_BODY");
-  EXPECT_EQ(StatusAndCode(Post("/api/repos/create", {{"name", "a..b"}})), "400 BAD_NAME");
-  EXPECT_EQ(StatusAndCode(Post("/api/repos/create", json::array())), "400 BAD_BODY");
-  EXPECT_EQ(StatusAndCode(Post("/api/validate-yaml", {{"content", "a"}})), "200");
 }
 
 }  // namespace
