@@ -40,10 +40,10 @@ absl::Status BlobClaims::Claim(absl::string_view owner, const std::string& hex) 
   });
 }
 
-absl::Status BlobClaims::ClaimAndPut(absl::string_view owner, const Digest& digest,
-                                     absl::string_view data) {
+absl::StatusOr<PutResult> BlobClaims::ClaimAndPut(absl::string_view owner, const Digest& digest,
+                                                  absl::string_view data) {
   WDELTA_RETURN_IF_ERROR(Claim(owner, digest.ToHex()));
-  return blobs_->Put(digest, data).status();
+  return blobs_->Put(digest, data);
 }
 
 // Waits until no other thread gives up a claim of the blob; ends with the object.

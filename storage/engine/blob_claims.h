@@ -32,7 +32,8 @@ class BlobClaims {
 
   // Claims the blob for the owner and stores it. UNAVAILABLE (`BLOB_RECLAIMED`)
   // while another job deletes the same content: try again.
-  absl::Status ClaimAndPut(absl::string_view owner, const Digest& digest, absl::string_view data);
+  absl::StatusOr<PutResult> ClaimAndPut(absl::string_view owner, const Digest& digest,
+                                        absl::string_view data);
 
   // Gives up all claims of an owner and deletes blobs that nobody else claims. May be
   // repeated after a crash. Adds the sizes of deleted blobs to `freed_bytes`, if given.

@@ -115,7 +115,8 @@ absl::Status DeltaPieceWriter::Finish() {
 absl::Status DeltaPieceWriter::StorePiece(size_t size) {
   const absl::string_view piece = absl::string_view(piece_).substr(0, size);
   const Digest digest = Digest::Of(piece);
-  WDELTA_RETURN_IF_ERROR(claims_->ClaimAndPut(owner_, digest, piece));
+  WDELTA_ASSIGN_OR_RETURN(const PutResult put, claims_->ClaimAndPut(owner_, digest, piece));
+  if (put == PutResult::kCreated) new_bytes_ += size;
   store::v1::DeltaPiece record;
   record.set_blob_digest(digest.ToBytes());
   record.set_size_bytes(size);

@@ -37,6 +37,8 @@ class DeltaPieceWriter {
   const std::vector<store::v1::DeltaPiece>& pieces() const { return pieces_; }
   Digest digest() const { return hasher_.Current(); }
   uint64_t size_bytes() const { return size_bytes_; }
+  // Of blobs that the store did not have.
+  uint64_t new_bytes() const { return new_bytes_; }
 
  private:
   // Stores the first `size` bytes of piece_.
@@ -48,6 +50,7 @@ class DeltaPieceWriter {
   size_t marked_at_ = 0;  // in piece_; before it is what was appended before the mark
   uint64_t bytes_since_mark_ = 0;
   uint64_t size_bytes_ = 0;
+  uint64_t new_bytes_ = 0;
   Sha256Hasher hasher_;
   std::vector<store::v1::DeltaPiece> pieces_;
 };

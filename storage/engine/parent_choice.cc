@@ -23,6 +23,10 @@ using store::v1::StorageCandidate;
 // the least cost is taken.
 constexpr double kAsGood = 1.01;
 
+// Share of a payload that the store has already which counts still: its claims take room, and
+// who fetches the delta must fetch it. Where a parent has the tensor itself, that is better.
+constexpr double kSharedCost = 1.0 / 16;
+
 // Damaged or half gone: no reason to fail a model that can do without it.
 bool IsUnreadable(const absl::Status& status) {
   return absl::IsDataLoss(status) || absl::IsNotFound(status) || absl::IsFailedPrecondition(status);
@@ -136,7 +140,7 @@ class Chooser {
     for (size_t i = 0; i < sample_.size(); ++i) {
       const uint32_t stream = sample_[i].chunk.stream;
       if (!shared_.AreStored(stream, parent.id(), encoder.parent_streams[stream])) continue;
-      estimate.payload_bytes -= sample_[i].weight * estimate.chunk_bytes[i];
+      estimate.payload_bytes -= (1 - kSharedCost) * sample_[i].weight * estimate.chunk_bytes[i];
     }
     estimate.payload_bytes = std::max(estimate.payload_bytes, 0.0);
     return estimate;

@@ -69,6 +69,7 @@ class Rewrite {
                             }));
     WDELTA_RETURN_IF_ERROR(pieces.Finish());
     outcome.stored_bytes = pieces.size_bytes();
+    outcome.new_bytes = pieces.new_bytes();
     if (!request_.is_small_enough(outcome)) {
       WDELTA_RETURN_IF_ERROR(deps_.claims->ReleaseAll(request_.owner));
       return outcome;

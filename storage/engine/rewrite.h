@@ -19,6 +19,7 @@ struct RewriteOutcome {
   bool is_rewritten = false;
   uint64_t former_bytes = 0;
   uint64_t stored_bytes = 0;  // of the new form, also when it was dropped
+  uint64_t new_bytes = 0;     // of it, that the store did not have
 };
 
 struct RewriteRequest {

@@ -28,7 +28,7 @@ class BlobClaimsTest : public ::testing::Test {
   // As a job that is put back does it.
   void ClaimPatiently(const std::string& owner) {
     while (true) {
-      const absl::Status status = claims_.ClaimAndPut(owner, digest_, data_);
+      const absl::Status status = claims_.ClaimAndPut(owner, digest_, data_).status();
       if (status.ok()) return;
       ASSERT_EQ(ErrorReason(status), "BLOB_RECLAIMED") << status;
       std::this_thread::yield();
@@ -60,7 +60,7 @@ TEST_F(BlobClaimsTest, TheLastReleaseDeletes) {
 TEST_F(BlobClaimsTest, WhoWantsABlobThatIsBeingDeletedWaits) {
   ASSERT_TRUE(claims_.ClaimAndPut("a", digest_, data_).ok());
   absl::Status meanwhile;
-  blobs_.before_delete = [&] { meanwhile = claims_.ClaimAndPut("b", digest_, data_); };
+  blobs_.before_delete = [&] { meanwhile = claims_.ClaimAndPut("b", digest_, data_).status(); };
   ASSERT_TRUE(claims_.ReleaseAll("a").ok());
   EXPECT_EQ(ErrorReason(meanwhile), "BLOB_RECLAIMED");
   ASSERT_TRUE(claims_.ClaimAndPut("b", digest_, data_).ok());
@@ -119,7 +119,7 @@ TEST_F(BlobClaimsTest, ManyThreadsOnFewBlobs) {
       for (int i = 0; i < kRounds; ++i) {
         const std::string data(1 + random() % 3, 'x');
         const Digest digest = Digest::Of(data);
-        const absl::Status claimed = claims.ClaimAndPut(owner, digest, data);
+        const absl::Status claimed = claims.ClaimAndPut(owner, digest, data).status();
         if (claimed.ok() && !memory_.Stat(digest).ok()) ++missing;
         if (random() % 2 == 0) {
           (void)claims.DeleteUnclaimed(digest.ToHex());

@@ -117,7 +117,9 @@ TEST_F(ContentReuseTest, DamagedContentIsSentInsteadFromTheDurableSizeOn) {
   ASSERT_TRUE(writer->Sync().ok());
   // It can be opened and found; its first chunks cannot be read.
   const ContentSourcePtr held = *store_->reader().Open(record);
-  ASSERT_TRUE(blobs_.Delete(*Digest::FromBytes(record.delta_pieces(0).blob_digest())).ok());
+  for (const std::string& hex : PiecesOf(record)) {
+    ASSERT_TRUE(blobs_.Delete(*Digest::FromHex(hex)).ok());
+  }
   const absl::Status damaged =
       writer->Copy(kPath, header_bytes, Digest::Of(first_.data), first_.data.size());
   EXPECT_EQ(ErrorReason(damaged), "CONTENT_NOT_FOUND") << damaged;

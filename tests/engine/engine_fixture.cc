@@ -115,4 +115,15 @@ std::vector<std::string> EngineTest::PiecesOf(const store::v1::ModelRecord& reco
   return hexes;
 }
 
+void EngineTest::DamageDelta(const store::v1::ModelRecord& record, uint64_t offset) {
+  for (const store::v1::DeltaPiece& piece : record.delta_pieces()) {
+    if (offset < piece.size_bytes()) {
+      blobs_.Damage(*Digest::FromBytes(piece.blob_digest()), offset);
+      return;
+    }
+    offset -= piece.size_bytes();
+  }
+  FAIL() << "the `.wdelta` is smaller";
+}
+
 }  // namespace wdelta::testing

@@ -128,6 +128,9 @@ class EngineTest : public ::testing::Test {
   // Blobs that a model's record names.
   static std::vector<std::string> PiecesOf(const store::v1::ModelRecord& record);
 
+  // Flips a bit of the byte at `offset` of a model's `.wdelta`.
+  void DamageDelta(const store::v1::ModelRecord& record, uint64_t offset);
+
   // As of the next Restart.
   StoragePolicy storage_policy_;
   absl::Duration upload_ttl_ = absl::InfiniteDuration();

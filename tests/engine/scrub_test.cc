@@ -48,9 +48,7 @@ class ScrubTest : public testing::EngineTest {
     for (const WdeltaStream& stream : reader->file().streams) {
       if (stream.info.tensor.name != tensor) continue;
       const WdeltaChunk& chunk = reader->file().chunks[stream.first_chunk + stream.chunk_count - 1];
-      ASSERT_EQ(record.delta_pieces_size(), 1);
-      blobs_.Damage(*Digest::FromBytes(record.delta_pieces(0).blob_digest()),
-                    chunk.payload_offset + chunk.payload_bytes / 2);
+      DamageDelta(record, chunk.payload_offset + chunk.payload_bytes / 2);
     }
   }
   std::string StartScrub(bool repair) {

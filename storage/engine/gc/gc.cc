@@ -126,7 +126,7 @@ class Gc {
     growth += GrowthOf(*outcome);
     if (!outcome->is_rewritten) return false;
     report_.set_models_rewritten(report_.models_rewritten() + 1);
-    report_.set_written_bytes(report_.written_bytes() + outcome->stored_bytes);
+    report_.set_written_bytes(report_.written_bytes() + outcome->new_bytes);
     return true;
   }
 
