@@ -73,6 +73,19 @@ TEST_F(TagsTest, HistoryTellsWhoPointedWhere) {
   EXPECT_EQ(History(), expected);
 }
 
+TEST_F(TagsTest, ATagThatMustBeNewIsNotMoved) {
+  const auto make = [this](const std::string& model) {
+    return store_->models().SetTag("ns/m", "prod", model, "", /*must_be_new=*/true);
+  };
+  ASSERT_TRUE(make("a").ok());
+  EXPECT_EQ(ErrorReason(make("b").status()), "TAG_EXISTS");
+  EXPECT_EQ(ErrorReason(make("a").status()), "TAG_EXISTS");
+  EXPECT_THAT(History(), ElementsAre(">a SET"));
+  ASSERT_TRUE(store_->models().DeleteTag("ns/m", "prod").ok());
+  clock_.Advance(absl::Seconds(1));
+  EXPECT_TRUE(make("b").ok());
+}
+
 TEST_F(TagsTest, HistoryOutlivesTheModel) {
   Set("a");
   clock_.Advance(absl::Seconds(1));
