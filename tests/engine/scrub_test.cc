@@ -178,14 +178,19 @@ TEST_F(ScrubTest, RepairsFromAnUploadOfTheSameContent) {
 }
 
 TEST_F(ScrubTest, RepairsATensorFromAModelThatHasIt) {
-  // Each is stored on its own; one has the base's `b` under another name.
+  // One has the base's `b` under another name, encoded against something else, so that they
+  // share no blob; the base is stored on its own.
+  auto renamed = testing::RandomWeights("b", {512, 512}, 2);
+  renamed.name = "c";
+  const testing::Files other = {
+      {kPath, testing::BuildSafetensors({testing::FineTuned(renamed, 9)})}};
+  ASSERT_TRUE(Upload("other", other).ok());
+  RunJobs();
+  ASSERT_TRUE(Upload("apart", {{kPath, testing::BuildSafetensors({renamed})}}, {"other"}).ok());
+  RunJobs();
+  ASSERT_EQ(RecordOf("apart").storage_parent_id(), RecordOf("other").id());
   storage_policy_.max_chain_depth = 0;
   Restart();
-  const auto b = testing::RandomWeights("b", {512, 512}, 2);
-  auto renamed = b;
-  renamed.name = "c";
-  ASSERT_TRUE(Upload("apart", {{kPath, testing::BuildSafetensors({renamed})}}).ok());
-  RunJobs();
   ASSERT_TRUE(Upload("base", base_).ok());
   RunJobs();
   DamageTensor("base", "b");
