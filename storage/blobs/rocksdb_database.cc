@@ -93,7 +93,7 @@ bool RocksdbDatabase::IsBroken() {
   return is_broken_;
 }
 
-absl::Status RocksdbDatabase::Write(rocksdb::WriteBatch& batch, absl::string_view operation) {
+rocksdb::Status RocksdbDatabase::TryWrite(rocksdb::WriteBatch& batch) {
   rocksdb::WriteOptions durable;
   durable.sync = true;
   const rocksdb::Status status = Borrow()->Write(durable, &batch);
@@ -102,6 +102,14 @@ absl::Status RocksdbDatabase::Write(rocksdb::WriteBatch& batch, absl::string_vie
     absl::MutexLock lock(&mutex_);
     is_broken_ = true;
   }
+  return status;
+}
+
+absl::Status RocksdbDatabase::Write(rocksdb::WriteBatch& batch, absl::string_view operation) {
+  rocksdb::Status status = TryWrite(batch);
+  if (status.ok() || !IsBroken()) return ToStatus(status, operation);
+  // What stopped it may have passed, a flush that failed a while ago, say.
+  if (Repair().ok()) status = TryWrite(batch);
   return ToStatus(status, operation);
 }
 

@@ -60,7 +60,7 @@ class RocksdbDatabase {
   // (RESOURCE_EXHAUSTED `DISK_FULL` for a full disk): no writes yet.
   absl::StatusOr<bool> Repair() ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // Applies the batch and syncs it.
+  // Applies the batch and syncs it; twice, where the database had to be opened anew for it.
   absl::Status Write(rocksdb::WriteBatch& batch, absl::string_view operation)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
@@ -71,6 +71,7 @@ class RocksdbDatabase {
   RocksdbDatabase(std::string name, std::string path, rocksdb::Options options,
                   absl::Duration probe_pause, std::unique_ptr<rocksdb::DB> db);
 
+  rocksdb::Status TryWrite(rocksdb::WriteBatch& batch) ABSL_LOCKS_EXCLUDED(mutex_);
   bool IsBroken() ABSL_LOCKS_EXCLUDED(mutex_);
   // Writes as much as opening the database will, and removes it.
   absl::Status Probe() ABSL_LOCKS_EXCLUDED(mutex_);

@@ -241,7 +241,7 @@ TEST(RocksdbFault, WatchersMissNoCommitThatWasUncertain) {
     ASSERT_TRUE(stores.Open().ok());
     const std::unique_ptr<Watcher> watcher =
         *stores.catalog().Watch("", *stores.catalog().CurrentRevision());
-    stores.disk().FailAfter(steps, Fault::kInputOutput, 1);
+    stores.disk().FailAfter(steps, Fault::kInputOutput);
     std::vector<std::string> expected;
     const auto apply = [&](const std::string& key) {
       Commit commit;
@@ -254,6 +254,7 @@ TEST(RocksdbFault, WatchersMissNoCommitThatWasUncertain) {
       EXPECT_TRUE(is_applied || !std::exchange(is_uncertain, true)) << "one fault, two failures";
       expected.push_back(key);
       if (is_applied) continue;
+      stores.disk().Heal();
       ASSERT_TRUE(apply("repaired"));
       const bool is_there = (*stores.catalog().Get(key)).has_value();
       reached += is_there;
