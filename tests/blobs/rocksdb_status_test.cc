@@ -20,7 +20,9 @@ TEST(RocksdbStatus, MapsCodes) {
 
 TEST(RocksdbStatus, NamesAFullDisk) {
   for (const rocksdb::Status& status :
-       {rocksdb::Status::NoSpace("write", "file"), rocksdb::Status::SpaceLimit("limit")}) {
+       {rocksdb::Status::NoSpace("write", "file"), rocksdb::Status::SpaceLimit("limit"),
+        rocksdb::Status::IOError("While appending to file", "Disk quota exceeded"),
+        rocksdb::Status::Incomplete("IO error: No space left on device")}) {
     const absl::Status mapped = FromRocksdb(status, "blob store /d: put");
     EXPECT_TRUE(absl::IsResourceExhausted(mapped)) << mapped;
     EXPECT_EQ(ErrorReason(mapped), "DISK_FULL");

@@ -71,6 +71,25 @@ TEST_F(SharedStreamsTest, AModelOfTensorsOfTwoStrangersCostsNothing) {
   ExpectAllReadable();
 }
 
+// Encoded without loss, the same tensor has another payload than the lossy one has.
+TEST_F(SharedStreamsTest, WhatIsStoredWithLossIsTakenFromItsModel) {
+  UploadReady("base", FilesOf({up_, down_}));
+  StartUploadParams params;
+  params.name = "lossy";
+  params.parents.push_back({"base", {}, {}});
+  params.fidelity.mutable_all()->set_strategy(store::v1::ONE_BIT);
+  ASSERT_TRUE(Upload(std::move(params), FilesOf({FineTuned(up_, 21), FineTuned(down_, 22)})).ok());
+  RunJobs();
+  ASSERT_TRUE(RecordOf("lossy").outcome().lossy());
+  Files again = ReadBack("lossy");
+  again["note.txt"] = "the same weights";
+  const uint64_t before = StoredBytes();
+  UploadReady("again", again);
+  EXPECT_EQ(RecordOf("again").storage_parent_id(), RecordOf("lossy").id());
+  EXPECT_LT(StoredBytes() - before, kLittle);
+  ExpectAllReadable();
+}
+
 // What lies around a large payload does not change where its pieces are cut.
 TEST_F(SharedStreamsTest, PiecesFollowPayloadsWhateverLiesBetween) {
   UploadReady("one", FilesOf({up_}));

@@ -5,12 +5,12 @@
 
 #include <algorithm>
 #include <cmath>
-#include <filesystem>
 #include <limits>
 #include <random>
 
 #include "storage/base/error.h"
 #include "storage/wdelta/v1/float_values.h"
+#include "tests/support/temp_folder.h"
 #include "tests/wdelta/v1_bytes.h"
 
 namespace wdelta {
@@ -18,12 +18,6 @@ namespace {
 
 class V1WriterTest : public testing::Test {
  protected:
-  V1WriterTest() {
-    std::string pattern = (std::filesystem::temp_directory_path() / "wdelta-v1-XXXXXX").string();
-    folder_ = mkdtemp(pattern.data());
-  }
-  ~V1WriterTest() override { std::filesystem::remove_all(folder_); }
-
   struct Written {
     std::string bytes;
     V1WriterResult result;
@@ -31,7 +25,7 @@ class V1WriterTest : public testing::Test {
 
   absl::StatusOr<Written> Write(const V1WriterOptions& options, const std::vector<uint64_t>& shape,
                                 const std::vector<float>& delta) {
-    auto writer = V1Writer::Create(options, files_.get(), folder_ + "/arrays");
+    auto writer = V1Writer::Create(options, files_.get(), folder_ / "arrays");
     if (!writer.ok()) return writer.status();
     const absl::Status added = writer->AddTensor("w", shape, V1VectorDelta(delta));
     if (!added.ok()) return added;
@@ -76,7 +70,7 @@ class V1WriterTest : public testing::Test {
   }
 
   const std::unique_ptr<FileSystem> files_ = NewPosixFileSystem();
-  std::string folder_;
+  const TempFolder folder_;
 };
 
 TEST_F(V1WriterTest, Int4KeepsTheLargestAndIsNearElsewhere) {
