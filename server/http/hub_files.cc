@@ -30,13 +30,14 @@ struct OpenBody {
   Admission::Slot download;
   Admission::Slot fetch;
   std::shared_ptr<Cursor> cursor;
+  std::shared_ptr<PieceBuffers> buffers;  // of the cursor's pieces
 };
 
 // Sends everything. False: the connection is of no more use.
 bool SendBody(OpenBody& body, httplib::DataSink& sink, spdlog::logger& log,
               const std::string& what) {
   while (true) {
-    const absl::StatusOr<std::optional<CursorPiece>> piece = body.cursor->Next();
+    absl::StatusOr<std::optional<CursorPiece>> piece = body.cursor->Next();
     if (!piece.ok()) {
       // The head is sent: only the missing rest tells the client.
       log.error("http: {} is cut: {}", what, std::string(piece.status().message()));
@@ -44,6 +45,7 @@ bool SendBody(OpenBody& body, httplib::DataSink& sink, spdlog::logger& log,
     }
     if (!piece->has_value()) return true;
     if (!sink.write((*piece)->data.data(), (*piece)->data.size())) return false;
+    body.buffers->Give(std::move((*piece)->data));
   }
 }
 
@@ -125,7 +127,7 @@ absl::Status HubFiles::StartBody(const Model& model, const FileRecord& file, uin
     return MakeError(absl::StatusCode::kResourceExhausted, "TOO_MANY_FETCHES",
                      absl::StrCat("expected at most ", full.limit(), " at once; try again"));
   }
-  WDELTA_ASSIGN_OR_RETURN(ContentSourcePtr source, store_.reader().Open(model.record));
+  WDELTA_ASSIGN_OR_RETURN(ContentSourcePtr source, store_.reader().OpenToServe(model.record));
   const Checkpoint& checkpoint = source->checkpoint();
   const auto found = std::find_if(checkpoint.files.begin(), checkpoint.files.end(),
                                   [&](const auto& f) { return f.path == file.path(); });
@@ -135,8 +137,8 @@ absl::Status HubFiles::StartBody(const Model& model, const FileRecord& file, uin
   const auto index = static_cast<uint32_t>(found - checkpoint.files.begin());
   std::vector<StreamRange> ranges = RangesOfFile(checkpoint, index, offset, size);
   auto cursor = store_.reader().NewCursor(std::move(source), std::move(ranges));
-  const auto body = std::make_shared<OpenBody>(
-      OpenBody{*std::move(download), *std::move(fetch), std::move(cursor)});
+  const auto body = std::make_shared<OpenBody>(OpenBody{
+      *std::move(download), *std::move(fetch), std::move(cursor), store_.reader().buffers()});
   response.set_content_provider(
       size, kFileType,
       [body, log = &log_, what = absl::StrCat(model.record.name(), "/", file.path())](

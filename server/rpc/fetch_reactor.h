@@ -14,6 +14,7 @@
 #include "grpcpp/server_context.h"
 #include "grpcpp/support/server_callback.h"
 #include "server/rpc/fetch_producers.h"
+#include "server/rpc/piece_message.h"
 #include "server/rpc/rpc_environment.h"
 #include "server/rpc/rpc_log.h"
 #include "server/rpc/status_map.h"
@@ -26,7 +27,7 @@ namespace wdelta {
 // hold a reference, gRPC's is given up in OnDone, and after Finish nobody touches
 // gRPC any more: so whoever is late finds a live object with nothing to do.
 template <typename Response>
-class FetchReactor final : public grpc::ServerWriteReactor<Response>,
+class FetchReactor final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
                            public std::enable_shared_from_this<FetchReactor<Response>> {
  public:
   using Producer = FetchProducer<Response>;
@@ -73,7 +74,8 @@ class FetchReactor final : public grpc::ServerWriteReactor<Response>,
                grpc::CallbackServerContext* context)
       : token_(environment->active_calls().Enter()),
         log_(environment->log(), method, context),
-        slot_(environment->fetches().TryEnter()) {}
+        slot_(environment->fetches().TryEnter()),
+        buffers_(environment->store().reader().buffers()) {}
 
   absl::Status CheckAdmission(RpcEnvironment& environment) const {
     if (slot_.has_value()) return environment.CheckServing();
@@ -118,7 +120,8 @@ class FetchReactor final : public grpc::ServerWriteReactor<Response>,
       End(absl::OkStatus());
     } else if (*progress == Cursor::Progress::kPiece) {
       write_in_flight_ = true;
-      this->StartWrite(&message_);
+      buffer_ = SerializePiece(message_, buffers_);
+      this->StartWrite(&buffer_);
     }
   }
 
@@ -135,10 +138,12 @@ class FetchReactor final : public grpc::ServerWriteReactor<Response>,
   RpcLog log_;
   std::optional<Admission::Slot> slot_;
   std::shared_ptr<FetchReactor> self_;  // gRPC's reference
+  const std::shared_ptr<PieceBuffers> buffers_;
 
   absl::Mutex mutex_;
   std::unique_ptr<Producer> producer_ ABSL_GUARDED_BY(mutex_);  // null until open
   Response message_ ABSL_GUARDED_BY(mutex_);
+  grpc::ByteBuffer buffer_ ABSL_GUARDED_BY(mutex_);  // the message being written
   bool write_in_flight_ ABSL_GUARDED_BY(mutex_) = false;
   bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;

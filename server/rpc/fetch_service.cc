@@ -1,31 +1,47 @@
 #include "server/rpc/fetch_service.h"
 
+#include <utility>
+
 #include "server/rpc/fetch_producers.h"
 #include "server/rpc/fetch_reactor.h"
+#include "server/rpc/piece_message.h"
+#include "storage/base/status_macros.h"
 
 namespace wdelta {
+namespace {
 
-// A request lives as long as its call; a reactor is never opened after the call's end.
-
-grpc::ServerWriteReactor<v1::FetchTensorsResponse>* FetchService::FetchTensors(
-    grpc::CallbackServerContext* context, const v1::FetchTensorsRequest* request) {
-  return FetchReactor<v1::FetchTensorsResponse>::Start(
-      &environment_, "Fetch.FetchTensors", context,
-      [this, request] { return OpenTensors(environment_.store(), *request); });
+// `open` makes the producer of a request.
+template <typename Request, typename Response>
+FetchService::Reactor* Start(
+    RpcEnvironment& environment, std::string_view method, grpc::CallbackServerContext* context,
+    const grpc::ByteBuffer& bytes,
+    absl::StatusOr<std::unique_ptr<FetchProducer<Response>>> (*open)(ModelStore&, const Request&)) {
+  Request request;
+  absl::Status parsed = ParseRequest(bytes, request);
+  return FetchReactor<Response>::Start(
+      &environment, method, context,
+      [&environment, open, parsed = std::move(parsed),
+       request = std::move(request)]() -> absl::StatusOr<std::unique_ptr<FetchProducer<Response>>> {
+        WDELTA_RETURN_IF_ERROR(parsed);
+        return open(environment.store(), request);
+      });
 }
 
-grpc::ServerWriteReactor<v1::FetchFileResponse>* FetchService::FetchFile(
-    grpc::CallbackServerContext* context, const v1::FetchFileRequest* request) {
-  return FetchReactor<v1::FetchFileResponse>::Start(
-      &environment_, "Fetch.FetchFile", context,
-      [this, request] { return OpenFile(environment_.store(), *request); });
+}  // namespace
+
+FetchService::Reactor* FetchService::FetchTensors(grpc::CallbackServerContext* context,
+                                                  const grpc::ByteBuffer* request) {
+  return Start(environment_, "Fetch.FetchTensors", context, *request, &OpenTensors);
 }
 
-grpc::ServerWriteReactor<v1::FetchFileResponse>* FetchService::FetchDelta(
-    grpc::CallbackServerContext* context, const v1::FetchDeltaRequest* request) {
-  return FetchReactor<v1::FetchFileResponse>::Start(
-      &environment_, "Fetch.FetchDelta", context,
-      [this, request] { return OpenDelta(environment_.store(), *request); });
+FetchService::Reactor* FetchService::FetchFile(grpc::CallbackServerContext* context,
+                                               const grpc::ByteBuffer* request) {
+  return Start(environment_, "Fetch.FetchFile", context, *request, &OpenFile);
+}
+
+FetchService::Reactor* FetchService::FetchDelta(grpc::CallbackServerContext* context,
+                                                const grpc::ByteBuffer* request) {
+  return Start(environment_, "Fetch.FetchDelta", context, *request, &OpenDelta);
 }
 
 }  // namespace wdelta

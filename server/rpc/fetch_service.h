@@ -6,17 +6,24 @@
 
 namespace wdelta {
 
+// Messages are serialised here, so that gRPC need not copy the pieces.
+using RawFetchService =
+    v1::Fetch::WithRawCallbackMethod_FetchTensors<v1::Fetch::WithRawCallbackMethod_FetchFile<
+        v1::Fetch::WithRawCallbackMethod_FetchDelta<v1::Fetch::Service>>>;
+
 // Does not own the environment. gRPC calls it from any thread.
-class FetchService final : public v1::Fetch::CallbackService {
+class FetchService final : public RawFetchService {
  public:
+  using Reactor = grpc::ServerWriteReactor<grpc::ByteBuffer>;
+
   explicit FetchService(RpcEnvironment* environment) : environment_(*environment) {}
 
-  grpc::ServerWriteReactor<v1::FetchTensorsResponse>* FetchTensors(
-      grpc::CallbackServerContext* context, const v1::FetchTensorsRequest* request) override;
-  grpc::ServerWriteReactor<v1::FetchFileResponse>* FetchFile(
-      grpc::CallbackServerContext* context, const v1::FetchFileRequest* request) override;
-  grpc::ServerWriteReactor<v1::FetchFileResponse>* FetchDelta(
-      grpc::CallbackServerContext* context, const v1::FetchDeltaRequest* request) override;
+  Reactor* FetchTensors(grpc::CallbackServerContext* context,
+                        const grpc::ByteBuffer* request) override;
+  Reactor* FetchFile(grpc::CallbackServerContext* context,
+                     const grpc::ByteBuffer* request) override;
+  Reactor* FetchDelta(grpc::CallbackServerContext* context,
+                      const grpc::ByteBuffer* request) override;
 
  private:
   RpcEnvironment& environment_;

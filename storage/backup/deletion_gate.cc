@@ -11,6 +11,11 @@ absl::StatusOr<std::string> GatedBlobStore::Get(const Digest& digest, uint64_t o
   return inner_.Get(digest, offset, size);
 }
 
+absl::Status GatedBlobStore::ReadUnverified(const Digest& digest, uint64_t offset, uint64_t size,
+                                            char* destination) {
+  return inner_.ReadUnverified(digest, offset, size, destination);
+}
+
 absl::StatusOr<BlobInfo> GatedBlobStore::Stat(const Digest& digest) { return inner_.Stat(digest); }
 
 absl::StatusOr<BlobPage> GatedBlobStore::List(const std::string& after_hex, uint32_t limit) {

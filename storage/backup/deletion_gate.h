@@ -22,6 +22,8 @@ class GatedBlobStore final : public BlobStore {
 
   absl::StatusOr<PutResult> Put(const Digest& digest, absl::string_view data) override;
   absl::StatusOr<std::string> Get(const Digest& digest, uint64_t offset, uint64_t size) override;
+  absl::Status ReadUnverified(const Digest& digest, uint64_t offset, uint64_t size,
+                              char* destination) override;
   absl::StatusOr<BlobInfo> Stat(const Digest& digest) override;
   absl::StatusOr<BlobPage> List(const std::string& after_hex, uint32_t limit) override;
   absl::Status Delete(const Digest& digest) override;

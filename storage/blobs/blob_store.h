@@ -42,6 +42,10 @@ class BlobStore {
   // Bytes [offset, offset + size). NOT_FOUND; OUT_OF_RANGE past the end.
   virtual absl::StatusOr<std::string> Get(const Digest& digest, uint64_t offset, uint64_t size) = 0;
 
+  // The same into `destination`, for callers who verify the bytes: damage need not be seen.
+  virtual absl::Status ReadUnverified(const Digest& digest, uint64_t offset, uint64_t size,
+                                      char* destination);
+
   // NOT_FOUND when absent.
   virtual absl::StatusOr<BlobInfo> Stat(const Digest& digest) = 0;
 

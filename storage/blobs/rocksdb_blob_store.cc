@@ -1,6 +1,7 @@
 #include "storage/blobs/rocksdb_blob_store.h"
 
 #include <algorithm>
+#include <cstring>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -204,20 +205,34 @@ absl::StatusOr<PutResult> RocksdbBlobStore::Put(const Digest& digest, absl::stri
 
 absl::StatusOr<std::string> RocksdbBlobStore::Get(const Digest& digest, uint64_t offset,
                                                   uint64_t size) {
+  WDELTA_RETURN_IF_ERROR(CheckBlobRange(digest, 0, size, limits::kMaxBlobBytes));
+  std::string bytes(size, '\0');
+  WDELTA_RETURN_IF_ERROR(Read(digest, offset, size, /*is_verified=*/true, bytes.data()));
+  return bytes;
+}
+
+absl::Status RocksdbBlobStore::ReadUnverified(const Digest& digest, uint64_t offset, uint64_t size,
+                                              char* destination) {
+  return Read(digest, offset, size, /*is_verified=*/false, destination);
+}
+
+absl::Status RocksdbBlobStore::Read(const Digest& digest, uint64_t offset, uint64_t size,
+                                    bool is_verified, char* destination) {
   WDELTA_ASSIGN_OR_RETURN(const std::optional<Layout> layout, ReadLayout(digest));
   if (!layout.has_value()) return BlobNotFoundError(digest);
   WDELTA_RETURN_IF_ERROR(CheckBlobRange(digest, offset, size, layout->size_bytes));
-  std::string bytes;
-  bytes.reserve(size);
   const RocksdbDatabase::Lease db = database_->Borrow();
-  while (bytes.size() < size) {
-    const uint64_t part = (offset + bytes.size()) / layout->part_bytes;
+  rocksdb::ReadOptions options;
+  options.verify_checksums = is_verified;
+  const uint64_t end = offset + size;
+  while (offset < end) {
+    const uint64_t part = offset / layout->part_bytes;
     const uint64_t part_begin = part * layout->part_bytes;
     const uint64_t part_bytes = std::min(layout->part_bytes, layout->size_bytes - part_begin);
-    const uint64_t skip = offset + bytes.size() - part_begin;
+    const uint64_t skip = offset - part_begin;
     rocksdb::PinnableSlice value;
     const rocksdb::Status status =
-        db->Get(VerifyingRead(), db->DefaultColumnFamily(), DataKey(digest, *layout, part), &value);
+        db->Get(options, db->DefaultColumnFamily(), DataKey(digest, *layout, part), &value);
     // Deleted since its size was read.
     if (status.IsNotFound()) return BlobNotFoundError(digest);
     WDELTA_RETURN_IF_ERROR(
@@ -227,9 +242,12 @@ absl::StatusOr<std::string> RocksdbBlobStore::Get(const Digest& digest, uint64_t
                                               ", part ", part, ": expected ", part_bytes,
                                               " bytes, found ", value.size()));
     }
-    bytes.append(value.data() + skip, std::min(part_bytes - skip, size - bytes.size()));
+    const uint64_t wanted = std::min(part_bytes - skip, end - offset);
+    std::memcpy(destination, value.data() + skip, wanted);
+    destination += wanted;
+    offset += wanted;
   }
-  return bytes;
+  return absl::OkStatus();
 }
 
 absl::StatusOr<BlobInfo> RocksdbBlobStore::Stat(const Digest& digest) {

@@ -50,6 +50,8 @@ class RocksdbBlobStore final : public BlobStore {
 
   absl::StatusOr<PutResult> Put(const Digest& digest, absl::string_view data) override;
   absl::StatusOr<std::string> Get(const Digest& digest, uint64_t offset, uint64_t size) override;
+  absl::Status ReadUnverified(const Digest& digest, uint64_t offset, uint64_t size,
+                              char* destination) override;
   absl::StatusOr<BlobInfo> Stat(const Digest& digest) override;
   absl::StatusOr<BlobPage> List(const std::string& after_hex, uint32_t limit) override;
   absl::Status Delete(const Digest& digest) override;
@@ -70,6 +72,8 @@ class RocksdbBlobStore final : public BlobStore {
 
   // nullopt when absent.
   absl::StatusOr<std::optional<Layout>> ReadLayout(const Digest& digest) const;
+  absl::Status Read(const Digest& digest, uint64_t offset, uint64_t size, bool is_verified,
+                    char* destination);
   absl::Mutex& WriteLockOf(const Digest& digest);
   bool HasTooMuchGarbage(rocksdb::DB& db) const;
   void ReclaimInBackground();

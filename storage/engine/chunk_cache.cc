@@ -1,11 +1,16 @@
 #include "storage/engine/chunk_cache.h"
 
+#include <cstring>
 #include <utility>
 
 namespace wdelta {
 
 ChunkCache::Bytes ChunkCache::Find(const ChunkKey& key) const {
   absl::ReaderMutexLock lock(&mutex_);
+  return FindLocked(key);
+}
+
+ChunkCache::Bytes ChunkCache::FindLocked(const ChunkKey& key) const {
   const auto found = entries_.find(key);
   return found == entries_.end() ? nullptr : found->second;
 }
@@ -19,6 +24,94 @@ void ChunkCache::Insert(const ChunkKey& key, Bytes bytes) {
   entries_[key] = std::move(bytes);
   keys_.push_back(key);
   size_bytes_ += added_bytes;
+}
+
+ChunkCache::Bytes ChunkCache::Join(const Place& place) {
+  absl::MutexLock lock(&mutex_);
+  while (true) {
+    if (Bytes found = FindLocked(place.first)) return found;
+    const auto [entry, is_first] = flights_.try_emplace(place);
+    if (is_first) {
+      entry->second = std::make_shared<Flight>();
+      return nullptr;
+    }
+    const std::shared_ptr<Flight> flight = entry->second;
+    ++flight->waiting;
+    ++waiting_;
+    mutex_.Await(absl::Condition(&flight->is_done));
+    --waiting_;
+    if (flight->bytes != nullptr) return flight->bytes;
+  }
+}
+
+bool ChunkCache::EndUnlessAwaited(const Place& place) {
+  absl::MutexLock lock(&mutex_);
+  const auto flight = flights_.find(place);
+  if (flight->second->waiting > 0) return true;
+  flights_.erase(flight);
+  return false;
+}
+
+void ChunkCache::End(const Place& place, Bytes bytes) {
+  absl::MutexLock lock(&mutex_);
+  const auto flight = flights_.find(place);
+  flight->second->bytes = std::move(bytes);
+  flight->second->is_done = true;
+  flights_.erase(flight);
+}
+
+absl::StatusOr<ChunkCache::Bytes> ChunkCache::FindOrDecode(const ChunkKey& key, const void* source,
+                                                           Keep keep, Decode decode) {
+  if (Bytes found = Find(key)) return found;
+  const Place place(key, source);
+  if (Bytes joined = Join(place)) return joined;
+  auto decoded = std::make_shared<std::string>(key.size, '\0');
+  const absl::Status status = decode(decoded->data());
+  if (status.ok() && (keep == Keep::kAlways || Recall(key))) Insert(key, decoded);
+  End(place, status.ok() ? decoded : nullptr);
+  if (!status.ok()) return status;
+  return Bytes(std::move(decoded));
+}
+
+absl::Status ChunkCache::Read(const ChunkKey& key, const void* source, char* destination,
+                              Decode decode) {
+  Bytes bytes = Find(key);
+  const Place place(key, source);
+  if (bytes == nullptr) bytes = Join(place);
+  if (bytes != nullptr) {
+    std::memcpy(destination, bytes->data(), key.size);
+    return absl::OkStatus();
+  }
+  const absl::Status status = decode(destination);
+  if (!status.ok()) {
+    End(place, nullptr);
+    return status;
+  }
+  const bool is_wanted_again = Recall(key);
+  if (!is_wanted_again && !EndUnlessAwaited(place)) return absl::OkStatus();
+  bytes = std::make_shared<const std::string>(destination, key.size);
+  Insert(key, bytes);
+  End(place, std::move(bytes));
+  return absl::OkStatus();
+}
+
+bool ChunkCache::Recall(const ChunkKey& key) {
+  if (key.size > capacity_bytes_) return false;
+  absl::MutexLock lock(&mutex_);
+  if (young_.contains(key) || old_.contains(key)) return true;
+  if (young_bytes_ + key.size > capacity_bytes_) {
+    std::swap(young_, old_);
+    young_.clear();
+    young_bytes_ = 0;
+  }
+  young_.insert(key);
+  young_bytes_ += key.size;
+  return false;
+}
+
+int ChunkCache::waiting() const {
+  absl::ReaderMutexLock lock(&mutex_);
+  return waiting_;
 }
 
 uint64_t ChunkCache::size_bytes() const {

@@ -1,14 +1,19 @@
-// Decoded chunks of models that others are encoded against, shared by all fetches.
+// Decoded chunks, shared by all fetches: those of models that others are encoded against, and
+// those that several fetches want.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
+#include "absl/functional/function_ref.h"
+#include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "storage/base/digest.h"
 
@@ -44,9 +49,43 @@ class ChunkCache {
   // Keeps `bytes` if they fit at all; the first of equal keys stays.
   void Insert(const ChunkKey& key, Bytes bytes) ABSL_LOCKS_EXCLUDED(mutex_);
 
+  // Fills `key.size` bytes at `destination`.
+  using Decode = absl::FunctionRef<absl::Status(char* destination)>;
+
+  enum class Keep { kAlways, kWhenAskedAgain };
+
+  // What is found, or else decoded, and kept, or kept only when it was asked for before, not
+  // long ago. Of threads that ask for the same chunk of the same
+  // `source` at once one decodes, and the others wait for it. `decode` may ask for chunks of
+  // sources that its own leans on, never of one that leans on its own: so no two threads wait
+  // for each other. The status of `decode`, whose chunk is then asked for again.
+  absl::StatusOr<Bytes> FindOrDecode(const ChunkKey& key, const void* source, Keep keep,
+                                     Decode decode) ABSL_LOCKS_EXCLUDED(mutex_);
+  // The same into `destination`, with kWhenAskedAgain.
+  absl::Status Read(const ChunkKey& key, const void* source, char* destination, Decode decode)
+      ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // Threads that wait for another's chunk.
+  int waiting() const ABSL_LOCKS_EXCLUDED(mutex_);
   uint64_t size_bytes() const ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
+  using Place = std::pair<ChunkKey, const void*>;
+  // A chunk that a thread is decoding.
+  struct Flight {
+    bool is_done = false;
+    int waiting = 0;
+    Bytes bytes;  // null: the decoding failed, or nobody waited
+  };
+
+  Bytes FindLocked(const ChunkKey& key) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
+  // Bytes of another thread; or null, and the chunk is the caller's to decode and to land.
+  Bytes Join(const Place& place) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Whether `destination` is wanted by others. Ends the flight unless it is.
+  bool EndUnlessAwaited(const Place& place) ABSL_LOCKS_EXCLUDED(mutex_);
+  void End(const Place& place, Bytes bytes) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Whether it was asked for before, not long ago.
+  bool Recall(const ChunkKey& key) ABSL_LOCKS_EXCLUDED(mutex_);
   void EvictOne() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const uint64_t capacity_bytes_;
@@ -55,6 +94,13 @@ class ChunkCache {
   std::vector<ChunkKey> keys_ ABSL_GUARDED_BY(mutex_);  // of all entries
   uint64_t size_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   uint64_t random_ ABSL_GUARDED_BY(mutex_) = 1;
+  int waiting_ ABSL_GUARDED_BY(mutex_) = 0;
+  absl::flat_hash_map<Place, std::shared_ptr<Flight>> flights_ ABSL_GUARDED_BY(mutex_);
+  // Chunks asked for once: two generations, of which the older is forgotten when the younger
+  // has as many bytes as the cache.
+  absl::flat_hash_set<ChunkKey> young_ ABSL_GUARDED_BY(mutex_);
+  absl::flat_hash_set<ChunkKey> old_ ABSL_GUARDED_BY(mutex_);
+  uint64_t young_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace wdelta

@@ -26,6 +26,13 @@ class ContentSource {
   virtual absl::Status Read(uint32_t stream, uint64_t offset, size_t size,
                             char* destination) const = 0;
 
+  // The same for one that is encoded against this one and keeps what it decodes: then what this
+  // one is encoded against is less worth keeping.
+  virtual absl::Status ReadForChild(uint32_t stream, uint64_t offset, size_t size,
+                                    char* destination) const {
+    return Read(stream, offset, size, destination);
+  }
+
   // SHA-256 of a stream's bytes when it is known.
   virtual std::optional<Digest> StreamDigest(uint32_t stream) const = 0;
 

@@ -41,8 +41,10 @@ std::vector<std::vector<StreamRange>> GatherPieces(const std::vector<StreamRange
 }  // namespace
 
 std::shared_ptr<Cursor> Cursor::Create(ContentSourcePtr source, std::vector<StreamRange> ranges,
-                                       ThreadPool* pool, int window) {
-  std::shared_ptr<Cursor> cursor(new Cursor(std::move(source), GatherPieces(ranges), pool, window));
+                                       ThreadPool* pool, int window,
+                                       std::shared_ptr<PieceBuffers> buffers) {
+  std::shared_ptr<Cursor> cursor(
+      new Cursor(std::move(source), GatherPieces(ranges), pool, window, std::move(buffers)));
   absl::MutexLock lock(&cursor->mutex_);
   cursor->ScheduleMore();
   return cursor;
@@ -70,7 +72,7 @@ void Cursor::DecodePiece(size_t index) {
   uint64_t total_bytes = 0;
   for (const StreamRange& range : pieces_[index]) total_bytes += range.size;
   CursorPiece piece;
-  piece.data.resize(total_bytes);
+  piece.data = buffers_->Take(total_bytes);
   absl::Status status;
   uint64_t filled_bytes = 0;
   for (const StreamRange& range : pieces_[index]) {

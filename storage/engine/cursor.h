@@ -14,6 +14,7 @@
 #include "absl/synchronization/mutex.h"
 #include "storage/base/thread_pool.h"
 #include "storage/engine/content_source.h"
+#include "storage/engine/piece_buffers.h"
 
 namespace wdelta {
 
@@ -42,9 +43,11 @@ constexpr int WindowPieces(int threads) { return 2 * threads + 2; }
 class Cursor : public std::enable_shared_from_this<Cursor> {
  public:
   // `pool` must outlive the cursor's tasks: destroy cursors before the pool, or let
-  // the pool drain.
+  // the pool drain. Pieces lie in memory of `buffers`, to which who takes them may give it
+  // back.
   static std::shared_ptr<Cursor> Create(ContentSourcePtr source, std::vector<StreamRange> ranges,
-                                        ThreadPool* pool, int window);
+                                        ThreadPool* pool, int window,
+                                        std::shared_ptr<PieceBuffers> buffers);
 
   // Called from a pool thread, once for every TryNext that found nothing ready, when
   // the next piece is. Must not block. Set it before the first TryNext.
@@ -74,8 +77,13 @@ class Cursor : public std::enable_shared_from_this<Cursor> {
   };
   using PieceRanges = std::vector<StreamRange>;
 
-  Cursor(ContentSourcePtr source, std::vector<PieceRanges> pieces, ThreadPool* pool, int window)
-      : pieces_(std::move(pieces)), pool_(pool), window_(window), source_(std::move(source)) {}
+  Cursor(ContentSourcePtr source, std::vector<PieceRanges> pieces, ThreadPool* pool, int window,
+         std::shared_ptr<PieceBuffers> buffers)
+      : pieces_(std::move(pieces)),
+        pool_(pool),
+        window_(window),
+        buffers_(std::move(buffers)),
+        source_(std::move(source)) {}
 
   void ScheduleMore() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void DecodePiece(size_t index) ABSL_LOCKS_EXCLUDED(mutex_);
@@ -86,6 +94,7 @@ class Cursor : public std::enable_shared_from_this<Cursor> {
   const std::vector<PieceRanges> pieces_;
   ThreadPool* const pool_;
   const size_t window_;
+  const std::shared_ptr<PieceBuffers> buffers_;
 
   absl::Mutex mutex_;
   ContentSourcePtr source_ ABSL_GUARDED_BY(mutex_);  // null once no piece is left to decode

@@ -14,8 +14,8 @@ namespace {
 
 class DeltaPieceFile final : public RandomAccessFile {
  public:
-  DeltaPieceFile(BlobStore* blobs, const store::v1::ModelRecord& model)
-      : blobs_(blobs), model_id_(model.id()) {
+  DeltaPieceFile(BlobStore* blobs, const store::v1::ModelRecord& model, BlobCheck check)
+      : blobs_(blobs), check_(check), model_id_(model.id()) {
     for (const store::v1::DeltaPiece& piece : model.delta_pieces()) {
       pieces_.push_back({size_bytes_, piece.size_bytes(), piece.blob_digest()});
       size_bytes_ += piece.size_bytes();
@@ -55,18 +55,25 @@ class DeltaPieceFile final : public RandomAccessFile {
   absl::Status ReadPiece(const Piece& piece, uint64_t offset, size_t size,
                          char* destination) const {
     WDELTA_ASSIGN_OR_RETURN(const Digest digest, Digest::FromBytes(piece.digest));
-    const absl::StatusOr<std::string> data = blobs_->Get(digest, offset, size);
-    if (absl::IsNotFound(data.status()) || absl::IsOutOfRange(data.status())) {
-      return MakeError(absl::StatusCode::kDataLoss, "BLOB_DAMAGED",
-                       absl::StrCat("delta of model ", model_id_, ", piece ", digest.ToHex(), ": ",
-                                    data.status().message()));
+    const absl::Status read = ReadBlob(digest, offset, size, destination);
+    if (!absl::IsNotFound(read) && !absl::IsOutOfRange(read)) return read;
+    return MakeError(absl::StatusCode::kDataLoss, "BLOB_DAMAGED",
+                     absl::StrCat("delta of model ", model_id_, ", piece ", digest.ToHex(), ": ",
+                                  read.message()));
+  }
+
+  absl::Status ReadBlob(const Digest& digest, uint64_t offset, size_t size,
+                        char* destination) const {
+    if (check_ == BlobCheck::kByReader) {
+      return blobs_->ReadUnverified(digest, offset, size, destination);
     }
-    WDELTA_RETURN_IF_ERROR(data.status());
-    std::memcpy(destination, data->data(), size);
+    WDELTA_ASSIGN_OR_RETURN(const std::string data, blobs_->Get(digest, offset, size));
+    std::memcpy(destination, data.data(), size);
     return absl::OkStatus();
   }
 
   BlobStore* const blobs_;
+  const BlobCheck check_;
   const std::string model_id_;
   std::vector<Piece> pieces_;
   uint64_t size_bytes_ = 0;
@@ -127,8 +134,9 @@ absl::Status DeltaPieceWriter::StorePiece(size_t size) {
 }
 
 std::shared_ptr<const RandomAccessFile> OpenDeltaPieces(BlobStore* blobs,
-                                                        const store::v1::ModelRecord& model) {
-  return std::make_shared<const DeltaPieceFile>(blobs, model);
+                                                        const store::v1::ModelRecord& model,
+                                                        BlobCheck check) {
+  return std::make_shared<const DeltaPieceFile>(blobs, model, check);
 }
 
 }  // namespace wdelta

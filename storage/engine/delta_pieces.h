@@ -55,8 +55,12 @@ class DeltaPieceWriter {
   std::vector<store::v1::DeltaPiece> pieces_;
 };
 
+// Who verifies what is read of blobs.
+enum class BlobCheck { kByStore, kByReader };
+
 // The pieces of a model's `.wdelta` as one file. `blobs` must outlive it.
 std::shared_ptr<const RandomAccessFile> OpenDeltaPieces(BlobStore* blobs,
-                                                        const store::v1::ModelRecord& model);
+                                                        const store::v1::ModelRecord& model,
+                                                        BlobCheck check);
 
 }  // namespace wdelta

@@ -9,6 +9,7 @@
 #include "storage/base/error.h"
 #include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
+#include "storage/engine/cached_source.h"
 #include "storage/engine/delta_pieces.h"
 #include "storage/engine/fidelity.h"
 #include "storage/engine/model_files.h"
@@ -98,7 +99,8 @@ absl::StatusOr<HeldDelta> Reader::HoldDelta(const std::string& model_id) {
     }
     // Seen again at the place that is in use from then on: what lies there stays.
     if (opening != nullptr && PlaceOf(model) == key) {
-      auto file = std::make_shared<const HeldFile>(std::move(opening), OpenDelta(model));
+      auto file = std::make_shared<const HeldFile>(
+          std::move(opening), OpenDeltaPieces(blobs_, model, BlobCheck::kByStore));
       return HeldDelta{std::move(model), std::move(file)};
     }
     key = PlaceOf(model);
@@ -108,6 +110,12 @@ absl::StatusOr<HeldDelta> Reader::HoldDelta(const std::string& model_id) {
 
 absl::StatusOr<ContentSourcePtr> Reader::Open(const ModelRecord& model) {
   return OpenAtDepth(model, 0);
+}
+
+absl::StatusOr<ContentSourcePtr> Reader::OpenToServe(const ModelRecord& model) {
+  WDELTA_ASSIGN_OR_RETURN(ContentSourcePtr source, Open(model));
+  if (source->stored() == nullptr) return source;
+  return NewCachedSource(std::move(source), &chunks_);
 }
 
 absl::StatusOr<ContentSourcePtr> Reader::OpenAtDepth(const ModelRecord& model, uint32_t depth) {
@@ -183,7 +191,7 @@ absl::StatusOr<ContentSourcePtr> Reader::OpenReady(const ModelRecord& model, uin
   }
   WDELTA_ASSIGN_OR_RETURN(auto wdelta, WdeltaReader::Open(OpenDelta(model)));
   return WdeltaSource::Open(absl::StrCat("model '", model.name(), "'"), std::move(wdelta),
-                            std::move(parent), &codecs_, &parent_chunks_);
+                            std::move(parent), &codecs_, &chunks_);
 }
 
 absl::StatusOr<ContentSourcePtr> Reader::OpenParent(const std::string& parent_id, uint32_t depth) {
@@ -206,18 +214,17 @@ absl::StatusOr<ContentSourcePtr> Reader::OpenWdelta(std::shared_ptr<const Random
   if (!storage_parent_id.empty()) {
     WDELTA_ASSIGN_OR_RETURN(parent, OpenParent(storage_parent_id, 0));
   }
-  return WdeltaSource::Open(".wdelta", std::move(wdelta), std::move(parent), &codecs_,
-                            &parent_chunks_);
+  return WdeltaSource::Open(".wdelta", std::move(wdelta), std::move(parent), &codecs_, &chunks_);
 }
 
 std::shared_ptr<const RandomAccessFile> Reader::OpenDelta(const ModelRecord& model) {
-  return OpenDeltaPieces(blobs_, model);
+  return OpenDeltaPieces(blobs_, model, BlobCheck::kByReader);
 }
 
 std::shared_ptr<Cursor> Reader::NewCursor(ContentSourcePtr source,
                                           std::vector<StreamRange> ranges) {
   return Cursor::Create(std::move(source), std::move(ranges), pool_,
-                        WindowPieces(pool_->thread_count()));
+                        WindowPieces(pool_->thread_count()), buffers_);
 }
 
 std::shared_ptr<Cursor> Reader::NewFileCursor(std::shared_ptr<const RandomAccessFile> file,

@@ -31,31 +31,37 @@ struct HeldDelta {
 class Reader {
  public:
   // Owns none of them; all must outlive it and every source and cursor it made.
-  // Up to `parent_cache_bytes` of decoded chunks of storage parents are kept.
+  // Up to `chunk_cache_bytes` of decoded chunks are kept.
   Reader(BlobStore* blobs, Models* models, Staging* staging, ThreadPool* pool,
-         uint64_t parent_cache_bytes)
+         uint64_t chunk_cache_bytes)
       : blobs_(blobs),
         models_(models),
         staging_(staging),
         pool_(pool),
-        parent_chunks_(parent_cache_bytes) {}
+        chunks_(chunk_cache_bytes),
+        buffers_(std::make_shared<PieceBuffers>(2 * WindowPieces(pool->thread_count()))) {}
 
   // FAILED_PRECONDITION (`MODEL_IMPORTING`; `MODEL_NOT_READY` while it may still become
   // lossy), DATA_LOSS, NOT_FOUND (a model of the
   // storage chain, named).
   absl::StatusOr<ContentSourcePtr> Open(const store::v1::ModelRecord& model);
+  // The same for a fetch: chunks may come from earlier ones.
+  absl::StatusOr<ContentSourcePtr> OpenToServe(const store::v1::ModelRecord& model);
 
   // A `.wdelta` that lies in a file, against its storage parent (empty: none).
   absl::StatusOr<ContentSourcePtr> OpenWdelta(std::shared_ptr<const RandomAccessFile> file,
                                               const std::string& storage_parent_id);
 
-  // The stored `.wdelta` of `model`, whose blobs the caller knows to stay.
+  // The stored `.wdelta` of `model`, whose blobs the caller knows to stay, for a WdeltaReader,
+  // which verifies what it reads.
   std::shared_ptr<const RandomAccessFile> OpenDelta(const store::v1::ModelRecord& model);
   // The `.wdelta` that a READY model has, whose blobs stay until the file is let go of.
   // FAILED_PRECONDITION (`MODEL_NOT_READY`), NOT_FOUND.
   absl::StatusOr<HeldDelta> HoldDelta(const std::string& model_id);
 
   std::shared_ptr<Cursor> NewCursor(ContentSourcePtr source, std::vector<StreamRange> ranges);
+  // Of the pieces of all cursors.
+  const std::shared_ptr<PieceBuffers>& buffers() const { return buffers_; }
   // Bytes of a stored file as one stream, for a `.wdelta` on its way out.
   std::shared_ptr<Cursor> NewFileCursor(std::shared_ptr<const RandomAccessFile> file,
                                         uint64_t size_bytes);
@@ -83,7 +89,8 @@ class Reader {
   Staging* const staging_;
   ThreadPool* const pool_;
   CodecPool codecs_;
-  ChunkCache parent_chunks_;
+  ChunkCache chunks_;
+  const std::shared_ptr<PieceBuffers> buffers_;
   absl::Mutex mutex_;
   // Sources that are open somewhere, by model id and place; expired ones are
   // dropped as they are met.

@@ -55,18 +55,17 @@ std::optional<Digest> WdeltaSource::StreamDigest(uint32_t stream) const {
   return reader_->file().streams[stream].sha256;
 }
 
-absl::StatusOr<ChunkCache::Bytes> WdeltaSource::ReadParent(uint32_t parent_stream, uint64_t offset,
+absl::StatusOr<ChunkCache::Bytes> WdeltaSource::ReadParent(ChunkCache::Keep keep,
+                                                           uint32_t parent_stream, uint64_t offset,
                                                            uint64_t size) const {
   const ChunkKey key{*reader_->file().parent_digest, parent_stream, offset, size};
-  if (ChunkCache::Bytes cached = parent_chunks_->Find(key)) return cached;
-  auto decoded = std::make_shared<std::string>(size, '\0');
-  WDELTA_RETURN_IF_ERROR(parent_->Read(parent_stream, offset, size, decoded->data()));
-  parent_chunks_->Insert(key, decoded);
-  return ChunkCache::Bytes(std::move(decoded));
+  return parent_chunks_->FindOrDecode(key, parent_.get(), keep, [&](char* destination) {
+    return parent_->ReadForChild(parent_stream, offset, size, destination);
+  });
 }
 
-absl::Status WdeltaSource::ReadChunk(CodecPool::Worker& worker, uint32_t stream, uint64_t chunk,
-                                     char* destination) const {
+absl::Status WdeltaSource::ReadChunk(CodecPool::Worker& worker, ChunkCache::Keep keep,
+                                     uint32_t stream, uint64_t chunk, char* destination) const {
   if (!reader_->ChunkNeedsParent(stream, chunk)) {
     return reader_->DecodeChunk(worker.codec, stream, chunk, std::nullopt, destination);
   }
@@ -76,18 +75,27 @@ absl::Status WdeltaSource::ReadChunk(CodecPool::Worker& worker, uint32_t stream,
   const uint64_t parent_bytes = parent_->checkpoint().streams[parent_stream].tensor.size_bytes;
   const uint64_t begin = std::min(span.offset_bytes, parent_bytes);
   const uint64_t size = std::min(span.size_bytes, parent_bytes - begin);
-  WDELTA_ASSIGN_OR_RETURN(const ChunkCache::Bytes parent, ReadParent(parent_stream, begin, size));
+  WDELTA_ASSIGN_OR_RETURN(const ChunkCache::Bytes parent,
+                          ReadParent(keep, parent_stream, begin, size));
   return reader_->DecodeChunk(worker.codec, stream, chunk, *parent, destination);
 }
 
 absl::Status WdeltaSource::Read(uint32_t stream, uint64_t offset, size_t size,
                                 char* destination) const {
-  const absl::Status status = ReadUnnamed(stream, offset, size, destination);
+  const absl::Status status =
+      ReadUnnamed(ChunkCache::Keep::kAlways, stream, offset, size, destination);
   return status.ok() ? status : Annotate(status, name_);
 }
 
-absl::Status WdeltaSource::ReadUnnamed(uint32_t stream, uint64_t offset, size_t size,
-                                       char* destination) const {
+absl::Status WdeltaSource::ReadForChild(uint32_t stream, uint64_t offset, size_t size,
+                                        char* destination) const {
+  const absl::Status status =
+      ReadUnnamed(ChunkCache::Keep::kWhenAskedAgain, stream, offset, size, destination);
+  return status.ok() ? status : Annotate(status, name_);
+}
+
+absl::Status WdeltaSource::ReadUnnamed(ChunkCache::Keep keep, uint32_t stream, uint64_t offset,
+                                       size_t size, char* destination) const {
   const WdeltaFile& file = reader_->file();
   const WdeltaStream& info = file.streams[stream];
   CodecPool::Lease worker = codecs_->Borrow();
@@ -97,10 +105,10 @@ absl::Status WdeltaSource::ReadUnnamed(uint32_t stream, uint64_t offset, size_t 
     const uint64_t skip = offset - span.offset_bytes;
     const size_t wanted = std::min<uint64_t>(size, span.size_bytes - skip);
     if (wanted == span.size_bytes) {
-      WDELTA_RETURN_IF_ERROR(ReadChunk(*worker.get(), stream, chunk, destination));
+      WDELTA_RETURN_IF_ERROR(ReadChunk(*worker.get(), keep, stream, chunk, destination));
     } else {
       worker->chunk.resize(span.size_bytes);
-      WDELTA_RETURN_IF_ERROR(ReadChunk(*worker.get(), stream, chunk, worker->chunk.data()));
+      WDELTA_RETURN_IF_ERROR(ReadChunk(*worker.get(), keep, stream, chunk, worker->chunk.data()));
       std::memcpy(destination, worker->chunk.data() + skip, wanted);
     }
     destination += wanted;

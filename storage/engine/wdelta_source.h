@@ -26,6 +26,8 @@ class WdeltaSource final : public ContentSource {
   const Checkpoint& checkpoint() const override { return checkpoint_; }
   absl::Status Read(uint32_t stream, uint64_t offset, size_t size,
                     char* destination) const override;
+  absl::Status ReadForChild(uint32_t stream, uint64_t offset, size_t size,
+                            char* destination) const override;
   std::optional<Digest> StreamDigest(uint32_t stream) const override;
   std::shared_ptr<const WdeltaReader> stored() const override { return reader_; }
 
@@ -33,13 +35,14 @@ class WdeltaSource final : public ContentSource {
   WdeltaSource(std::string name, std::shared_ptr<const WdeltaReader> reader,
                ContentSourcePtr parent, CodecPool* codecs, ChunkCache* parent_chunks);
 
-  absl::Status ReadUnnamed(uint32_t stream, uint64_t offset, size_t size, char* destination) const;
-
-  // Bytes of the parent's stream, from the cache or decoded into it.
-  absl::StatusOr<ChunkCache::Bytes> ReadParent(uint32_t parent_stream, uint64_t offset,
-                                               uint64_t size) const;
-  absl::Status ReadChunk(CodecPool::Worker& worker, uint32_t stream, uint64_t chunk,
-                         char* destination) const;
+  // `keep`: whether the parent's chunks are kept.
+  absl::Status ReadUnnamed(ChunkCache::Keep keep, uint32_t stream, uint64_t offset, size_t size,
+                           char* destination) const;
+  // Bytes of the parent's stream, from the cache or decoded.
+  absl::StatusOr<ChunkCache::Bytes> ReadParent(ChunkCache::Keep keep, uint32_t parent_stream,
+                                               uint64_t offset, uint64_t size) const;
+  absl::Status ReadChunk(CodecPool::Worker& worker, ChunkCache::Keep keep, uint32_t stream,
+                         uint64_t chunk, char* destination) const;
 
   const std::string name_;
   const std::shared_ptr<const WdeltaReader> reader_;

@@ -10,22 +10,12 @@
 //   pull-crc the same with the checksum of every piece only
 //   fetch    the file of the compressed fine-tune, received and dropped, as `bare` is
 //   http     the same over HTTP, as clients of the Hub fetch it
-#include <signal.h>
-#include <spawn.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <chrono>
-#include <cmath>
 #include <cstdio>
-#include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <functional>
 #include <iostream>
-#include <random>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "client/cpp/client.h"
@@ -33,17 +23,16 @@
 #include "client/cpp/push.h"
 #include "grpcpp/grpcpp.h"
 #include "httplib.h"
-#include "storage/tensor/safetensors.h"
+#include "tests/bench/transfer_peers.h"
 #include "tests/support/temp_folder.h"
-
-extern char** environ;
 
 namespace wdelta {
 namespace {
 
 namespace fs = std::filesystem;
+using bench::AwaitAddresses;
+using bench::Process;
 
-constexpr uint64_t kPieceBytes = 1 << 20;
 constexpr int kRuns = 3;
 
 [[noreturn]] void Die(const std::string& message) {
@@ -57,71 +46,6 @@ T OrDie(absl::StatusOr<T> value, const std::string& what) {
   return *std::move(value);
 }
 
-// The bare peer: the daemon's own messages without the daemon.
-class BareFetch final : public v1::Fetch::Service {
- public:
-  grpc::Status FetchFile(grpc::ServerContext*, const v1::FetchFileRequest* request,
-                         grpc::ServerWriter<v1::FetchFileResponse>* writer) override {
-    const std::string data(kPieceBytes, 'w');
-    for (uint64_t offset = 0; offset < request->length();) {
-      v1::FetchFileResponse response;
-      const uint64_t size = std::min<uint64_t>(kPieceBytes, request->length() - offset);
-      response.mutable_piece()->set_offset(offset);
-      response.mutable_piece()->set_data(data.data(), size);
-      writer->Write(response);
-      offset += size;
-    }
-    return grpc::Status::OK;
-  }
-};
-
-int ServeBare(const std::string& address_file) {
-  BareFetch service;
-  grpc::ServerBuilder builder;
-  int port = 0;
-  builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
-  builder.RegisterService(&service);
-  const auto server = builder.BuildAndStart();
-  std::ofstream(address_file + ".part") << "127.0.0.1:" << port << "\n";
-  fs::rename(address_file + ".part", address_file);
-  server->Wait();
-  return 0;
-}
-
-// A child process, ended by the destructor.
-class Process {
- public:
-  explicit Process(std::vector<std::string> command) {
-    std::vector<char*> argv;
-    for (std::string& argument : command) argv.push_back(argument.data());
-    argv.push_back(nullptr);
-    if (posix_spawn(&pid_, argv[0], nullptr, nullptr, argv.data(), environ) != 0) {
-      Die("cannot start " + command[0]);
-    }
-  }
-  ~Process() {
-    kill(pid_, SIGTERM);
-    waitpid(pid_, nullptr, 0);
-  }
-  Process(const Process&) = delete;
-  Process& operator=(const Process&) = delete;
-
- private:
-  pid_t pid_ = 0;
-};
-
-// All that it serves on.
-std::vector<std::string> AwaitAddresses(const fs::path& file) {
-  for (int i = 0; i < 600; ++i) {
-    std::ifstream lines(file);
-    std::vector<std::string> addresses;
-    for (std::string address; std::getline(lines, address);) addresses.push_back(address);
-    if (!addresses.empty()) return addresses;
-    std::this_thread::sleep_for(std::chrono::milliseconds(100));
-  }
-  Die("no server wrote " + file.string());
-}
-
 double Seconds(const std::function<void()>& body) {
   const auto start = std::chrono::steady_clock::now();
   body();
@@ -132,38 +56,6 @@ double BestSeconds(const std::function<void()>& body) {
   double best = Seconds(body);
   for (int i = 1; i < kRuns; ++i) best = std::min(best, Seconds(body));
   return best;
-}
-
-uint16_t ToBf16(float value) {
-  uint32_t bits;
-  std::memcpy(&bits, &value, sizeof bits);
-  return static_cast<uint16_t>((bits + 0x8000) >> 16);
-}
-
-// bf16 weights N(0, 0.02); the fine-tune moves each by a relative 2e-2.
-void WriteSynthetic(const fs::path& folder, bool fine_tune) {
-  constexpr uint64_t kTensors = 16;
-  constexpr uint64_t kRows = 2048;
-  constexpr uint64_t kColumns = 4096;
-  std::vector<TensorInfo> tensors;
-  for (uint64_t i = 0; i < kTensors; ++i) {
-    tensors.push_back(
-        {"model.layers." + std::to_string(i) + ".weight", DType::kBF16, {kRows, kColumns}, 0, 0});
-  }
-  fs::create_directories(folder);
-  std::ofstream out(folder / "model.safetensors", std::ios::binary);
-  out << OrDie(WriteSafetensorsHeader(tensors, {}), "header");
-  std::mt19937_64 base_random(1);
-  std::mt19937_64 delta_random(2);
-  std::normal_distribution<float> base(0.0f, 0.02f);
-  std::normal_distribution<float> delta(0.0f, 0.0004f);
-  std::vector<uint16_t> row(kColumns);
-  for (uint64_t i = 0; i < kTensors * kRows; ++i) {
-    for (uint16_t& weight : row) {
-      weight = ToBf16(base(base_random) + (fine_tune ? delta(delta_random) : 0.0f));
-    }
-    out.write(reinterpret_cast<const char*>(row.data()), 2 * kColumns);
-  }
 }
 
 void DropFile(Client& client, const v1::FetchFileRequest& request, uint64_t expected_bytes) {
@@ -261,14 +153,15 @@ void Run(const fs::path& base, const fs::path& fine_tune, const fs::path& work, 
 
 int main(int argc, char** argv) {
   namespace fs = std::filesystem;
-  if (argc == 3 && std::string(argv[1]) == "--serve_bare") return wdelta::ServeBare(argv[2]);
+  if (argc == 3 && std::string(argv[1]) == "--serve_bare") return wdelta::bench::ServeBare(argv[2]);
   const wdelta::TempFolder folder;
   const fs::path work = folder.path();
-  fs::path base = argc == 3 ? argv[1] : work / "base";
-  fs::path fine_tune = argc == 3 ? argv[2] : work / "fine-tune";
+  fs::path base = argc == 3 ? argv[1] : "";
+  fs::path fine_tune = argc == 3 ? argv[2] : "";
   if (argc != 3) {
-    wdelta::WriteSynthetic(base, false);
-    wdelta::WriteSynthetic(fine_tune, true);
+    const auto pair = wdelta::bench::WriteSyntheticChain(work / "pair", 2, 268'435'456);
+    base = pair[0];
+    fine_tune = pair[1];
   }
   wdelta::Run(base, fine_tune, work, "/proc/self/exe");
   return 0;

@@ -1,5 +1,11 @@
 #include "storage/engine/chunk_cache.h"
 
+#include <atomic>
+#include <cstring>
+#include <thread>
+#include <vector>
+
+#include "absl/synchronization/notification.h"
 #include "gtest/gtest.h"
 
 namespace wdelta {
@@ -53,6 +59,79 @@ TEST(ChunkCacheTest, RepeatedScansOfMoreThanItHoldsStillHit) {
     }
   }
   EXPECT_GT(hits, 19 * 100 / 2);
+}
+
+constexpr int kSource = 0;
+
+absl::Status Fill(char* destination, char fill) {
+  std::memset(destination, fill, 100);
+  return absl::OkStatus();
+}
+
+TEST(ChunkCacheTest, DecodesOnceForAllThreadsThatAskAtOnce) {
+  ChunkCache cache(0);  // keeps nothing: whoever comes later decodes again
+  constexpr int kThreads = 4;
+  absl::Notification started;
+  std::atomic<int> decoded{0};
+  std::vector<std::string> read(kThreads, std::string(100, '\0'));
+  std::vector<std::thread> threads;
+  const auto ask = [&](int i) {
+    EXPECT_TRUE(cache
+                    .Read(KeyOf(0), &kSource, read[i].data(),
+                          [&](char* destination) {
+                            ++decoded;
+                            started.Notify();
+                            while (cache.waiting() < kThreads - 1) std::this_thread::yield();
+                            return Fill(destination, 'a');
+                          })
+                    .ok());
+  };
+  threads.emplace_back(ask, 0);
+  started.WaitForNotification();
+  for (int i = 1; i < kThreads; ++i) threads.emplace_back(ask, i);
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(decoded, 1);
+  for (const std::string& bytes : read) EXPECT_EQ(bytes, std::string(100, 'a'));
+}
+
+TEST(ChunkCacheTest, WhoWaitedForAFailureDecodesItself) {
+  ChunkCache cache(1000);
+  absl::Notification started;
+  std::thread failing([&] {
+    std::string bytes(100, '\0');
+    EXPECT_EQ(cache.Read(KeyOf(0), &kSource, bytes.data(),
+                         [&](char*) {
+                           started.Notify();
+                           while (cache.waiting() < 1) std::this_thread::yield();
+                           return absl::DataLossError("damaged");
+                         }),
+              absl::DataLossError("damaged"));
+  });
+  started.WaitForNotification();
+  const absl::StatusOr<ChunkCache::Bytes> found =
+      cache.FindOrDecode(KeyOf(0), &kSource, ChunkCache::Keep::kAlways,
+                         [](char* destination) { return Fill(destination, 'b'); });
+  failing.join();
+  ASSERT_TRUE(found.ok()) << found.status();
+  EXPECT_EQ(**found, std::string(100, 'b'));
+}
+
+TEST(ChunkCacheTest, KeepsWhatIsReadAgainSoon) {
+  ChunkCache cache(10 * 100);
+  std::string bytes(100, '\0');
+  const auto read = [&](uint64_t chunk) {
+    return cache.Read(KeyOf(chunk), &kSource, bytes.data(),
+                      [](char* destination) { return Fill(destination, 'c'); });
+  };
+  ASSERT_TRUE(read(0).ok());
+  EXPECT_EQ(cache.Find(KeyOf(0)), nullptr);
+  ASSERT_TRUE(read(0).ok());
+  ASSERT_NE(cache.Find(KeyOf(0)), nullptr);
+  EXPECT_EQ(*cache.Find(KeyOf(0)), bytes);
+  // More than twice what it holds lies between the two readings.
+  for (uint64_t chunk = 1; chunk <= 30; ++chunk) ASSERT_TRUE(read(chunk).ok());
+  ASSERT_TRUE(read(1).ok());
+  EXPECT_EQ(cache.Find(KeyOf(1)), nullptr);
 }
 
 }  // namespace

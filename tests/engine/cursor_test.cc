@@ -17,6 +17,8 @@ constexpr int kWindow = 3;
 
 char ByteAt(uint64_t offset) { return static_cast<char>(offset / limits::kFetchPieceBytes + 1); }
 
+std::shared_ptr<PieceBuffers> NewBuffers() { return std::make_shared<PieceBuffers>(2); }
+
 // One stream. Reading at or behind `fails_at` is an error.
 class PatternSource final : public ContentSource {
  public:
@@ -41,8 +43,8 @@ class PatternSource final : public ContentSource {
 
 TEST(CursorTest, YieldsPiecesInOrderWithTheirChecksums) {
   ThreadPool pool(4);
-  const auto cursor =
-      Cursor::Create(std::make_shared<PatternSource>(), {{0, 0, kSizeBytes}}, &pool, kWindow);
+  const auto cursor = Cursor::Create(std::make_shared<PatternSource>(), {{0, 0, kSizeBytes}}, &pool,
+                                     kWindow, NewBuffers());
   for (uint64_t i = 0; i < kPieces; ++i) {
     const auto piece = cursor->Next();
     ASSERT_TRUE(piece.ok() && piece->has_value()) << i;
@@ -59,8 +61,8 @@ TEST(CursorTest, LetsGoOfItsSourceWithTheLastPiece) {
   ThreadPool pool(4);
   for (int round = 0; round < 200; ++round) {
     const auto source = std::make_shared<PatternSource>();
-    const auto cursor =
-        Cursor::Create(source, {{0, 0, 2 * limits::kFetchPieceBytes + 1}}, &pool, kWindow);
+    const auto cursor = Cursor::Create(source, {{0, 0, 2 * limits::kFetchPieceBytes + 1}}, &pool,
+                                       kWindow, NewBuffers());
     for (int i = 0; i < 3; ++i) ASSERT_TRUE((*cursor->Next()).has_value());
     ASSERT_EQ(source.use_count(), 1) << "round " << round;
   }
@@ -69,7 +71,7 @@ TEST(CursorTest, LetsGoOfItsSourceWithTheLastPiece) {
 TEST(CursorTest, HoldsNoSourceWhenThereIsNothingToRead) {
   ThreadPool pool(1);
   const auto source = std::make_shared<PatternSource>();
-  const auto cursor = Cursor::Create(source, {}, &pool, kWindow);
+  const auto cursor = Cursor::Create(source, {}, &pool, kWindow, NewBuffers());
   EXPECT_EQ(source.use_count(), 1);
   EXPECT_FALSE(cursor->Next()->has_value());
 }
@@ -80,7 +82,8 @@ TEST(CursorTest, AnErrorComesInItsPlaceAndEndsTheStream) {
   const std::weak_ptr<PatternSource> watched = source;
   {
     ThreadPool pool(4);
-    const auto cursor = Cursor::Create(std::move(source), {{0, 0, kSizeBytes}}, &pool, kWindow);
+    const auto cursor =
+        Cursor::Create(std::move(source), {{0, 0, kSizeBytes}}, &pool, kWindow, NewBuffers());
     EXPECT_TRUE(cursor->Next()->has_value());
     EXPECT_TRUE(cursor->Next()->has_value());
     EXPECT_TRUE(absl::IsDataLoss(cursor->Next().status()));
@@ -95,7 +98,7 @@ TEST(CursorTest, DecodesAtMostAWindowAheadAndNothingAfterCancel) {
   source->gate = &gate;
   {
     ThreadPool pool(1);
-    const auto cursor = Cursor::Create(source, {{0, 0, kSizeBytes}}, &pool, kWindow);
+    const auto cursor = Cursor::Create(source, {{0, 0, kSizeBytes}}, &pool, kWindow, NewBuffers());
     EXPECT_EQ(cursor->TryNext()->progress, Cursor::Progress::kWait);
     cursor->Cancel();
     EXPECT_EQ(cursor->TryNext()->progress, Cursor::Progress::kEnd);
@@ -114,7 +117,7 @@ TEST(CursorTest, WakesOnceForEveryWait) {
   std::atomic<int> wakes{0};
   absl::Notification woken;
   ThreadPool pool(1);
-  const auto cursor = Cursor::Create(source, {{0, 0, kSizeBytes}}, &pool, kWindow);
+  const auto cursor = Cursor::Create(source, {{0, 0, kSizeBytes}}, &pool, kWindow, NewBuffers());
   cursor->SetWaker([&] {
     if (++wakes == 1) woken.Notify();
   });
