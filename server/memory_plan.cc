@@ -7,8 +7,8 @@
 
 namespace wdelta {
 
-// Shares, of 64 parts: blob store 9 (write buffers 4, parts of blobs 4, index 1),
-// catalog 3 (write buffers 1, cache 2), decoded chunks of storage parents 14, fetch
+// Shares, of 64 parts: blob store 6 (write buffers 4, parts of blobs 1, index 1),
+// catalog 3 (write buffers 1, cache 2), decoded chunks 17, fetch
 // windows at most 32. The rest is for uploads, whose streams hold a piece each, jobs,
 // and the process itself.
 namespace {
@@ -30,7 +30,7 @@ uint64_t Part(const Config& config, uint64_t parts) {
 RocksdbBlobStoreOptions BlobStoreOptionsFor(const Config& config) {
   RocksdbBlobStoreOptions options;
   options.memtable_bytes = Part(config, 4);
-  options.blob_cache_bytes = Part(config, 4);
+  options.blob_cache_bytes = Part(config, 1);
   options.block_cache_bytes = Part(config, 1);
   return options;
 }
@@ -42,7 +42,7 @@ RocksdbCatalogOptions CatalogOptionsFor(const Config& config) {
   return options;
 }
 
-uint64_t ParentCacheBytesFor(const Config& config) { return Part(config, 14); }
+uint64_t ParentCacheBytesFor(const Config& config) { return Part(config, 17); }
 
 int MaxFetchesFor(const Config& config) {
   const uint64_t fit = std::max<uint64_t>(1, Part(config, 32) / FetchBytes(config));
