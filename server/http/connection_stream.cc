@@ -22,8 +22,6 @@ namespace {
 
 constexpr std::string_view kHeadEnd = "\r\n\r\n";
 
-absl::Time DeadlineIn(int milliseconds) { return absl::Now() + absl::Milliseconds(milliseconds); }
-
 // False at the deadline.
 bool WaitFor(int socket, short events, absl::Time deadline) {
   while (true) {
@@ -212,7 +210,7 @@ void ConnectionStream::get_local_ip_and_port(std::string& ip, int& port) const {
 
 void LingerBeforeClose(int socket) {
   shutdown(socket, SHUT_WR);
-  const absl::Time deadline = DeadlineIn(http_limits::kLingerMs);
+  const absl::Time deadline = absl::Now() + absl::Milliseconds(http_limits::kLingerMs);
   char dropped[16 * 1024];
   size_t total = 0;
   while (total < http_limits::kMaxLingerBytes && WaitFor(socket, POLLIN, deadline)) {
