@@ -96,6 +96,10 @@ inline constexpr uint64_t kMaxLineageVisits = 1'000'000;
 inline constexpr int kMaxModelsOfCommonAncestors = 16;
 inline constexpr uint64_t kMaxTensorPatterns = 1000;
 inline constexpr uint64_t kMaxTensorPatternBytes = 1024;
+inline constexpr uint64_t kMaxTensorSlices = 1000;
+inline constexpr int kMaxTensorSelections = 32;        // of one fetch, each with a model open
+inline constexpr uint64_t kMaxChunksOfSlicePiece = 8;  // decoded for one piece of a slice
+inline constexpr uint32_t kMaxVersionsTried = 1000;    // of a name, for one that can be fetched
 
 // Disk.
 inline constexpr uint64_t kDefaultMinFreeBytes = 256 * kMiB;

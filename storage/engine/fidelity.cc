@@ -7,8 +7,8 @@
 #include "absl/strings/str_cat.h"
 #include "storage/base/error.h"
 #include "storage/base/limits.h"
+#include "storage/base/shell_pattern.h"
 #include "storage/base/status_macros.h"
-#include "storage/engine/names.h"
 
 namespace wdelta {
 namespace {

@@ -8,6 +8,7 @@
 #include "absl/strings/strip.h"
 #include "storage/base/error.h"
 #include "storage/base/limits.h"
+#include "storage/base/shell_pattern.h"
 #include "storage/base/status_macros.h"
 #include "storage/catalog/keys.h"
 #include "storage/engine/merge/merge_recipe.h"

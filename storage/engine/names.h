@@ -47,7 +47,4 @@ absl::Status ValidateMetadata(const StringMap& metadata);
 // which the store writes itself, but as `kept` has it. INVALID_ARGUMENT (`BAD_METADATA`).
 absl::Status ValidateClientMetadata(const StringMap& metadata, const StringMap& kept = {});
 
-// True when `text` matches a shell pattern of `*`, `?` and literal characters.
-bool MatchesPattern(absl::string_view pattern, absl::string_view text);
-
 }  // namespace wdelta

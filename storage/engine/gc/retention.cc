@@ -9,11 +9,11 @@
 #include "absl/strings/str_cat.h"
 #include "storage/base/digest.h"
 #include "storage/base/limits.h"
+#include "storage/base/shell_pattern.h"
 #include "storage/base/status_macros.h"
 #include "storage/catalog/keys.h"
 #include "storage/catalog/maintenance_keys.h"
 #include "storage/engine/gc/deleted_models.h"
-#include "storage/engine/names.h"
 #include "storage/engine/records.h"
 
 namespace wdelta {
