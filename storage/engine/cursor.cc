@@ -38,21 +38,49 @@ std::vector<std::vector<StreamRange>> GatherPieces(const std::vector<StreamRange
   return pieces;
 }
 
+class RangePieces final : public PiecePlan {
+ public:
+  explicit RangePieces(const std::vector<StreamRange>& ranges) : pieces_(GatherPieces(ranges)) {}
+  size_t piece_count() const override { return pieces_.size(); }
+  absl::Status Read(const ContentSource& source, size_t index, std::string& bytes) const override {
+    uint64_t total_bytes = 0;
+    for (const StreamRange& range : pieces_[index]) total_bytes += range.size;
+    bytes.resize(total_bytes);
+    uint64_t filled_bytes = 0;
+    for (const StreamRange& range : pieces_[index]) {
+      WDELTA_RETURN_IF_ERROR(
+          source.Read(range.stream, range.offset, range.size, bytes.data() + filled_bytes));
+      filled_bytes += range.size;
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  const std::vector<std::vector<StreamRange>> pieces_;
+};
+
 }  // namespace
 
 std::shared_ptr<Cursor> Cursor::Create(ContentSourcePtr source, std::vector<StreamRange> ranges,
                                        ThreadPool* pool, int window,
                                        std::shared_ptr<PieceBuffers> buffers) {
+  return Create(std::move(source), std::make_unique<const RangePieces>(ranges), pool, window,
+                std::move(buffers));
+}
+
+std::shared_ptr<Cursor> Cursor::Create(ContentSourcePtr source,
+                                       std::unique_ptr<const PiecePlan> plan, ThreadPool* pool,
+                                       int window, std::shared_ptr<PieceBuffers> buffers) {
   std::shared_ptr<Cursor> cursor(
-      new Cursor(std::move(source), GatherPieces(ranges), pool, window, std::move(buffers)));
+      new Cursor(std::move(source), std::move(plan), pool, window, std::move(buffers)));
   absl::MutexLock lock(&cursor->mutex_);
   cursor->ScheduleMore();
   return cursor;
 }
 
 void Cursor::ScheduleMore() {
-  if (next_to_yield_ == pieces_.size()) source_.reset();
-  while (!cancelled_ && next_to_schedule_ < pieces_.size() &&
+  if (next_to_yield_ == plan_->piece_count()) source_.reset();
+  while (!cancelled_ && next_to_schedule_ < plan_->piece_count() &&
          next_to_schedule_ - next_to_yield_ < window_) {
     slots_.push_back(std::make_shared<Slot>());
     const size_t index = next_to_schedule_++;
@@ -69,17 +97,9 @@ void Cursor::DecodePiece(size_t index) {
     slot = slots_[index - next_to_yield_];
     source = source_;
   }
-  uint64_t total_bytes = 0;
-  for (const StreamRange& range : pieces_[index]) total_bytes += range.size;
   CursorPiece piece;
-  piece.data = buffers_->Take(total_bytes);
-  absl::Status status;
-  uint64_t filled_bytes = 0;
-  for (const StreamRange& range : pieces_[index]) {
-    status = source->Read(range.stream, range.offset, range.size, piece.data.data() + filled_bytes);
-    if (!status.ok()) break;
-    filled_bytes += range.size;
-  }
+  piece.data = buffers_->Take();
+  absl::Status status = plan_->Read(*source, index, piece.data);
   if (status.ok()) piece.crc32c = Crc32c(piece.data);
   source.reset();  // before the piece is seen: its reader may have the last word on the source
 

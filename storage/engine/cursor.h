@@ -15,6 +15,7 @@
 #include "storage/base/thread_pool.h"
 #include "storage/engine/content_source.h"
 #include "storage/engine/piece_buffers.h"
+#include "storage/engine/piece_plan.h"
 
 namespace wdelta {
 
@@ -34,8 +35,8 @@ struct StreamRange {
 // thread busy while others wait to be sent.
 constexpr int WindowPieces(int threads) { return 2 * threads + 2; }
 
-// Yields the concatenated ranges as pieces of at most kFetchPieceBytes. At most
-// `window` pieces are decoded ahead, so memory is bounded by window times piece
+// Yields the pieces of a plan, or concatenated ranges as pieces of at most kFetchPieceBytes.
+// At most `window` pieces are decoded ahead, so memory is bounded by window times piece
 // size whatever is read. TryNext, Next and Cancel: one thread at a time.
 //
 // Lets go of its source when the last piece was taken; after an error or Cancel, when
@@ -48,6 +49,9 @@ class Cursor : public std::enable_shared_from_this<Cursor> {
   static std::shared_ptr<Cursor> Create(ContentSourcePtr source, std::vector<StreamRange> ranges,
                                         ThreadPool* pool, int window,
                                         std::shared_ptr<PieceBuffers> buffers);
+  static std::shared_ptr<Cursor> Create(ContentSourcePtr source,
+                                        std::unique_ptr<const PiecePlan> plan, ThreadPool* pool,
+                                        int window, std::shared_ptr<PieceBuffers> buffers);
 
   // Called from a pool thread, once for every TryNext that found nothing ready, when
   // the next piece is. Must not block. Set it before the first TryNext.
@@ -75,11 +79,10 @@ class Cursor : public std::enable_shared_from_this<Cursor> {
     absl::Status status;
     CursorPiece piece;
   };
-  using PieceRanges = std::vector<StreamRange>;
 
-  Cursor(ContentSourcePtr source, std::vector<PieceRanges> pieces, ThreadPool* pool, int window,
-         std::shared_ptr<PieceBuffers> buffers)
-      : pieces_(std::move(pieces)),
+  Cursor(ContentSourcePtr source, std::unique_ptr<const PiecePlan> plan, ThreadPool* pool,
+         int window, std::shared_ptr<PieceBuffers> buffers)
+      : plan_(std::move(plan)),
         pool_(pool),
         window_(window),
         buffers_(std::move(buffers)),
@@ -91,7 +94,7 @@ class Cursor : public std::enable_shared_from_this<Cursor> {
   absl::StatusOr<Step> TakeFront() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Stop() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
-  const std::vector<PieceRanges> pieces_;
+  const std::unique_ptr<const PiecePlan> plan_;
   ThreadPool* const pool_;
   const size_t window_;
   const std::shared_ptr<PieceBuffers> buffers_;

@@ -18,17 +18,12 @@ class PieceBuffers {
   // Keeps at most `max_idle`.
   explicit PieceBuffers(size_t max_idle) : max_idle_(max_idle) {}
 
-  // `size_bytes` of any content.
-  std::string Take(size_t size_bytes) ABSL_LOCKS_EXCLUDED(mutex_) {
-    std::string buffer;
-    {
-      absl::MutexLock lock(&mutex_);
-      if (!idle_.empty()) {
-        buffer = std::move(idle_.back());
-        idle_.pop_back();
-      }
-    }
-    buffer.resize(size_bytes);
+  // Of any size and content.
+  std::string Take() ABSL_LOCKS_EXCLUDED(mutex_) {
+    absl::MutexLock lock(&mutex_);
+    if (idle_.empty()) return {};
+    std::string buffer = std::move(idle_.back());
+    idle_.pop_back();
     return buffer;
   }
 

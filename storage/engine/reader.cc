@@ -13,6 +13,7 @@
 #include "storage/engine/delta_pieces.h"
 #include "storage/engine/fidelity.h"
 #include "storage/engine/model_files.h"
+#include "storage/engine/slice_pieces.h"
 #include "storage/engine/wdelta_source.h"
 
 namespace wdelta {
@@ -224,6 +225,20 @@ std::shared_ptr<const RandomAccessFile> Reader::OpenDelta(const ModelRecord& mod
 std::shared_ptr<Cursor> Reader::NewCursor(ContentSourcePtr source,
                                           std::vector<StreamRange> ranges) {
   return Cursor::Create(std::move(source), std::move(ranges), pool_,
+                        WindowPieces(pool_->thread_count()), buffers_);
+}
+
+std::shared_ptr<Cursor> Reader::NewSliceCursor(ContentSourcePtr source, uint32_t stream,
+                                               const TensorSlice& slice, uint64_t offset) {
+  if (slice.size_bytes() == offset) return NewCursor(std::move(source), std::vector<StreamRange>());
+  if (slice.is_contiguous()) {
+    return NewCursor(std::move(source),
+                     {{stream, slice.PlaceOf(offset), slice.size_bytes() - offset}});
+  }
+  const std::shared_ptr<const WdeltaReader> stored = source->stored();
+  const uint64_t chunk_bytes = stored == nullptr ? limits::kChunkBytes : stored->file().chunk_bytes;
+  auto plan = std::make_unique<const SlicePieces>(stream, slice, offset, chunk_bytes);
+  return Cursor::Create(std::move(source), std::move(plan), pool_,
                         WindowPieces(pool_->thread_count()), buffers_);
 }
 

@@ -20,6 +20,7 @@
 #include "storage/engine/cursor.h"
 #include "storage/engine/models.h"
 #include "storage/engine/staging.h"
+#include "storage/tensor/tensor_slice.h"
 
 namespace wdelta {
 
@@ -60,6 +61,9 @@ class Reader {
   absl::StatusOr<HeldDelta> HoldDelta(const std::string& model_id);
 
   std::shared_ptr<Cursor> NewCursor(ContentSourcePtr source, std::vector<StreamRange> ranges);
+  // Bytes of a slice of the tensor in `stream`, from `offset` on, at most its size.
+  std::shared_ptr<Cursor> NewSliceCursor(ContentSourcePtr source, uint32_t stream,
+                                         const TensorSlice& slice, uint64_t offset);
   // Of the pieces of all cursors.
   const std::shared_ptr<PieceBuffers>& buffers() const { return buffers_; }
   // Bytes of a stored file as one stream, for a `.wdelta` on its way out.
