@@ -104,6 +104,13 @@ absl::StatusOr<v1::Model> Client::GetModel(const std::string& model) {
   return Call(options_, *models_, &v1::Models::Stub::GetModel, request);
 }
 
+absl::StatusOr<v1::Model> Client::GetModelToFetch(const std::string& model) {
+  v1::GetModelRequest request;
+  request.set_model(model);
+  request.set_can_be_fetched(true);
+  return Call(options_, *models_, &v1::Models::Stub::GetModel, request);
+}
+
 Pager<v1::Model> Client::ListModels(const v1::ListModelsRequest& filters) {
   return MakePager(options_, *models_, &v1::Models::Stub::ListModels, filters,
                    &v1::ListModelsResponse::mutable_models);

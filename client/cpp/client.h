@@ -45,6 +45,8 @@ class Client {
   explicit Client(std::shared_ptr<grpc::Channel> channel, const ClientOptions& options = {});
 
   absl::StatusOr<v1::Model> GetModel(const std::string& model);
+  // A model that can be fetched: of a bare name the newest of its versions that can.
+  absl::StatusOr<v1::Model> GetModelToFetch(const std::string& model);
   // Filters as documented in models.proto.
   Pager<v1::Model> ListModels(const v1::ListModelsRequest& filters = {});
   Pager<v1::Tensor> ListTensors(const std::string& model);

@@ -258,9 +258,9 @@ absl::StatusOr<ExportV1Result> ExportV1(Client& client, const std::string& model
                                         const std::string& file_name,
                                         const ExportV1Options& options) {
   ExportV1Result result;
-  WDELTA_ASSIGN_OR_RETURN(result.model, client.GetModel(model));
+  WDELTA_ASSIGN_OR_RETURN(result.model, client.GetModelToFetch(model));
   WDELTA_ASSIGN_OR_RETURN(const std::string parent, ParentOf(result.model, options));
-  WDELTA_ASSIGN_OR_RETURN(result.parent, client.GetModel(parent));
+  WDELTA_ASSIGN_OR_RETURN(result.parent, client.GetModelToFetch(parent));
   WDELTA_ASSIGN_OR_RETURN(PartFile part, PartFile::Create(file_name));
   // By id: names may move meanwhile.
   Exporter exporter(client, absl::StrCat("id:", result.model.id()),

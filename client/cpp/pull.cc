@@ -119,7 +119,7 @@ class Pull {
 absl::StatusOr<PullResult> PullModel(Client& client, const std::string& model,
                                      const std::string& folder, const PullOptions& options) {
   PullResult result;
-  WDELTA_ASSIGN_OR_RETURN(result.model, client.GetModel(model));
+  WDELTA_ASSIGN_OR_RETURN(result.model, client.GetModelToFetch(model));
   WDELTA_RETURN_IF_ERROR(CheckPaths(result.model));
   WDELTA_ASSIGN_OR_RETURN(const std::vector<v1::File> files,
                           SelectFiles(result.model, options.paths));

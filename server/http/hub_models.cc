@@ -10,6 +10,7 @@
 #include "storage/base/error.h"
 #include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
+#include "storage/engine/model_files.h"
 
 namespace wdelta {
 namespace {
@@ -36,10 +37,7 @@ bool IsDigestPrefix(absl::string_view text) {
                      [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); });
 }
 
-// Of what is stored with loss there is no digest before it is stored.
-bool IsServed(const Model& model) {
-  return !model.record.digest().empty() && model.record.state() != ModelRecord::DELETED;
-}
+bool IsServed(const Model& model) { return CanBeFetched(model.record); }
 
 }  // namespace
 

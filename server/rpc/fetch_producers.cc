@@ -188,7 +188,7 @@ bool AnyMatches(const v1::FetchTensorsRequest& request, const std::string& name)
 
 absl::StatusOr<std::unique_ptr<FileProducer>> OpenFile(ModelStore& store,
                                                        const v1::FetchFileRequest& request) {
-  WDELTA_ASSIGN_OR_RETURN(const Model model, store.models().Resolve(request.model()));
+  WDELTA_ASSIGN_OR_RETURN(const Model model, store.models().ResolveToFetch(request.model()));
   WDELTA_ASSIGN_OR_RETURN(ContentSourcePtr source, store.reader().OpenToServe(model.record));
   const Checkpoint& checkpoint = source->checkpoint();
   const auto file = std::find_if(checkpoint.files.begin(), checkpoint.files.end(),
@@ -236,7 +236,7 @@ absl::StatusOr<std::unique_ptr<FileProducer>> OpenDelta(ModelStore& store,
 absl::StatusOr<std::unique_ptr<TensorsProducer>> OpenTensors(
     ModelStore& store, const v1::FetchTensorsRequest& request) {
   WDELTA_RETURN_IF_ERROR(CheckPatterns(request));
-  WDELTA_ASSIGN_OR_RETURN(const Model model, store.models().Resolve(request.model()));
+  WDELTA_ASSIGN_OR_RETURN(const Model model, store.models().ResolveToFetch(request.model()));
   WDELTA_ASSIGN_OR_RETURN(ContentSourcePtr source, store.reader().OpenToServe(model.record));
   const std::vector<StreamInfo>& all = source->checkpoint().streams;
   std::vector<uint32_t> streams;

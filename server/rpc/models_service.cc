@@ -28,7 +28,10 @@ absl::StatusOr<v1::Model> WithFilesAndTags(ModelStore& store, const Model& model
 
 absl::Status GetModelBody(ModelStore& store, const v1::GetModelRequest& request,
                           v1::Model* response) {
-  WDELTA_ASSIGN_OR_RETURN(const Model model, store.models().Resolve(request.model()));
+  WDELTA_ASSIGN_OR_RETURN(const Model model, request.can_be_fetched()
+                                                 ? store.models().ResolveToFetch(request.model())
+                                                 : store.models().Resolve(request.model()));
+  if (request.can_be_fetched()) WDELTA_RETURN_IF_ERROR(CheckCanBeFetched(model.record));
   WDELTA_ASSIGN_OR_RETURN(*response, WithFilesAndTags(store, model));
   return absl::OkStatus();
 }
@@ -63,7 +66,7 @@ absl::Status ListTensorsBody(ModelStore& store, const v1::ListTensorsRequest& re
     }
     reference = IdReference(position.substr(0, slash));
   }
-  WDELTA_ASSIGN_OR_RETURN(const Model model, store.models().Resolve(reference));
+  WDELTA_ASSIGN_OR_RETURN(const Model model, store.models().ResolveToFetch(reference));
   WDELTA_ASSIGN_OR_RETURN(const ContentSourcePtr source, store.reader().Open(model.record));
   const Checkpoint& checkpoint = source->checkpoint();
   const std::shared_ptr<const WdeltaReader> stored = source->stored();

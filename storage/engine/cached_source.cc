@@ -46,14 +46,24 @@ class CachedSource final : public ContentSource {
         [&](char* decoded) { return source_->Read(stream, offset, size, decoded); });
   }
 
-  // Of the chunk [begin, end). Not a reason to keep the chunk.
+  // Of the chunk [begin, end). A small part is no reason to keep the chunk; ranks that take
+  // most of it each, row by row, share it.
   absl::Status ReadPart(uint32_t stream, uint64_t offset, size_t size, uint64_t begin, uint64_t end,
                         char* destination) const {
-    if (const ChunkCache::Bytes whole = chunks_.Find({digest_, stream, begin, end - begin})) {
-      std::copy_n(whole->data() + (offset - begin), size, destination);
-      return absl::OkStatus();
+    const ChunkKey key{digest_, stream, begin, end - begin};
+    ChunkCache::Bytes whole = chunks_.Find(key);
+    if (whole == nullptr && size < key.size / 2) {
+      return source_->Read(stream, offset, size, destination);
     }
-    return source_->Read(stream, offset, size, destination);
+    if (whole == nullptr) {
+      WDELTA_ASSIGN_OR_RETURN(
+          whole, chunks_.FindOrDecode(key, source_.get(), ChunkCache::Keep::kWhenAskedAgain,
+                                      [&](char* decoded) {
+                                        return source_->Read(stream, begin, key.size, decoded);
+                                      }));
+    }
+    std::copy_n(whole->data() + (offset - begin), size, destination);
+    return absl::OkStatus();
   }
 
   const ContentSourcePtr source_;

@@ -15,6 +15,12 @@ inline bool HoldsBytes(const store::v1::ModelRecord& model) {
   return model.delta_pieces_size() > 0 || !model.staging_id().empty();
 }
 
+// Whether its bytes can be fetched. An import, a merge, and what is stored with loss have no
+// digest until that is done.
+inline bool CanBeFetched(const store::v1::ModelRecord& model) {
+  return !model.digest().empty() && model.state() != store::v1::ModelRecord::DELETED;
+}
+
 // DATA_LOSS when a digest in the record is not one.
 inline absl::StatusOr<std::vector<CheckpointFile>> FilesOfRecord(
     const store::v1::ModelRecord& model) {

@@ -12,6 +12,7 @@
 #include "storage/base/status_macros.h"
 #include "storage/catalog/keys.h"
 #include "storage/engine/merge/merge_recipe.h"
+#include "storage/engine/model_files.h"
 #include "storage/engine/records.h"
 
 namespace wdelta {
@@ -131,6 +132,27 @@ absl::StatusOr<Model> Models::Resolve(absl::string_view text) {
     return ModelNotFound(text);
   }
   return *std::move(model);
+}
+
+absl::StatusOr<Model> Models::ResolveToFetch(absl::string_view text) {
+  WDELTA_ASSIGN_OR_RETURN(const ModelReference reference, ParseModelReference(text));
+  WDELTA_ASSIGN_OR_RETURN(Model newest, Resolve(text));
+  if (reference.kind != ModelReference::Kind::kName || CanBeFetched(newest.record)) return newest;
+  const std::string prefix = keys::VersionPrefix(reference.name);
+  ScanRequest request{prefix, keys::Version(reference.name, newest.record.id()),
+                      limits::kModelsPerScan, true};
+  uint32_t tried = 0;
+  while (true) {
+    WDELTA_ASSIGN_OR_RETURN(const ScanPage page, catalog_->Scan(request));
+    for (const Record& version : page.records) {
+      WDELTA_ASSIGN_OR_RETURN(std::optional<Model> model,
+                              GetById(version.key.substr(prefix.size())));
+      if (model.has_value() && CanBeFetched(model->record)) return *std::move(model);
+    }
+    tried += static_cast<uint32_t>(page.records.size());
+    if (!page.more || page.records.empty() || tried >= limits::kMaxVersionsTried) return newest;
+    request.end = page.records.back().key;
+  }
 }
 
 absl::StatusOr<std::optional<Model>> Models::GetById(absl::string_view id) {

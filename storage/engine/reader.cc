@@ -49,6 +49,28 @@ std::string PlaceOf(const ModelRecord& model) {
 
 }  // namespace
 
+absl::Status CheckCanBeFetched(const ModelRecord& model) {
+  // What is served must never change.
+  if (AwaitsLoss(model)) {
+    return MakeError(
+        absl::StatusCode::kFailedPrecondition, "MODEL_NOT_READY",
+        absl::StrCat("model '", model.name(), "' may be stored with loss and is not served before ",
+                     "that is done: expected state READY, found ",
+                     ModelRecord::State_Name(model.state()), model.error().empty() ? "" : ": ",
+                     model.error()));
+  }
+  // An import or a merge has no digest until all of it was decoded and compared.
+  if (model.digest().empty()) {
+    return MakeError(
+        absl::StatusCode::kFailedPrecondition, "MODEL_IMPORTING",
+        absl::StrCat("model '", model.name(), "' was ", model.has_merge() ? "merged" : "imported",
+                     " and is not verified: expected state READY, found ",
+                     ModelRecord::State_Name(model.state()), model.error().empty() ? "" : ": ",
+                     model.error()));
+  }
+  return absl::OkStatus();
+}
+
 // Keeps a place in use while it is being opened.
 class Reader::Opening {
  public:
@@ -151,24 +173,7 @@ absl::StatusOr<ContentSourcePtr> Reader::OpenAtDepth(const ModelRecord& model, u
 
 absl::StatusOr<ContentSourcePtr> Reader::OpenPlace(const ModelRecord& model, const std::string& key,
                                                    uint32_t depth) {
-  // What is served must never change.
-  if (AwaitsLoss(model)) {
-    return MakeError(
-        absl::StatusCode::kFailedPrecondition, "MODEL_NOT_READY",
-        absl::StrCat("model '", model.name(), "' may be stored with loss and is not served before ",
-                     "that is done: expected state READY, found ",
-                     ModelRecord::State_Name(model.state()), model.error().empty() ? "" : ": ",
-                     model.error()));
-  }
-  // An import or a merge has no digest until all of it was decoded and compared.
-  if (model.digest().empty()) {
-    return MakeError(
-        absl::StatusCode::kFailedPrecondition, "MODEL_IMPORTING",
-        absl::StrCat("model '", model.name(), "' was ", model.has_merge() ? "merged" : "imported",
-                     " and is not verified: expected state READY, found ",
-                     ModelRecord::State_Name(model.state()), model.error().empty() ? "" : ": ",
-                     model.error()));
-  }
+  WDELTA_RETURN_IF_ERROR(CheckCanBeFetched(model));
   {
     absl::MutexLock lock(&mutex_);
     const auto found = open_.find(key);

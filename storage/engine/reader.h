@@ -104,6 +104,9 @@ class Reader {
   absl::flat_hash_map<std::string, int> opening_ ABSL_GUARDED_BY(mutex_);
 };
 
+// FAILED_PRECONDITION (`MODEL_IMPORTING`, `MODEL_NOT_READY`) says why Open would refuse it.
+absl::Status CheckCanBeFetched(const store::v1::ModelRecord& model);
+
 // Ranges that make up bytes [offset, offset + size) of a file of the checkpoint.
 // The range must lie within the file.
 std::vector<StreamRange> RangesOfFile(const Checkpoint& checkpoint, uint32_t file_index,
