@@ -1,8 +1,10 @@
 // The messages of a fetch, in order, made from cursors.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "storage/engine/cursor.h"
@@ -28,13 +30,16 @@ using FileProducer = FetchProducer<v1::FetchFileResponse>;
 using TensorsProducer = FetchProducer<v1::FetchTensorsResponse>;
 
 // These block on storage. Their errors are listed in proto/wdelta/v1/fetch.proto.
-// Reasons besides the engine's: `FILE_NOT_FOUND`, `NO_TENSOR_MATCHES`,
-// `OFFSET_PAST_END`, `BAD_PATTERN`, `MODEL_NOT_READY`.
+// Reasons besides the engine's: `FILE_NOT_FOUND`, `OFFSET_PAST_END`, `MODEL_NOT_READY`.
 absl::StatusOr<std::unique_ptr<FileProducer>> OpenFile(ModelStore& store,
                                                        const v1::FetchFileRequest& request);
 absl::StatusOr<std::unique_ptr<FileProducer>> OpenDelta(ModelStore& store,
                                                         const v1::FetchDeltaRequest& request);
-absl::StatusOr<std::unique_ptr<TensorsProducer>> OpenTensors(
-    ModelStore& store, const v1::FetchTensorsRequest& request);
+
+inline void FillPiece(CursorPiece piece, uint64_t offset, v1::Piece* out) {
+  out->set_offset(offset);
+  out->set_crc32c(piece.crc32c);
+  out->set_data(std::move(piece.data));
+}
 
 }  // namespace wdelta

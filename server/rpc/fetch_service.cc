@@ -5,6 +5,7 @@
 #include "server/rpc/fetch_producers.h"
 #include "server/rpc/fetch_reactor.h"
 #include "server/rpc/piece_message.h"
+#include "server/rpc/tensor_producer.h"
 #include "storage/base/status_macros.h"
 
 namespace wdelta {

@@ -1,0 +1,39 @@
+// What a FetchTensors call asks for, checked and opened.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "storage/engine/content_source.h"
+#include "storage/engine/model_store.h"
+#include "storage/tensor/slice_rules.h"
+#include "wdelta/v1/fetch.pb.h"
+
+namespace wdelta {
+
+// Tensors of one model.
+struct OpenSelection {
+  std::string model;  // `id:ID`
+  ContentSourcePtr source;
+  std::vector<uint32_t> streams;  // of the tensors, in order; not empty
+  std::vector<SliceRule> rules;
+
+  const TensorInfo& TensorAt(size_t index) const {
+    return source->checkpoint().streams[streams[index]].tensor;
+  }
+  // Nullopt: all of the tensor. Does not fail: OpenSelections has tried.
+  std::optional<TensorSlice> SliceAt(size_t index) const;
+  uint64_t SentBytesAt(size_t index) const;
+};
+
+// The selections of a request, in order. Blocks on storage. INVALID_ARGUMENT (`BAD_PATTERN`,
+// `BAD_SLICE`, `UNEVEN_SHARD`, `SLICE_SPLITS_BYTE`, `TOO_MANY_SELECTIONS`), OUT_OF_RANGE
+// (`SLICE_PAST_END`), NOT_FOUND (`NO_TENSOR_MATCHES`), and those of resolving and opening a
+// model.
+absl::StatusOr<std::vector<OpenSelection>> OpenSelections(ModelStore& store,
+                                                          const v1::FetchTensorsRequest& request);
+
+}  // namespace wdelta
