@@ -17,11 +17,10 @@ namespace {
 
 constexpr char kUploadId[] = "upload-1";
 
-// `Response` is that of files or that of tensors.
-template <typename Response>
-void SendPieces(const std::string& content, const Faults& faults,
-                grpc::ServerWriter<Response>& writer, uint64_t begin = 0,
-                uint64_t end = std::numeric_limits<uint64_t>::max()) {
+// `Response` is that of files or that of tensors; `Writer` writes it.
+template <typename Response, typename Writer>
+void SendPieces(const std::string& content, const Faults& faults, Writer& writer,
+                uint64_t begin = 0, uint64_t end = std::numeric_limits<uint64_t>::max()) {
   std::string sent = content;
   if (faults.bad_content) sent[sent.size() / 2] ^= 1;
   constexpr uint64_t kSize = FakeServer::kServedPieceBytes;
@@ -43,6 +42,22 @@ void SendPieces(const std::string& content, const Faults& faults,
   writer.Write(response);
   if (faults.more_after_trailer) writer.Write(response);
 }
+
+// Writes so many messages and drops what comes after; negative: all.
+class BreakingWriter {
+ public:
+  BreakingWriter(grpc::ServerWriter<v1::FetchTensorsResponse>* writer, int messages)
+      : writer_(*writer), left_(messages) {}
+  void Write(const v1::FetchTensorsResponse& message) {
+    if (left_ == 0) return;
+    if (left_ > 0) --left_;
+    writer_.Write(message);
+  }
+
+ private:
+  grpc::ServerWriter<v1::FetchTensorsResponse>& writer_;
+  int left_;
+};
 
 }  // namespace
 
@@ -277,25 +292,59 @@ grpc::Status FakeServer::FetchFile(grpc::ServerContext*, const v1::FetchFileRequ
   response.mutable_header()->set_length(content.size() - request->offset());
   writer->Write(response);
   if (!breaks) {
-    SendPieces(content, met, *writer, request->offset());
+    SendPieces<v1::FetchFileResponse>(content, met, *writer, request->offset());
     return grpc::Status::OK;
   }
   const uint64_t end = request->offset() + met.fetch_break_after_pieces * kServedPieceBytes;
-  SendPieces(content, met, *writer, request->offset(), end);
+  SendPieces<v1::FetchFileResponse>(content, met, *writer, request->offset(), end);
   return grpc::Status(met.fetch_break_code, "broken by the test");
+}
+
+grpc::Status FakeServer::ListTensors(grpc::ServerContext*, const v1::ListTensorsRequest* request,
+                                     v1::ListTensorsResponse* response) {
+  absl::MutexLock lock(&mutex_);
+  // Every file is served as one tensor.
+  for (const auto& [path, content] :
+       models_[std::string(absl::StripPrefix(request->model(), "id:"))]) {
+    v1::Tensor& tensor = *response->add_tensors();
+    tensor.set_name(path);
+    tensor.set_file("model.safetensors");
+    tensor.set_dtype("U8");
+    tensor.add_shape(content.size());
+    tensor.set_size_bytes(content.size());
+  }
+  return grpc::Status::OK;
 }
 
 grpc::Status FakeServer::FetchTensors(grpc::ServerContext*, const v1::FetchTensorsRequest* request,
                                       grpc::ServerWriter<v1::FetchTensorsResponse>* writer) {
   absl::MutexLock lock(&mutex_);
-  // Every file is served as one tensor.
-  for (const auto& [path, content] : models_[request->model()]) {
-    v1::FetchTensorsResponse response;
-    response.mutable_header()->set_name(path);
-    response.mutable_header()->set_size_bytes(content.size());
-    writer->Write(response);
-    SendPieces(content, faults, *writer);
+  tensor_requests.push_back(*request);
+  if (faults.fetches_refused > 0) {
+    --faults.fetches_refused;
+    return ErrorWithInfo(grpc::StatusCode::RESOURCE_EXHAUSTED, "TOO_MANY_FETCHES", "too many");
   }
+  const bool breaks = faults.tensor_breaks > 0;
+  if (breaks) --faults.tensor_breaks;
+  BreakingWriter breaking(writer, breaks ? faults.tensor_break_after_messages : -1);
+  uint64_t index = 0;
+  uint64_t offset = request->first_tensor_offset();
+  for (const auto& [path, content] :
+       models_[std::string(absl::StripPrefix(request->model(), "id:"))]) {
+    if (index++ < request->first_tensor()) continue;
+    v1::FetchTensorsResponse response;
+    v1::TensorHeader& header = *response.mutable_header();
+    header.set_name(faults.other_tensor_on_resume && offset > 0 ? "other" : path);
+    header.set_dtype("U8");
+    header.add_shape(content.size());
+    header.set_size_bytes(content.size());
+    header.set_offset(offset);
+    header.set_length(content.size() - offset);
+    breaking.Write(response);
+    SendPieces<v1::FetchTensorsResponse>(content, faults, breaking, offset);
+    offset = 0;
+  }
+  if (breaks) return grpc::Status(grpc::StatusCode::UNAVAILABLE, "broken by the test");
   return grpc::Status::OK;
 }
 

@@ -25,7 +25,11 @@ struct Faults {
   int fetch_break_after_pieces = 0;
   int fetch_breaks = 0;
   grpc::StatusCode fetch_break_code = grpc::StatusCode::UNAVAILABLE;
-  // FetchFile answers RESOURCE_EXHAUSTED (TOO_MANY_FETCHES) so many times.
+  // FetchTensors breaks with UNAVAILABLE after this many messages, this many times.
+  int tensor_break_after_messages = 0;
+  int tensor_breaks = 0;
+  bool other_tensor_on_resume = false;
+  // FetchFile and FetchTensors answer RESOURCE_EXHAUSTED (TOO_MANY_FETCHES) so many times.
   int fetches_refused = 0;
   // The first FetchFile calls answer once so many have begun.
   size_t fetches_at_once = 0;
@@ -62,6 +66,7 @@ class FakeServer final : public v1::Uploads::Service,
   int cancel_calls = 0;
   int list_calls = 0;
   std::vector<uint64_t> fetch_offsets;
+  std::vector<v1::FetchTensorsRequest> tensor_requests;
   bool waited_in_vain = false;  // for fetches_at_once
   // While calls run.
   size_t FetchCount() ABSL_LOCKS_EXCLUDED(mutex_) {
@@ -97,6 +102,8 @@ class FakeServer final : public v1::Uploads::Service,
                          grpc::ServerWriter<v1::FetchFileResponse>* writer) override;
   grpc::Status FetchTensors(grpc::ServerContext*, const v1::FetchTensorsRequest* request,
                             grpc::ServerWriter<v1::FetchTensorsResponse>* writer) override;
+  grpc::Status ListTensors(grpc::ServerContext*, const v1::ListTensorsRequest* request,
+                           v1::ListTensorsResponse* response) override;
   grpc::Status GetModel(grpc::ServerContext*, const v1::GetModelRequest* request,
                         v1::Model* response) override;
   grpc::Status ListModels(grpc::ServerContext*, const v1::ListModelsRequest* request,
