@@ -26,6 +26,7 @@ void AddRmCommand(CLI::App& app, Session& session);
 void AddGcCommand(CLI::App& app, Session& session);
 void AddScrubCommand(CLI::App& app, Session& session);
 void AddJobsCommand(CLI::App& app, Session& session);
+void AddFetchCommand(CLI::App& app, Session& session);
 void AddInspectCommand(CLI::App& app, Session& session);
 void AddExportCommand(CLI::App& app, Session& session);
 void AddImportCommand(CLI::App& app, Session& session);

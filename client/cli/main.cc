@@ -30,12 +30,12 @@ void AddAll(CLI::App& app, Session& session) {
       ->capture_default_str();
   app.add_flag("--quiet", session.quiet, "No progress, no success lines");
   for (const auto add : {
-           AddPushCommand,    AddPullCommand,   AddLsCommand,      AddSearchCommand,
-           AddShowCommand,    AddLogCommand,    AddPathCommand,    AddDiffCommand,
-           AddBlameCommand,   AddTagCommand,    AddMergeCommand,   AddRmCommand,
-           AddExplainCommand, AddRepackCommand, AddGcCommand,      AddRetentionCommand,
-           AddScrubCommand,   AddJobsCommand,   AddInspectCommand, AddExportCommand,
-           AddImportCommand,  AddAdminCommand,  AddVersionCommand,
+           AddPushCommand,      AddPullCommand,    AddFetchCommand,  AddLsCommand,
+           AddSearchCommand,    AddShowCommand,    AddLogCommand,    AddPathCommand,
+           AddDiffCommand,      AddBlameCommand,   AddTagCommand,    AddMergeCommand,
+           AddRmCommand,        AddExplainCommand, AddRepackCommand, AddGcCommand,
+           AddRetentionCommand, AddScrubCommand,   AddJobsCommand,   AddInspectCommand,
+           AddExportCommand,    AddImportCommand,  AddAdminCommand,  AddVersionCommand,
        }) {
     add(app, session);
   }

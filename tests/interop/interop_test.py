@@ -16,7 +16,9 @@ import tempfile
 
 import deltatensors as dt
 import numpy as np
+import torch
 from checkpoints import assert_same_bits, fine_tune, load_float32, make_base, save
+from safetensors import safe_open
 from safetensors.torch import load_file
 from store import CommandFailed, Store
 
@@ -206,6 +208,35 @@ def check_inspect_agrees_with_the_package(store, at):
     assert ours["strategy"] == theirs["strategy"]
     assert {t["name"]: t["shape"] for t in ours["tensors"]} == {
         name: tensor["shape"] for name, tensor in theirs["tensors"].items()}
+
+
+def check_fetched_slices_equal_those_of_safetensors(store, at):
+    store.push(f"{TINYLM}/base", "base")
+    store.push(f"{TINYLM}/ft-kjv", "tuned", "base")
+    file = at("slices.safetensors")
+    with safe_open(f"{TINYLM}/ft-kjv/model.safetensors", framework="pt") as whole:
+        for axis, start, stop in ((0, 0, 100), (0, 7, 128), (1, 0, 1), (1, 31, 97), (1, 64, 128)):
+            store.run("fetch", "tuned", "--slice", f"{axis}={start}:{stop}", "--out", file)
+            fetched = load_file(file)
+            assert set(fetched) == set(whole.keys())
+            for name, tensor in fetched.items():
+                part = whole.get_slice(name)
+                if len(part.get_shape()) <= axis:
+                    expected = whole.get_tensor(name)
+                else:
+                    expected = part[start:stop] if axis == 0 else part[:, start:stop]
+                assert tensor.shape == expected.shape and torch.equal(tensor, expected), name
+        rank = [load_shard(store, at, i) for i in range(4)]
+        for name in whole.keys():
+            expected = whole.get_tensor(name)
+            found = torch.cat([part[name] for part in rank], 1) if expected.dim() > 1 else rank[0][name]
+            assert torch.equal(found, expected), name
+
+
+def load_shard(store, at, index):
+    file = at(f"rank{index}.safetensors")
+    store.run("fetch", "tuned", "--shard", f"1={index}/4", "--out", file)
+    return load_file(file)
 
 
 def main():
