@@ -71,7 +71,8 @@ TEST(CursorTest, LetsGoOfItsSourceWithTheLastPiece) {
 TEST(CursorTest, HoldsNoSourceWhenThereIsNothingToRead) {
   ThreadPool pool(1);
   const auto source = std::make_shared<PatternSource>();
-  const auto cursor = Cursor::Create(source, {}, &pool, kWindow, NewBuffers());
+  const auto cursor =
+      Cursor::Create(source, std::vector<StreamRange>(), &pool, kWindow, NewBuffers());
   EXPECT_EQ(source.use_count(), 1);
   EXPECT_FALSE(cursor->Next()->has_value());
 }

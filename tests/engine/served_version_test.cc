@@ -20,7 +20,7 @@ class ServedVersionTest : public EngineTest {
   std::string UploadVersion(uint32_t seed, bool is_lossy) {
     clock_.Advance(absl::Seconds(1));
     StartUploadParams params;
-    params.name = "m";
+    params.name = std::string("m");
     params.new_version = true;
     if (is_lossy) {
       params.parents.push_back({"m", {}, {}});
@@ -74,7 +74,7 @@ TEST_F(ServedVersionTest, WithoutAnyTheNewestSaysWhy) {
 
 TEST_F(ServedVersionTest, IsFoundBehindManyThatCannotBeFetched) {
   const std::string first = RecordOf("m").id();
-  for (uint32_t i = 0; i < 2 * limits::kModelsPerScan + 1; ++i) UploadVersion(2, true);
+  for (uint32_t i = 0; i < limits::kModelsPerScan + 1; ++i) UploadVersion(2, true);
   EXPECT_EQ(Fetched("m"), first);
 }
 
