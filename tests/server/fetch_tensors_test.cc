@@ -298,17 +298,18 @@ TEST_F(FetchTensorsTest, RefusesBadSelections) {
   further.set_model("base");
   further.add_name_patterns("none");
   EXPECT_EQ(Refused(request, "'base' has no tensor"), "NOT_FOUND NO_TENSOR_MATCHES");
-  further.set_name_patterns(0, "");
+  further.set_name_patterns(0, std::string());
   EXPECT_EQ(Refused(request, "further_selections[0].name_patterns: expected a pattern"),
             "INVALID_ARGUMENT BAD_PATTERN");
-  further.set_name_patterns(0, "*");
+  further.set_name_patterns(0, std::string(1, '*'));
   *further.add_slices() = Shard("", 0, 1, 1);
   EXPECT_EQ(Refused(request, "further_selections[0].slices[0]: shard"),
             "INVALID_ARGUMENT BAD_SLICE");
   further.clear_slices();
+  const std::string any("*");
   for (int i = 0; i < 600; ++i) {
-    request.add_name_patterns("*");
-    further.add_name_patterns("*");
+    request.add_name_patterns(any);
+    further.add_name_patterns(any);
   }
   EXPECT_EQ(Refused(request, "name_patterns: expected at most 1000, found 1201"),
             "INVALID_ARGUMENT BAD_PATTERN");
@@ -343,12 +344,13 @@ TEST_F(FetchTensorsTest, ABareNameIsTheNewestVersionThatCanBeFetched) {
   EXPECT_EQ(newest.id(), finished.model().id());
   EXPECT_EQ(get("tuned", true, &fetched), "OK");
   EXPECT_NE(fetched.id(), newest.id());
-  EXPECT_EQ(get("id:" + newest.id(), true, &newest), "FAILED_PRECONDITION MODEL_NOT_READY");
+  EXPECT_EQ(get(absl::StrCat("id:", newest.id()), true, &newest),
+            "FAILED_PRECONDITION MODEL_NOT_READY");
   EXPECT_TRUE(server_.FetchFile("tuned", "model.safetensors").data ==
               FilesOf(tuned_).at("model.safetensors"));
   const Stream stream = Fetch(server_, Ask({}, {"scale"}));
   ASSERT_TRUE(stream.status.ok()) << stream.status.error_message();
-  EXPECT_EQ(stream.tensors.at(0).header.model(), "id:" + fetched.id());
+  EXPECT_EQ(stream.tensors.at(0).header.model(), absl::StrCat("id:", fetched.id()));
   v1::ListTensorsRequest list;
   list.set_model("tuned");
   v1::ListTensorsResponse listed;
@@ -356,7 +358,7 @@ TEST_F(FetchTensorsTest, ABareNameIsTheNewestVersionThatCanBeFetched) {
   EXPECT_TRUE(server_.models->ListTensors(&context, list, &listed).ok());
   EXPECT_EQ(listed.tensors_size(), static_cast<int>(tuned_.size()));
   v1::FetchTensorsRequest by_id;
-  by_id.set_model("id:" + finished.model().id());
+  by_id.set_model(absl::StrCat("id:", finished.model().id()));
   EXPECT_EQ(Refused(by_id), "FAILED_PRECONDITION MODEL_NOT_READY");
 }
 
