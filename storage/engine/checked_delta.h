@@ -1,0 +1,40 @@
+// A stored `.wdelta` whose payloads are verified as they are read, so that damage is found
+// where it is and not by whoever gets the file.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "storage/base/file_system.h"
+#include "storage/wdelta/wdelta_reader.h"
+
+namespace wdelta {
+
+// Any thread may call it.
+class CheckedDelta final : public RandomAccessFile {
+ public:
+  // Reads and checks the metadata; errors as WdeltaReader. Those of reading begin with `name`.
+  static absl::StatusOr<std::shared_ptr<const CheckedDelta>> Open(
+      std::string name, std::shared_ptr<const RandomAccessFile> file);
+
+  // DATA_LOSS (`BAD_WDELTA`) names the first chunk with a byte in the range whose payload is
+  // damaged, be it before or behind the range.
+  absl::Status Read(uint64_t offset, char* destination, size_t size) const override;
+  absl::StatusOr<uint64_t> SizeBytes() const override { return reader_->file().file_bytes; }
+
+ private:
+  CheckedDelta(std::string name, std::shared_ptr<const RandomAccessFile> file,
+               std::shared_ptr<const WdeltaReader> reader)
+      : name_(std::move(name)), file_(std::move(file)), reader_(std::move(reader)) {}
+
+  absl::Status CheckChunks(uint64_t offset, absl::string_view bytes) const;
+  // By number in the file: as it lies there now.
+  absl::Status CheckStoredChunk(size_t chunk) const;
+
+  const std::string name_;
+  const std::shared_ptr<const RandomAccessFile> file_;
+  const std::shared_ptr<const WdeltaReader> reader_;
+};
+
+}  // namespace wdelta
