@@ -92,18 +92,4 @@ absl::StatusOr<std::unique_ptr<FileProducer>> OpenFile(ModelStore& store,
   return std::make_unique<OneFile>(std::move(header), std::move(sha256_hex), std::move(cursor));
 }
 
-absl::StatusOr<std::unique_ptr<FileProducer>> OpenDelta(ModelStore& store,
-                                                        const v1::FetchDeltaRequest& request) {
-  WDELTA_ASSIGN_OR_RETURN(const Model model, store.models().Resolve(request.model()));
-  WDELTA_ASSIGN_OR_RETURN(HeldDelta delta, store.reader().HoldDelta(model.record.id()));
-  WDELTA_ASSIGN_OR_RETURN(const uint64_t size_bytes, delta.file->SizeBytes());
-  v1::FileHeader header;
-  header.set_path(absl::StrCat(delta.model.id(), ".wdelta"));
-  header.set_size_bytes(size_bytes);
-  header.set_length(size_bytes);
-  return std::make_unique<OneFile>(std::move(header),
-                                   absl::BytesToHexString(delta.model.delta_digest()),
-                                   store.reader().NewFileCursor(std::move(delta.file), size_bytes));
-}
-
 }  // namespace wdelta

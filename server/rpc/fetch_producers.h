@@ -30,11 +30,10 @@ using FileProducer = FetchProducer<v1::FetchFileResponse>;
 using TensorsProducer = FetchProducer<v1::FetchTensorsResponse>;
 
 // These block on storage. Their errors are listed in proto/wdelta/v1/fetch.proto.
-// Reasons besides the engine's: `FILE_NOT_FOUND`, `OFFSET_PAST_END`, `MODEL_NOT_READY`.
+// Reasons besides the engine's: `FILE_NOT_FOUND`, `OFFSET_PAST_END`, `MODEL_NOT_READY`. For
+// tensors and deltas see tensor_producer.h and delta_producer.h.
 absl::StatusOr<std::unique_ptr<FileProducer>> OpenFile(ModelStore& store,
                                                        const v1::FetchFileRequest& request);
-absl::StatusOr<std::unique_ptr<FileProducer>> OpenDelta(ModelStore& store,
-                                                        const v1::FetchDeltaRequest& request);
 
 inline void FillPiece(CursorPiece piece, uint64_t offset, v1::Piece* out) {
   out->set_offset(offset);

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "server/rpc/delta_producer.h"
 #include "server/rpc/fetch_producers.h"
 #include "server/rpc/fetch_reactor.h"
 #include "server/rpc/piece_message.h"
@@ -11,20 +12,19 @@
 namespace wdelta {
 namespace {
 
-// `open` makes the producer of a request.
-template <typename Request, typename Response>
-FetchService::Reactor* Start(
-    RpcEnvironment& environment, std::string_view method, grpc::CallbackServerContext* context,
-    const grpc::ByteBuffer& bytes,
-    absl::StatusOr<std::unique_ptr<FetchProducer<Response>>> (*open)(ModelStore&, const Request&)) {
+// `open(request)` makes the producer; it runs in a pool thread.
+template <typename Request, typename Response, typename Open>
+FetchService::Reactor* Start(RpcEnvironment& environment, std::string_view method,
+                             grpc::CallbackServerContext* context, const grpc::ByteBuffer& bytes,
+                             Open open) {
   Request request;
   absl::Status parsed = ParseRequest(bytes, request);
   return FetchReactor<Response>::Start(
       &environment, method, context,
-      [&environment, open, parsed = std::move(parsed),
+      [open = std::move(open), parsed = std::move(parsed),
        request = std::move(request)]() -> absl::StatusOr<std::unique_ptr<FetchProducer<Response>>> {
         WDELTA_RETURN_IF_ERROR(parsed);
-        return open(environment.store(), request);
+        return open(request);
       });
 }
 
@@ -32,17 +32,26 @@ FetchService::Reactor* Start(
 
 FetchService::Reactor* FetchService::FetchTensors(grpc::CallbackServerContext* context,
                                                   const grpc::ByteBuffer* request) {
-  return Start(environment_, "Fetch.FetchTensors", context, *request, &OpenTensors);
+  using Request = v1::FetchTensorsRequest;
+  return Start<Request, v1::FetchTensorsResponse>(
+      environment_, "Fetch.FetchTensors", context, *request,
+      [this](const Request& parsed) { return OpenTensors(environment_.store(), parsed); });
 }
 
 FetchService::Reactor* FetchService::FetchFile(grpc::CallbackServerContext* context,
                                                const grpc::ByteBuffer* request) {
-  return Start(environment_, "Fetch.FetchFile", context, *request, &OpenFile);
+  using Request = v1::FetchFileRequest;
+  return Start<Request, v1::FetchFileResponse>(
+      environment_, "Fetch.FetchFile", context, *request,
+      [this](const Request& parsed) { return OpenFile(environment_.store(), parsed); });
 }
 
 FetchService::Reactor* FetchService::FetchDelta(grpc::CallbackServerContext* context,
                                                 const grpc::ByteBuffer* request) {
-  return Start(environment_, "Fetch.FetchDelta", context, *request, &OpenDelta);
+  using Request = v1::FetchDeltaRequest;
+  return Start<Request, v1::FetchFileResponse>(
+      environment_, "Fetch.FetchDelta", context, *request,
+      [this](const Request& parsed) { return OpenDelta(environment_, parsed); });
 }
 
 }  // namespace wdelta

@@ -1,0 +1,207 @@
+// FetchDelta for clients that hold other models.
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "gtest/gtest.h"
+#include "storage/base/checksum.h"
+#include "storage/base/digest.h"
+#include "storage/base/limits.h"
+#include "tests/server/test_server.h"
+
+namespace wdelta::testing {
+namespace {
+
+struct ReceivedDelta {
+  v1::FileHeader header;
+  std::string data;
+  v1::Trailer trailer;
+};
+
+struct ReceivedDeltas {
+  grpc::Status status;
+  std::vector<ReceivedDelta> deltas;
+};
+
+ReceivedDeltas FetchDelta(TestServer& server, const v1::FetchDeltaRequest& request) {
+  ReceivedDeltas received;
+  grpc::ClientContext context;
+  const auto reader = server.fetch->FetchDelta(&context, request);
+  v1::FetchFileResponse message;
+  bool is_between = true;
+  while (reader->Read(&message)) {
+    if (message.has_header()) {
+      EXPECT_TRUE(is_between);
+      received.deltas.push_back({message.header(), "", {}});
+      is_between = false;
+    } else if (message.has_piece()) {
+      ReceivedDelta& delta = received.deltas.back();
+      EXPECT_EQ(message.piece().offset(), delta.header.offset() + delta.data.size());
+      EXPECT_EQ(message.piece().crc32c(), Crc32c(message.piece().data()));
+      delta.data += message.piece().data();
+    } else {
+      received.deltas.back().trailer = message.trailer();
+      EXPECT_EQ(message.trailer().sent_bytes(), received.deltas.back().data.size());
+      is_between = true;
+    }
+  }
+  received.status = reader->Finish();
+  return received;
+}
+
+v1::FetchDeltaRequest Request(const std::string& model, const std::vector<std::string>& held) {
+  v1::FetchDeltaRequest request;
+  request.set_model(model);
+  for (const std::string& reference : held) request.add_held_models(reference);
+  return request;
+}
+
+class FetchDeltaTest : public ::testing::Test {
+ protected:
+  // `tuned` is stored against `base`, and `twice` against `tuned`; `sibling` is another
+  // fine-tune of `base`.
+  void PushFamily(TestServer& server) {
+    std::vector<TestTensor> tensors = {RandomWeights("w", {512, 640}, 1)};
+    const auto push = [&](const std::string& name, const std::vector<TestTensor>& weights,
+                          const std::vector<std::string>& parents) {
+      ids_[name] =
+          server.Push(name, {{"model.safetensors", BuildSafetensors(weights)}}, parents).id();
+      server.RunJobs();
+    };
+    push("base", tensors, {});
+    push("sibling", {FineTuned(tensors[0], 9)}, {"base"});
+    tensors[0] = FineTuned(tensors[0], 2);
+    push("tuned", tensors, {"base"});
+    tensors[0] = FineTuned(tensors[0], 3);
+    push("twice", tensors, {"tuned"});
+  }
+
+  std::map<std::string, std::string> ids_;
+};
+
+TEST_F(FetchDeltaTest, SendsTheStoredDeltaToTheStorageParent) {
+  TestServer server;
+  PushFamily(server);
+  const ReceivedDeltas received = FetchDelta(server, Request("twice", {"tuned"}));
+  ASSERT_TRUE(received.status.ok()) << received.status.error_message();
+  ASSERT_EQ(received.deltas.size(), 1u);
+  const ReceivedDelta& delta = received.deltas[0];
+  EXPECT_EQ(delta.header.delta().model(), "models/" + ids_["twice"]);
+  EXPECT_EQ(delta.header.delta().parent_model(), "models/" + ids_["tuned"]);
+  EXPECT_EQ(delta.header.delta().delta_id(), "sha256:" + Digest::Of(delta.data).ToHex());
+  EXPECT_FALSE(delta.header.delta().folded());
+  EXPECT_EQ(delta.header.size_bytes(), delta.data.size());
+  EXPECT_EQ(delta.trailer.sha256(), Digest::Of(delta.data).ToHex());
+  // The same as without held models.
+  const ReceivedDeltas plain = FetchDelta(server, Request("twice", {}));
+  ASSERT_EQ(plain.deltas.size(), 1u);
+  EXPECT_TRUE(plain.deltas[0].data == delta.data);
+}
+
+TEST_F(FetchDeltaTest, FoldsAndResumesByOffset) {
+  TestServer server;
+  PushFamily(server);
+  v1::FetchDeltaRequest request = Request("twice", {"sibling"});
+  const ReceivedDeltas whole = FetchDelta(server, request);
+  ASSERT_TRUE(whole.status.ok()) << whole.status.error_message();
+  ASSERT_EQ(whole.deltas.size(), 1u);
+  const ReceivedDelta& delta = whole.deltas[0];
+  EXPECT_TRUE(delta.header.delta().folded());
+  EXPECT_EQ(delta.header.size_bytes(), 0u);
+  EXPECT_EQ(delta.header.delta().parent_model(), "models/" + ids_["sibling"]);
+  EXPECT_EQ(delta.trailer.sha256(), Digest::Of(delta.data).ToHex());
+
+  request.set_delta_id(delta.header.delta().delta_id());
+  for (const uint64_t offset :
+       {uint64_t{1}, uint64_t{delta.data.size() - 1}, uint64_t{delta.data.size()}}) {
+    request.set_offset(offset);
+    const ReceivedDeltas rest = FetchDelta(server, request);
+    ASSERT_TRUE(rest.status.ok()) << rest.status.error_message();
+    ASSERT_EQ(rest.deltas.size(), 1u);
+    EXPECT_EQ(rest.deltas[0].header.offset(), offset);
+    EXPECT_TRUE(rest.deltas[0].data == delta.data.substr(offset)) << offset;
+    EXPECT_EQ(rest.deltas[0].trailer.sha256(), "");
+  }
+  request.set_offset(delta.data.size() + 1);
+  EXPECT_EQ(CodeAndReason(FetchDelta(server, request).status), "OUT_OF_RANGE OFFSET_PAST_END");
+  request.set_delta_id("another");
+  const ReceivedDeltas anew = FetchDelta(server, request);
+  ASSERT_EQ(anew.deltas.size(), 1u);
+  EXPECT_EQ(anew.deltas[0].header.offset(), 0u);
+  EXPECT_TRUE(anew.deltas[0].data == delta.data);
+}
+
+TEST_F(FetchDeltaTest, ResumesAStoredDelta) {
+  TestServer server;
+  PushFamily(server);
+  for (const std::vector<std::string>& held : {std::vector<std::string>{}, {"base"}}) {
+    v1::FetchDeltaRequest request = Request("tuned", held);
+    const std::string whole = FetchDelta(server, request).deltas.at(0).data;
+    request.set_delta_id("sha256:" + Digest::Of(whole).ToHex());
+    request.set_offset(1000);
+    const ReceivedDeltas rest = FetchDelta(server, request);
+    ASSERT_EQ(rest.deltas.size(), 1u);
+    EXPECT_EQ(rest.deltas[0].header.length(), whole.size() - 1000);
+    EXPECT_TRUE(rest.deltas[0].data == whole.substr(1000));
+    request.set_offset(whole.size() + 1);
+    EXPECT_EQ(CodeAndReason(FetchDelta(server, request).status), "OUT_OF_RANGE OFFSET_PAST_END");
+  }
+}
+
+TEST_F(FetchDeltaTest, Errors) {
+  TestServer server;
+  PushFamily(server);
+  server.Push("staged", SmallCheckpoint(5));
+  const auto reason = [&](const std::string& model, const std::vector<std::string>& held) {
+    return CodeAndReason(FetchDelta(server, Request(model, held)).status);
+  };
+  EXPECT_EQ(reason("twice", {"nosuch", "staged"}), "FAILED_PRECONDITION NO_HELD_MODEL");
+  EXPECT_EQ(reason("twice", {"nosuch", "tuned"}), "OK");
+  EXPECT_EQ(reason("staged", {"tuned"}), "FAILED_PRECONDITION MODEL_NOT_READY");
+  EXPECT_EQ(reason("nosuch", {"tuned"}), "NOT_FOUND MODEL_NOT_FOUND");
+  EXPECT_EQ(reason("twice", {"a//b"}), "INVALID_ARGUMENT BAD_NAME");
+  EXPECT_EQ(reason("twice", std::vector<std::string>(limits::kMaxHeldModels + 1, "base")),
+            "INVALID_ARGUMENT TOO_MANY_HELD_MODELS");
+}
+
+TEST_F(FetchDeltaTest, TooManyFoldingsAreRefusedAndACancelledOneGivesItsPlaceBack) {
+  TestServer server;
+  // The common part is worth building upon; the rest is larger than what a stream buffers and
+  // what is folded ahead, so that a folding cannot end by itself.
+  const TestTensor common = RandomWeights("common", {4096, 1024}, 1);
+  const auto files = [&](uint32_t seed) {
+    return TestFiles{
+        {"model.safetensors", BuildSafetensors({common, RandomWeights("w", {4096, 1536}, seed)})}};
+  };
+  const std::string model = "a", held = "b";
+  server.Push(model, files(2));
+  server.RunJobs();
+  server.Push(held, files(3), {model});
+  server.RunJobs();
+  std::vector<std::unique_ptr<grpc::ClientContext>> contexts;
+  std::vector<std::unique_ptr<grpc::ClientReader<v1::FetchFileResponse>>> readers;
+  v1::FetchFileResponse message;
+  for (int i = 0; i < limits::kMaxComparisons; ++i) {
+    contexts.push_back(std::make_unique<grpc::ClientContext>());
+    readers.push_back(server.fetch->FetchDelta(contexts.back().get(), Request(model, {held})));
+    ASSERT_TRUE(readers.back()->Read(&message));
+    ASSERT_TRUE(message.header().delta().folded());
+  }
+  EXPECT_EQ(CodeAndReason(FetchDelta(server, Request(model, {held})).status),
+            "RESOURCE_EXHAUSTED TOO_MANY_FETCHES");
+  for (size_t i = 0; i < readers.size(); ++i) {
+    contexts[i]->TryCancel();
+    while (readers[i]->Read(&message)) {
+    }
+    EXPECT_EQ(readers[i]->Finish().error_code(), grpc::StatusCode::CANCELLED);
+  }
+  // The server hears of the cancellation a little later than the client.
+  ReceivedDeltas received = FetchDelta(server, Request(model, {held}));
+  while (received.status.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED) {
+    received = FetchDelta(server, Request(model, {held}));
+  }
+  EXPECT_TRUE(received.status.ok()) << received.status.error_message();
+}
+
+}  // namespace
+}  // namespace wdelta::testing
