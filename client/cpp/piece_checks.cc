@@ -13,6 +13,13 @@ absl::Status PieceError(const std::string& subject, const char* reason,
                    {{"subject", subject}});
 }
 
+bool IsLossOfPart(const absl::Status& status) {
+  if (!absl::IsDataLoss(status)) return false;
+  const std::string reason = ErrorReason(status);
+  return reason == "SHA256_MISMATCH" || reason == "PIECE_CRC_MISMATCH" ||
+         reason == "PIECE_OUT_OF_PLACE" || reason == "SIZE_MISMATCH";
+}
+
 absl::Status PieceChecker::Check(const v1::Piece& piece) {
   if (piece.offset() != next_) {
     return PieceError(

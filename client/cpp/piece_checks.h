@@ -13,6 +13,11 @@ namespace wdelta {
 // DATA_LOSS with reason `what` went wrong, naming the file or tensor.
 absl::Status PieceError(const std::string& subject, const char* reason, const std::string& message);
 
+// Whether the bytes that a transfer left are not to be trusted: it received others than it
+// should. A stream that ended too early, or damage that the server reports, says nothing of
+// what came before.
+bool IsLossOfPart(const absl::Status& status);
+
 // One run of pieces. One thread at a time.
 class PieceChecker {
  public:

@@ -8,9 +8,9 @@
 namespace wdelta {
 
 struct Progress {
-  uint64_t done_bytes = 0;  // of the whole transfer; may fall back after a reconnect
-  uint64_t total_bytes = 0;
-  std::string path;  // of a file being transferred
+  uint64_t done_bytes = 0;   // of the whole transfer; may fall back after a reconnect
+  uint64_t total_bytes = 0;  // 0: not known yet
+  std::string path;          // of a file being transferred
 };
 
 // Called about once a piece, on the thread that called the transfer unless that says

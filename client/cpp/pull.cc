@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "absl/synchronization/mutex.h"
+#include "client/cpp/delta_pull.h"
 #include "client/cpp/file_receiver.h"
 #include "client/cpp/interrupt.h"
 #include "client/cpp/part_file.h"
@@ -123,7 +124,15 @@ absl::StatusOr<PullResult> PullModel(Client& client, const std::string& model,
   WDELTA_RETURN_IF_ERROR(CheckPaths(result.model));
   WDELTA_ASSIGN_OR_RETURN(const std::vector<v1::File> files,
                           SelectFiles(result.model, options.paths));
+  if (!options.held.empty()) {
+    result.held_refusal = PullByDelta(client, files, folder, options, result);
+    const bool may_fetch = !options.requires_delta && MayDoWithoutDelta(result.held_refusal);
+    if (!may_fetch) WDELTA_RETURN_IF_ERROR(result.held_refusal);
+    if (result.file_count == files.size()) return result;
+  }
   WDELTA_RETURN_IF_ERROR(Pull(client, folder, options, result).Run(files));
+  // Nobody goes on with deltas to what is whole.
+  if (options.paths.empty()) ForgetDeltas(folder, result.model.id());
   return result;
 }
 

@@ -17,12 +17,23 @@ enum class Verify {
   kChecksum,  // of every piece only
 };
 
+// A folder that holds the files of a model of the store, as served.
+struct HeldFolder {
+  std::string model;  // a reference
+  std::string folder;
+};
+
 struct PullOptions {
   std::vector<std::string> paths;  // empty: all files
   Verify verify = Verify::kSha256;
   // A folder of an earlier pull: files of it that the model has unchanged are linked, not
   // fetched. Empty: none.
   std::string link_from;
+  // What is there already: only the difference to one of them is fetched, see delta_pull.h.
+  std::vector<HeldFolder> held;
+  // Of `held`: when the difference alone will not do, that is an error, and the files are not
+  // fetched instead.
+  bool requires_delta = false;
   // Files in transfer at once, 1 or more; each takes a few threads and some MiB.
   uint32_t jobs = 4;
   // Broken connections in a row, without a byte received in between, that are survived;
@@ -41,6 +52,9 @@ struct PullResult {
   uint64_t unchanged_count = 0;  // that were there
   uint64_t linked_count = 0;     // to those of `link_from`
   uint64_t received_bytes = 0;
+  uint64_t applied_count = 0;  // made from what was held and deltas
+  // Why what is held was of no use; OK: it was, or nothing was held or needed.
+  absl::Status held_refusal;
 };
 
 // Fetches the files, `jobs` of them at once, into `folder`, which is created when absent.
@@ -54,7 +68,7 @@ struct PullResult {
 // Errors: the server's; NOT_FOUND (reason `FILE_NOT_FOUND`, no such path in the
 // model); INVALID_ARGUMENT (reason `BAD_PATH`, a path that would leave `folder`);
 // ABORTED (`PART_IN_USE`, another pull writes the same file; `PART_CHANGED`); DATA_LOSS as
-// in file_receiver.h; the disk's.
+// in file_receiver.h; the disk's. With `requires_delta` those of delta_pull.h.
 absl::StatusOr<PullResult> PullModel(Client& client, const std::string& model,
                                      const std::string& folder, const PullOptions& options = {});
 

@@ -60,6 +60,8 @@ class FilePull {
 
   // Errors as PullModel.
   absl::Status PutInPlace(const std::string& folder);
+  // The same without fetching; false: it has to be fetched.
+  bool KeepOrLink(const std::string& folder);
   const PulledFile& pulled() const { return pulled_; }
 
  private:

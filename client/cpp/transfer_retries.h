@@ -1,0 +1,49 @@
+// When a transfer that broke off is begun again, and how often.
+#pragma once
+
+#include <optional>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "client/cpp/backoff.h"
+#include "client/cpp/pull.h"
+#include "client/cpp/rpc_status.h"
+
+namespace wdelta {
+
+// By what PullOptions allow. One thread at a time.
+class TransferRetries {
+ public:
+  explicit TransferRetries(const PullOptions& options)
+      : max_reconnects_(options.max_reconnects),
+        max_busy_wait_(options.max_busy_wait),
+        backoff_(options.initial_backoff) {}
+
+  // Bytes were received: failures before that do not count.
+  void Reset() {
+    backoff_.Reset();
+    busy_for_ = absl::ZeroDuration();
+    broken_ = 0;
+  }
+
+  // How long to wait before the next attempt after one that ended with `status`; nullopt: there is
+  // to be none.
+  std::optional<absl::Duration> Next(const absl::Status& status) {
+    const bool may_retry = IsBusy(status)
+                               ? busy_for_ < max_busy_wait_
+                               : absl::IsUnavailable(status) && broken_++ < max_reconnects_;
+    if (!may_retry) return std::nullopt;
+    const absl::Duration pause = backoff_.Next();
+    if (IsBusy(status)) busy_for_ += pause;
+    return pause;
+  }
+
+ private:
+  const int max_reconnects_;
+  const absl::Duration max_busy_wait_;
+  Backoff backoff_;
+  absl::Duration busy_for_;
+  int broken_ = 0;  // connections in a row
+};
+
+}  // namespace wdelta
