@@ -29,7 +29,7 @@ ProgressBar::~ProgressBar() {
 
 void ProgressBar::Update(const Progress& progress) {
   if (is_quiet_ || is_complete_) return;
-  is_complete_ = progress.done_bytes >= progress.total_bytes;
+  is_complete_ = progress.total_bytes > 0 && progress.done_bytes >= progress.total_bytes;
   const absl::Time now = absl::Now();
   const bool is_due = now - drawn_ >= (is_terminal_ ? kTerminalInterval : kPlainInterval);
   // The end is shown where something was shown before.

@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <cstdio>
+
 #include "absl/strings/str_cat.h"
 #include "client/cli/commands.h"
 #include "client/cli/progress_bar.h"
@@ -11,6 +14,7 @@ namespace {
 constexpr char kExamples[] =
     "  wdelta pull qwen-wiki@prod ./qwen-wiki\n"
     "  wdelta pull qwen-wiki@prod ./new --link-from ./qwen-wiki\n"
+    "  wdelta pull qwen-wiki@prod ./new --have qwen=./qwen\n"
     "  wdelta pull qwen-wiki . --file config.json --file tokenizer.json\n";
 
 constexpr uint32_t kMaxJobs = 64;
@@ -21,6 +25,8 @@ struct Arguments {
   std::vector<std::string> paths;
   std::string verify = "sha256";
   std::string link_from;
+  std::vector<std::string> have;
+  bool only_delta = false;
   uint32_t jobs = PullOptions().jobs;
 };
 
@@ -37,14 +43,49 @@ void Add(CLI::App& command, Arguments& arguments) {
       ->capture_default_str();
   command.add_option("--link-from", arguments.link_from,
                      "Folder of an earlier pull: files that have not changed are hard-linked");
+  command
+      .add_option("--have", arguments.have,
+                  "MODEL=FOLDER: a stored model whose files the folder holds, unchanged; only the "
+                  "difference to it is fetched. May be repeated")
+      ->allow_extra_args(false);
+  command
+      .add_flag("--only-delta", arguments.only_delta,
+                "An error instead of all files when what --have names is of no use")
+      ->needs("--have");
   command.add_option("--jobs", arguments.jobs, "Files in transfer at once")
       ->check(CLI::Range(1U, kMaxJobs))
       ->capture_default_str();
 }
 
+absl::StatusOr<std::vector<HeldFolder>> HeldFolders(const std::vector<std::string>& have) {
+  std::vector<HeldFolder> held;
+  for (const std::string& text : have) {
+    const size_t equals = text.find('=');
+    if (equals == std::string::npos || equals == 0 || equals + 1 == text.size()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("--have: expected MODEL=FOLDER, found `", text, "`"));
+    }
+    held.push_back({text.substr(0, equals), text.substr(equals + 1)});
+  }
+  return held;
+}
+
+uint64_t TotalBytes(const PullResult& result, const Arguments& arguments) {
+  uint64_t total_bytes = 0;
+  for (const v1::File& file : result.model.files()) {
+    const bool is_chosen = arguments.paths.empty() ||
+                           std::find(arguments.paths.begin(), arguments.paths.end(), file.path()) !=
+                               arguments.paths.end();
+    if (is_chosen) total_bytes += file.size_bytes();
+  }
+  return total_bytes;
+}
+
 absl::Status Run(Session& session, const Arguments& arguments) {
-  WDELTA_ASSIGN_OR_RETURN(Client * client, session.Connect());
   PullOptions options{.paths = arguments.paths};
+  WDELTA_ASSIGN_OR_RETURN(options.held, HeldFolders(arguments.have));
+  options.requires_delta = arguments.only_delta;
+  WDELTA_ASSIGN_OR_RETURN(Client * client, session.Connect());
   options.link_from = arguments.link_from;
   options.jobs = arguments.jobs;
   if (arguments.verify == "checksum") options.verify = Verify::kChecksum;
@@ -55,22 +96,35 @@ absl::Status Run(Session& session, const Arguments& arguments) {
     result = PullModel(*client, arguments.model, arguments.folder, options);
   }
   WDELTA_RETURN_IF_ERROR(result.status());
+  // What was decoded here was hashed in any case.
+  const std::string verified = result->applied_count > 0 ? "sha256" : arguments.verify;
   if (session.is_json()) {
     session.PrintJson({{"model", ModelJson(result->model)},
                        {"file_count", result->file_count},
                        {"unchanged_count", result->unchanged_count},
                        {"linked_count", result->linked_count},
+                       {"applied_count", result->applied_count},
+                       {"held_refusal", result->held_refusal.message()},
                        {"received_bytes", result->received_bytes},
-                       {"verified", arguments.verify}});
+                       {"total_bytes", TotalBytes(*result, arguments)},
+                       {"verified", verified}});
+  }
+  if (!result->held_refusal.ok()) {
+    std::fprintf(stderr, "wdelta: pull: all was fetched: %s\n",
+                 Printable(std::string(result->held_refusal.message())).c_str());
   }
   std::string there;
   if (result->unchanged_count > 0) {
     absl::StrAppend(&there, ", ", result->unchanged_count, " were there");
   }
   if (result->linked_count > 0) absl::StrAppend(&there, ", ", result->linked_count, " linked");
+  std::string received = HumanBytes(result->received_bytes);
+  if (result->applied_count > 0) {
+    absl::StrAppend(&received, " over the wire of ", HumanBytes(TotalBytes(*result, arguments)));
+  }
   session.Say(absl::StrCat(result->model.name(), "  id:", result->model.id(), "  ",
-                           result->file_count, " files, ", HumanBytes(result->received_bytes),
-                           " in ", arguments.folder, there, ", ", arguments.verify, " verified"));
+                           result->file_count, " files, ", received, " in ", arguments.folder,
+                           there, ", ", verified, " verified"));
   return absl::OkStatus();
 }
 

@@ -80,15 +80,19 @@ std::string Printable(absl::string_view text) {
 }
 
 std::string ProgressLine(const Progress& progress, absl::Duration elapsed) {
-  const double part = progress.total_bytes == 0
-                          ? 1
-                          : std::min(1.0, static_cast<double>(progress.done_bytes) /
-                                              static_cast<double>(progress.total_bytes));
-  const int filled = static_cast<int>(part * kBarChars);
-  std::string line =
-      absl::StrFormat("[%s%s] %3d%%  %s / %s", std::string(filled, '#'),
-                      std::string(kBarChars - filled, '.'), static_cast<int>(part * 100),
-                      HumanBytes(progress.done_bytes), HumanBytes(progress.total_bytes));
+  std::string line;
+  if (progress.total_bytes == 0 && progress.done_bytes > 0) {
+    line = HumanBytes(progress.done_bytes);
+  } else {
+    const double part = progress.total_bytes == 0
+                            ? 1
+                            : std::min(1.0, static_cast<double>(progress.done_bytes) /
+                                                static_cast<double>(progress.total_bytes));
+    const int filled = static_cast<int>(part * kBarChars);
+    line = absl::StrFormat("[%s%s] %3d%%  %s / %s", std::string(filled, '#'),
+                           std::string(kBarChars - filled, '.'), static_cast<int>(part * 100),
+                           HumanBytes(progress.done_bytes), HumanBytes(progress.total_bytes));
+  }
   const double seconds = absl::ToDoubleSeconds(elapsed);
   if (seconds <= 0 || progress.done_bytes == 0) return line;
   const double rate = static_cast<double>(progress.done_bytes) / seconds;

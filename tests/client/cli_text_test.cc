@@ -56,6 +56,8 @@ TEST(TextTest, ProgressLines) {
   EXPECT_EQ(ProgressLine({.done_bytes = gib, .total_bytes = 2 * gib}, absl::Seconds(2)),
             "[##########..........]  50%  1.0 GiB / 2.0 GiB  512.0 MiB/s  ETA 0:02");
   EXPECT_EQ(ProgressLine({}, absl::ZeroDuration()), "[####################] 100%  0 B / 0 B");
+  // Of how much is not known.
+  EXPECT_EQ(ProgressLine({.done_bytes = gib}, absl::Seconds(2)), "1.0 GiB  512.0 MiB/s");
 }
 
 TEST(TableTest, Aligns) {
