@@ -16,17 +16,17 @@
 namespace wdelta {
 
 // Decodes through all deltas at once, in a few threads; memory does not depend on the size of the
-// model, but for the tables of its chunks. One thread at a time.
+// model, but for the tables of its chunks.
 class DeltaApplier {
  public:
-  // Opens the deltas, in the order in which they are applied. `held` is what the first is applied
-  // to; null: it stands alone. DATA_LOSS (`BAD_WDELTA`, and `WRONG_MODEL` unless they lead to
-  // exactly the files of `model`), FAILED_PRECONDITION (`WRONG_PARENT`), the disk's.
+  // Before all else: opens the deltas, in the order in which they are applied. `held` is what the
+  // first is applied to; null: it stands alone. DATA_LOSS (`BAD_WDELTA`, and `WRONG_MODEL` unless
+  // they lead to exactly the files of `model`), FAILED_PRECONDITION (`WRONG_PARENT`), the disk's.
   absl::Status Open(const std::vector<DeltaFile>& deltas, ContentSourcePtr held,
                     const v1::Model& model);
 
-  // Puts one file of the model in its place; its SHA-256 is verified before it gets its name.
-  // DATA_LOSS (`SHA256_MISMATCH`, or `BAD_WDELTA` naming the chunk); as PartFile; the disk's.
+  // Any thread. Puts one file of the model in its place; its SHA-256 is verified before it gets its
+  // name. DATA_LOSS (`SHA256_MISMATCH`, or `BAD_WDELTA` naming the chunk); as PartFile; the disk's.
   absl::Status Write(const v1::File& file, const std::string& destination);
 
  private:

@@ -217,6 +217,10 @@ absl::Status DeltaDownload::Begin(const v1::FileHeader& header, std::optional<Pa
                      absl::StrCat("the server sends a delta to model id:", delta.parent_id,
                                   ", which is not held"));
   }
+  if (deltas_.size() > limits::kMaxStorageDepth) {
+    return absl::DataLossError(absl::StrCat(
+        "delta: expected at most ", limits::kMaxStorageDepth + 1, ", the server sends more"));
+  }
   delta.file_name = NameOf(deltas_.size(), ".wdelta");
   delta.part_bytes = 0;
   WDELTA_RETURN_IF_ERROR(SaveIdentity(NameOf(deltas_.size(), ".id"), delta));

@@ -1,16 +1,19 @@
 #include "client/cpp/delta_pull.h"
 
+#include <algorithm>
 #include <map>
 #include <optional>
 #include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
 #include "client/cpp/apply_delta.h"
 #include "client/cpp/delta_download.h"
 #include "client/cpp/held_folder.h"
 #include "client/cpp/interrupt.h"
 #include "client/cpp/pull_file.h"
+#include "storage/base/digest.h"
 #include "storage/base/file_system.h"
 #include "storage/base/status_macros.h"
 
@@ -57,8 +60,9 @@ class HeldCheck {
   std::thread thread_;
 };
 
+// The server is not trusted to name files on this machine.
 std::string DeltaFolder(const std::string& folder, const std::string& model_id) {
-  return absl::StrCat(folder, "/.wdelta-delta-", model_id);
+  return absl::StrCat(folder, "/.wdelta-delta-", Digest::Of(model_id).ToHex().substr(0, 16));
 }
 
 class DeltaPull {
@@ -149,14 +153,38 @@ class DeltaPull {
     DeltaApplier applier;
     ContentSourcePtr held = parent_id_.empty() ? nullptr : held_.at(parent_id_).source;
     WDELTA_RETURN_IF_ERROR(applier.Open(download.deltas(), std::move(held), result_.model));
-    for (const v1::File& file : needed) {
-      WDELTA_RETURN_IF_ERROR(applier.Write(file, absl::StrCat(folder_, "/", file.path())));
-    }
+    WDELTA_RETURN_IF_ERROR(WriteAll(applier, needed));
     result_.applied_count = needed.size();
     result_.unchanged_count = unchanged_count_;
     result_.linked_count = linked_count_;
     result_.file_count = needed.size() + unchanged_count_ + linked_count_;
     return absl::OkStatus();
+  }
+
+  // As many at once as options say; the first error ends all.
+  absl::Status WriteAll(DeltaApplier& applier, const std::vector<v1::File>& files) {
+    absl::Mutex mutex;
+    size_t next = 0;
+    absl::Status first_error;
+    const auto work = [&] {
+      while (true) {
+        const v1::File* file = nullptr;
+        {
+          absl::MutexLock lock(&mutex);
+          if (!first_error.ok() || next == files.size()) return;
+          file = &files[next++];
+        }
+        const absl::Status written = applier.Write(*file, absl::StrCat(folder_, "/", file->path()));
+        absl::MutexLock lock(&mutex);
+        first_error.Update(written);
+      }
+    };
+    std::vector<std::thread> threads;
+    const size_t jobs = std::clamp<size_t>(options_.jobs, 1, files.size());
+    for (size_t job = 1; job < jobs; ++job) threads.emplace_back(work);
+    work();
+    for (std::thread& thread : threads) thread.join();
+    return first_error;
   }
 
   Client& client_;

@@ -322,11 +322,9 @@ class FoldedStreamTest : public DeltaRouteTest {
  protected:
   // All that comes; the last status.
   absl::Status Take(FoldedStream& stream, std::string& bytes) {
-    absl::Mutex mutex;
-    bool is_woken = false;
-    stream.SetWaker([&] {
-      absl::MutexLock lock(&mutex);
-      is_woken = true;
+    stream.SetWaker([this] {
+      absl::MutexLock lock(&mutex_);
+      is_woken_ = true;
     });
     while (true) {
       const absl::StatusOr<Cursor::Step> step = stream.TryNext();
@@ -337,11 +335,15 @@ class FoldedStreamTest : public DeltaRouteTest {
         bytes += step->piece.data;
         continue;
       }
-      absl::MutexLock lock(&mutex);
-      mutex.Await(absl::Condition(&is_woken));
-      is_woken = false;
+      absl::MutexLock lock(&mutex_);
+      mutex_.Await(absl::Condition(&is_woken_));
+      is_woken_ = false;
     }
   }
+
+  // The encoder's thread may be about to leave them when all has been taken.
+  absl::Mutex mutex_;
+  bool is_woken_ = false;
 };
 
 TEST_F(FoldedStreamTest, GivesTheRestOfTheSameBytes) {
