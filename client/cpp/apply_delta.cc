@@ -72,8 +72,8 @@ absl::Status DeltaApplier::Write(const v1::File& file, const std::string& destin
   for (uint32_t i = 0; i < streams.size(); ++i) {
     if (streams[i].file_index == file_index) ranges.push_back({i, 0, streams[i].tensor.size_bytes});
   }
-  const auto cursor =
-      Cursor::Create(source_, std::move(ranges), &pool_, WindowPieces(pool_.thread_count()));
+  const auto cursor = Cursor::Create(source_, std::move(ranges), &pool_,
+                                     WindowPieces(pool_.thread_count()), buffers_);
   Sha256Hasher hasher;
   while (true) {
     absl::StatusOr<std::optional<CursorPiece>> piece = cursor->Next();
@@ -85,6 +85,7 @@ absl::Status DeltaApplier::Write(const v1::File& file, const std::string& destin
       cursor->Cancel();
       return appended;
     }
+    buffers_->Give(std::move((*piece)->data));
   }
   const PieceChecker whole(file.path(), 0, file.size_bytes());
   WDELTA_RETURN_IF_ERROR(whole.CheckSha256(file.sha256(), hasher.Current().ToHex()));

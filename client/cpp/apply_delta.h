@@ -33,6 +33,8 @@ class DeltaApplier {
   CodecPool codecs_;
   // A chunk of a parent is needed for one chunk only, as a rule.
   ChunkCache parent_chunks_{0};
+  const std::shared_ptr<PieceBuffers> buffers_ =
+      std::make_shared<PieceBuffers>(WindowPieces(ThreadCount()));
   ContentSourcePtr source_;
   // Last, so that its tasks end before what they use goes.
   ThreadPool pool_{ThreadCount()};

@@ -22,12 +22,17 @@ std::string Increment(std::string id) {
 
 }  // namespace
 
+uint64_t IdGenerator::RandomDigit() {
+  if (random_) return random_() % kAlphabet.size();
+  return absl::Uniform<uint64_t>(unpredictable_, 0, kAlphabet.size());
+}
+
 std::string IdGenerator::Next() {
   uint64_t time_ms = static_cast<uint64_t>(absl::ToUnixMillis(clock_->Now()));
   absl::MutexLock lock(&mutex_);
   std::string id(kIdChars, '0');
   for (int i = 10; i-- > 0; time_ms >>= 5) id[i] = kAlphabet[time_ms & 31];
-  for (int i = 10; i < kIdChars; ++i) id[i] = kAlphabet[absl::Uniform(random_, 0u, 32u)];
+  for (int i = 10; i < kIdChars; ++i) id[i] = kAlphabet[RandomDigit()];
   if (id <= last_) id = Increment(last_);
   last_ = id;
   return id;

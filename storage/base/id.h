@@ -1,7 +1,10 @@
 // Ids of models, uploads and jobs: unique, and ordered by creation time as text.
 #pragma once
 
+#include <cstdint>
+#include <functional>
 #include <string>
+#include <utility>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/random/random.h"
@@ -19,13 +22,21 @@ inline constexpr int kIdChars = 26;
 // strictly increasing. Any thread may call it. Does not own the clock.
 class IdGenerator {
  public:
-  explicit IdGenerator(const Clock* clock) : clock_(clock) {}
+  // Of random bits; called by one thread at a time.
+  using RandomSource = std::function<uint64_t()>;
+
+  // Null `random`: bits that nobody can tell before.
+  explicit IdGenerator(const Clock* clock, RandomSource random = nullptr)
+      : clock_(clock), random_(std::move(random)) {}
   std::string Next() ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
   const Clock* const clock_;
   absl::Mutex mutex_;
-  absl::BitGen random_ ABSL_GUARDED_BY(mutex_);
+  uint64_t RandomDigit() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  const RandomSource random_ ABSL_GUARDED_BY(mutex_);
+  absl::BitGen unpredictable_ ABSL_GUARDED_BY(mutex_);
   std::string last_ ABSL_GUARDED_BY(mutex_);
 };
 

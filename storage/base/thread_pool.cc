@@ -18,6 +18,7 @@ ThreadPool::~ThreadPool() {
 }
 
 void ThreadPool::Schedule(absl::AnyInvocable<void()> task) {
+  if (threads_.empty()) return task();
   absl::MutexLock lock(&mutex_);
   tasks_.push_back(std::move(task));
 }

@@ -1,6 +1,7 @@
 // A fixed set of threads for short, CPU-bound or disk-bound tasks.
 #pragma once
 
+#include <algorithm>
 #include <deque>
 #include <thread>
 #include <vector>
@@ -13,15 +14,19 @@ namespace wdelta {
 
 // Runs tasks in the order in which they were scheduled. Any thread may call it.
 // The destructor runs what is queued, then joins. Callers bound what they queue.
+// Schedule is called without any lock that a task may want: without threads it runs the task.
 class ThreadPool {
  public:
+  // 0: a task runs within Schedule, in its caller's thread, so that what happens is
+  // the same every time.
   explicit ThreadPool(int thread_count);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
   void Schedule(absl::AnyInvocable<void()> task) ABSL_LOCKS_EXCLUDED(mutex_);
-  int thread_count() const { return static_cast<int>(threads_.size()); }
+  // How many tasks may run at once for one caller: at least 1.
+  int thread_count() const { return std::max(1, static_cast<int>(threads_.size())); }
 
  private:
   void RunTasks() ABSL_LOCKS_EXCLUDED(mutex_);

@@ -53,7 +53,12 @@ class BlobClaims::Turn {
     const auto is_free = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(claims_.mutex_) {
       return !claims_.releasing_.contains(hex_);
     };
-    absl::MutexLock lock(&claims_.mutex_, absl::Condition(&is_free));
+    absl::MutexLock lock(&claims_.mutex_);
+    if (claims_.waiting_ == nullptr) {
+      claims_.mutex_.Await(absl::Condition(&is_free));
+    } else {
+      claims_.waiting_->Await(claims_.mutex_, absl::Condition(&is_free));
+    }
     claims_.releasing_.insert(hex_);
   }
   ~Turn() {

@@ -17,6 +17,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
 #include "storage/base/digest.h"
+#include "storage/base/waiting.h"
 #include "storage/blobs/blob_store.h"
 #include "storage/catalog/catalog.h"
 
@@ -28,7 +29,9 @@ std::string RepackOwner(absl::string_view model_id, absl::string_view job_id);
 // Any thread may call it. Owns nothing.
 class BlobClaims {
  public:
-  BlobClaims(BlobStore* blobs, Catalog* catalog) : blobs_(blobs), catalog_(catalog) {}
+  // `waiting`: how a thread waits for its turn; null: it blocks.
+  BlobClaims(BlobStore* blobs, Catalog* catalog, Waiting* waiting = nullptr)
+      : blobs_(blobs), catalog_(catalog), waiting_(waiting) {}
 
   // Claims the blob for the owner and stores it. UNAVAILABLE (`BLOB_RECLAIMED`)
   // while another job deletes the same content: try again.
@@ -59,6 +62,7 @@ class BlobClaims {
 
   BlobStore* const blobs_;
   Catalog* const catalog_;
+  Waiting* const waiting_;
   absl::Mutex mutex_;
   // Blobs whose claims are being given up, in hex.
   absl::flat_hash_set<std::string> releasing_ ABSL_GUARDED_BY(mutex_);

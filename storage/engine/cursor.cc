@@ -73,17 +73,28 @@ std::shared_ptr<Cursor> Cursor::Create(ContentSourcePtr source,
                                        int window, std::shared_ptr<PieceBuffers> buffers) {
   std::shared_ptr<Cursor> cursor(
       new Cursor(std::move(source), std::move(plan), pool, window, std::move(buffers)));
-  absl::MutexLock lock(&cursor->mutex_);
-  cursor->ScheduleMore();
+  Claimed claimed;
+  {
+    absl::MutexLock lock(&cursor->mutex_);
+    claimed = cursor->ClaimMore();
+  }
+  cursor->Schedule(claimed);
   return cursor;
 }
 
-void Cursor::ScheduleMore() {
+Cursor::Claimed Cursor::ClaimMore() {
+  const size_t begin = next_to_schedule_;
   if (next_to_yield_ == plan_->piece_count()) source_.reset();
   while (!cancelled_ && next_to_schedule_ < plan_->piece_count() &&
          next_to_schedule_ - next_to_yield_ < window_) {
     slots_.push_back(std::make_shared<Slot>());
-    const size_t index = next_to_schedule_++;
+    ++next_to_schedule_;
+  }
+  return {begin, next_to_schedule_};
+}
+
+void Cursor::Schedule(Claimed claimed) {
+  for (size_t index = claimed.first; index < claimed.second; ++index) {
     pool_->Schedule([self = shared_from_this(), index] { self->DecodePiece(index); });
   }
 }
@@ -126,7 +137,7 @@ void Cursor::SetWaker(std::function<void()> waker) {
   waker_ = std::move(waker);
 }
 
-absl::StatusOr<Cursor::Step> Cursor::TakeFront() {
+absl::StatusOr<Cursor::Step> Cursor::TakeFront(Claimed& claimed) {
   if (cancelled_ || slots_.empty()) return Step{};
   const std::shared_ptr<Slot> slot = slots_.front();
   slots_.pop_front();
@@ -135,23 +146,32 @@ absl::StatusOr<Cursor::Step> Cursor::TakeFront() {
     Stop();
     return slot->status;
   }
-  ScheduleMore();
+  claimed = ClaimMore();
   return Step{Progress::kPiece, std::move(slot->piece)};
 }
 
 absl::StatusOr<Cursor::Step> Cursor::TryNext() {
-  absl::MutexLock lock(&mutex_);
-  if (!FrontReadyOrEnd()) {
-    wants_wake_ = true;
-    return Step{Progress::kWait, {}};
+  Claimed claimed;
+  absl::StatusOr<Step> step;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (!FrontReadyOrEnd()) {
+      wants_wake_ = true;
+      return Step{Progress::kWait, {}};
+    }
+    step = TakeFront(claimed);
   }
-  return TakeFront();
+  Schedule(claimed);
+  return step;
 }
 
 absl::StatusOr<std::optional<CursorPiece>> Cursor::Next() {
-  absl::MutexLock lock(&mutex_);
-  mutex_.Await(absl::Condition(this, &Cursor::FrontReadyOrEnd));
-  WDELTA_ASSIGN_OR_RETURN(Step step, TakeFront());
+  {
+    absl::MutexLock lock(&mutex_);
+    mutex_.Await(absl::Condition(this, &Cursor::FrontReadyOrEnd));
+  }
+  // Only this thread takes what is ready.
+  WDELTA_ASSIGN_OR_RETURN(Step step, TryNext());
   if (step.progress == Progress::kEnd) return std::optional<CursorPiece>();
   return std::optional<CursorPiece>(std::move(step.piece));
 }

@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -88,10 +89,14 @@ class Cursor : public std::enable_shared_from_this<Cursor> {
         buffers_(std::move(buffers)),
         source_(std::move(source)) {}
 
-  void ScheduleMore() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Makes slots for the pieces that may be decoded next, which the caller then gives to
+  // Schedule: [first, second) of `pieces_`.
+  using Claimed = std::pair<size_t, size_t>;
+  Claimed ClaimMore() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Schedule(Claimed claimed) ABSL_LOCKS_EXCLUDED(mutex_);
   void DecodePiece(size_t index) ABSL_LOCKS_EXCLUDED(mutex_);
   bool FrontReadyOrEnd() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  absl::StatusOr<Step> TakeFront() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  absl::StatusOr<Step> TakeFront(Claimed& claimed) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Stop() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const std::unique_ptr<const PiecePlan> plan_;

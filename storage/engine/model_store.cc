@@ -9,8 +9,8 @@ namespace wdelta {
 
 ModelStore::ModelStore(const Dependencies& d, ModelStoreOptions options)
     : options_(std::move(options)),
-      ids_(d.clock),
-      claims_(d.blobs, d.catalog),
+      ids_(d.clock, d.random),
+      claims_(d.blobs, d.catalog, d.waiting),
       staging_(options_.staging_dir, d.files, d.catalog),
       disk_(d.files, options_.staging_dir, options_.min_free_bytes),
       jobs_(d.catalog, &ids_, d.clock, options_.node_id),
@@ -27,7 +27,7 @@ ModelStore::ModelStore(const Dependencies& d, ModelStoreOptions options)
       codec_pool_(options_.codec_threads) {}
 
 absl::Status ModelStore::Recover() {
-  WDELTA_RETURN_IF_ERROR(lineage_.Start());
+  if (options_.has_lineage_thread) WDELTA_RETURN_IF_ERROR(lineage_.Start());
   WDELTA_RETURN_IF_ERROR(jobs_.ReleaseOwn());
   WDELTA_RETURN_IF_ERROR(uploads_.Recover());
   // A staging folder belongs to an open upload or to a model that still needs it.

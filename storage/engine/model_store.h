@@ -13,6 +13,7 @@
 #include "storage/base/id.h"
 #include "storage/base/limits.h"
 #include "storage/base/thread_pool.h"
+#include "storage/base/waiting.h"
 #include "storage/blobs/blob_store.h"
 #include "storage/catalog/catalog.h"
 #include "storage/engine/blob_claims.h"
@@ -34,8 +35,11 @@ struct ModelStoreOptions {
   // Names this daemon in job leases: stays the same over restarts of the daemon
   // that owns the staging folder.
   std::string node_id = "local";
-  // Threads that encode and decode chunks, shared by all jobs and fetches.
+  // Threads that encode and decode chunks, shared by all jobs and fetches. 0: whoever needs a
+  // chunk does it.
   int codec_threads = 2;
+  // A thread keeps the lineage in memory up to date; without it, who asks for it does.
+  bool has_lineage_thread = true;
   // Decoded chunks of models that others are encoded against.
   uint64_t parent_cache_bytes = 64 * limits::kMiB;
   uint64_t max_open_uploads = limits::kDefaultMaxOpenUploads;
@@ -53,6 +57,9 @@ class ModelStore {
     Catalog* catalog = nullptr;
     FileSystem* files = nullptr;
     const Clock* clock = nullptr;
+    // For simulations. Null: ids that nobody can tell before, and threads that block.
+    IdGenerator::RandomSource random;
+    Waiting* waiting = nullptr;
   };
 
   ModelStore(const Dependencies& dependencies, ModelStoreOptions options);

@@ -116,6 +116,18 @@ TEST(IdTest, UniqueAcrossThreads) {
   EXPECT_EQ(ids.size(), 800u);
 }
 
+TEST(IdTest, ComesAgainFromTheSameRandomSource) {
+  SteppingClock clock;
+  uint64_t first_calls = 0;
+  uint64_t second_calls = 0;
+  IdGenerator first(&clock, [&] { return first_calls++; });
+  IdGenerator second(&clock, [&] { return second_calls++; });
+  const std::string id = first.Next();
+  EXPECT_EQ(id.substr(10), "0123456789abcdef");
+  EXPECT_EQ(second.Next(), id);
+  EXPECT_LT(id, first.Next());
+}
+
 TEST(IdTest, WellFormed) {
   EXPECT_FALSE(IsWellFormedId(""));
   EXPECT_FALSE(IsWellFormedId(std::string(25, '0')));
@@ -135,6 +147,18 @@ TEST(ThreadPoolTest, OneThreadKeepsTheOrder) {
   }
   ASSERT_EQ(order.size(), 100u);
   for (int i = 0; i < 100; ++i) EXPECT_EQ(order[i], i);
+}
+
+TEST(ThreadPoolTest, WithoutThreadsSchedulingATaskRunsIt) {
+  ThreadPool pool(0);
+  EXPECT_EQ(pool.thread_count(), 1);
+  std::vector<int> order;
+  pool.Schedule([&] {
+    order.push_back(1);
+    pool.Schedule([&] { order.push_back(2); });
+    order.push_back(3);
+  });
+  EXPECT_EQ(order, (std::vector<int>{1, 2, 3}));
 }
 
 TEST(ThreadPoolTest, RunsTasksAtTheSameTime) {

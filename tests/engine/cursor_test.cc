@@ -55,6 +55,20 @@ TEST(CursorTest, YieldsPiecesInOrderWithTheirChecksums) {
   EXPECT_FALSE(cursor->Next()->has_value());
 }
 
+TEST(CursorTest, NeedsNoThreadButItsReaders) {
+  ThreadPool pool(0);
+  const auto source = std::make_shared<PatternSource>();
+  const auto cursor = Cursor::Create(source, {{0, 0, kSizeBytes}}, &pool, kWindow);
+  for (uint64_t i = 0; i < kPieces; ++i) {
+    const auto step = cursor->TryNext();
+    ASSERT_TRUE(step.ok());
+    ASSERT_EQ(step->progress, Cursor::Progress::kPiece) << i;
+    EXPECT_EQ(step->piece.data, std::string(limits::kFetchPieceBytes, static_cast<char>(i + 1)));
+  }
+  EXPECT_EQ(cursor->TryNext()->progress, Cursor::Progress::kEnd);
+  EXPECT_EQ(source.use_count(), 1);
+}
+
 // Whoever has the last piece may delete the model at once: no task of the pool still
 // holds the source, however late that task's thread gets the processor back.
 TEST(CursorTest, LetsGoOfItsSourceWithTheLastPiece) {

@@ -1,7 +1,9 @@
 #include "storage/engine/gc/sweep.h"
 
 #include <algorithm>
+#include <map>
 #include <optional>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -189,7 +191,7 @@ class Sweeper {
   }
 
   absl::Status SweepStaging() {
-    absl::flat_hash_set<std::string> uploads;
+    std::set<std::string> uploads;  // in an order that is the same every time
     WDELTA_ASSIGN_OR_RETURN(const std::vector<std::string> folders, deps_.staging->ListFolders());
     uploads.insert(folders.begin(), folders.end());
     WDELTA_RETURN_IF_ERROR(ForEach(keys::kStaged, [&](const Record& record) {
@@ -249,7 +251,7 @@ class Sweeper {
 
   // Counters of positions: see retention.h.
   absl::Status SweepLabelRuns() {
-    absl::flat_hash_map<std::pair<std::string, std::string>, Commit> runs;
+    std::map<std::pair<std::string, std::string>, Commit> runs;
     WDELTA_RETURN_IF_ERROR(ForEach(keys::kLabelRuns, [&](const Record& record) -> absl::Status {
       WDELTA_ASSIGN_OR_RETURN(const auto run, ParseRecord<LabelRunRecord>(record));
       Commit commit;
