@@ -1,5 +1,6 @@
 #include "storage/engine/job_runner.h"
 
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -63,7 +64,18 @@ absl::Status JobRunner::Run(Job job, std::function<bool()> stopping) {
                                            absl::StrCat("the daemon ended ", interruptions,
                                                         " times in a row while this job ran")));
   }
-  return Settle(context.job(), Work(context));
+  return Settle(context.job(), OutcomeOf(context.job().record, Work(context)));
+}
+
+// A model that was deleted meanwhile may be missed anywhere. That is nobody's fault.
+absl::Status JobRunner::OutcomeOf(const JobRecord& job, absl::Status worked) {
+  const bool is_of_model = job.kind() == JobRecord::INGEST || job.kind() == JobRecord::IMPORT ||
+                           job.kind() == JobRecord::MERGE || job.kind() == JobRecord::REPACK;
+  if (worked.ok() || EndsJob(worked) || !is_of_model) return worked;
+  const absl::StatusOr<std::optional<Model>> model = deps_.models->GetById(job.model_id());
+  const bool is_deleted =
+      model.ok() && (!model->has_value() || (*model)->record.state() == ModelRecord::DELETED);
+  return is_deleted ? absl::CancelledError("the model was deleted") : worked;
 }
 
 absl::Status JobRunner::Work(JobContext& context) {

@@ -31,6 +31,8 @@ struct CrashPoint {
   std::function<void()> before_next_commit;
   // Likewise after each reading of a record, which is given to its reader as it was then.
   std::function<void(absl::string_view key)> after_get;
+  // Likewise before each reading of a blob.
+  std::function<void()> before_blob_get;
   absl::Status Step() {
     if (steps_left-- > 0) return absl::OkStatus();
     return absl::UnavailableError("crashed");
@@ -48,6 +50,8 @@ class CrashingBlobStore final : public BlobStore {
     return replaces && result.ok() ? PutResult::kReplaced : result;
   }
   absl::StatusOr<std::string> Get(const Digest& digest, uint64_t offset, uint64_t size) override {
+    // It may set another hook, or none.
+    if (const auto hook = crash_->before_blob_get) hook();
     absl::StatusOr<std::string> bytes = inner_.Get(digest, offset, size);
     const auto damaged = damaged_.find(digest);
     if (!bytes.ok() || damaged == damaged_.end()) return bytes;

@@ -82,6 +82,33 @@ TEST_F(InterruptionTest, AModelMayBeDeletedAtAnyMomentOfAnIngestOfItsChild) {
   }
 }
 
+// It had ended as FAILED, for a blob that was not found. Found by simulation.
+TEST_F(InterruptionTest, AJobWhoseModelIsDeletedWhileItReadsBackIsCancelled) {
+  for (int reads = 1;; ++reads) {
+    SCOPED_TRACE(reads);
+    const std::string job_id = Upload("model", testing::SmallCheckpoint(1))->job_id;
+    int reads_left = reads;
+    crash_.before_blob_get = [&, this] {
+      if (--reads_left > 0) return;
+      crash_.before_blob_get = nullptr;
+      EXPECT_TRUE(store_->models().Delete("model").ok());
+      absl::StatusOr<JobQueue::Claim> claim = store_->jobs().ClaimNext();
+      ASSERT_TRUE(claim.ok() && claim->job.has_value());
+      store_->runner().Run(*std::move(claim->job), [] { return false; }).IgnoreError();
+    };
+    TryJobs().IgnoreError();
+    crash_.before_blob_get = nullptr;
+    if (reads_left > 0) {
+      EXPECT_GT(reads, 1);
+      break;
+    }
+    const JobRecord job = store_->jobs().Get(job_id)->record;
+    EXPECT_EQ(job.state(), JobRecord::CANCELLED) << job.error();
+    EXPECT_EQ(job.error(), "the model was deleted");
+    EXPECT_THAT(BlobHexes(), ::testing::IsEmpty());
+  }
+}
+
 // A job that may be what ends the daemon lets others go first, and ends itself in time.
 TEST_F(InterruptionTest, AJobThatEndsTheDaemonAgainAndAgainFails) {
   const testing::Files files = testing::SmallCheckpoint(1);
