@@ -263,6 +263,7 @@ bool SimulatedClient::Write(OpenUpload& upload, bool all) {
 
 void SimulatedClient::Finish(OpenUpload upload) {
   if (!Write(upload, true)) return;
+  oracle_.uploads[upload.params.request_id].maybe_finished = true;
   Begin(absl::StrCat("finish ", upload.params.name));
   const absl::StatusOr<FinishedUpload> finished = store_->uploads().Finish(upload.id, {});
   if (HasExpired(upload, finished.status())) return;
@@ -276,6 +277,7 @@ void SimulatedClient::Finish(OpenUpload upload) {
     fail_(absl::StrCat(what_, ": ", finished.status().ToString()));
   }
   // Malformed, or a parent was deleted by another client.
+  upload.maybe_finished = MayFail();
   if (is_refused || absl::IsNotFound(finished.status())) CancelUpload(std::move(upload));
 }
 
@@ -290,9 +292,9 @@ void SimulatedClient::CancelUpload(OpenUpload upload) {
   upload.maybe_cancelled = true;
   oracle_.uploads[upload.params.request_id] = upload;
   Begin(absl::StrCat("cancel ", upload.params.name));
-  if (Succeeded(store_->uploads().Cancel(upload.id), {Code::kAborted})) {
-    oracle_.uploads.erase(upload.params.request_id);
-  }
+  const absl::Status cancelled = store_->uploads().Cancel(upload.id);
+  if (upload.maybe_finished && ErrorReason(cancelled) == "UPLOAD_ENDED") return;
+  if (Succeeded(cancelled, {Code::kAborted})) oracle_.uploads.erase(upload.params.request_id);
 }
 
 void SimulatedClient::Delete() {

@@ -45,6 +45,7 @@ struct OpenUpload {
   std::map<std::string, uint64_t> durable_bytes;  // that were acknowledged, by path
   absl::Time active_time;                         // no activity was earlier
   bool maybe_cancelled = false;
+  bool maybe_finished = false;
 };
 
 // Used in the thread whose turn it is.
