@@ -39,7 +39,7 @@ ModelStoreOptions StoreOptionsFor(const Config& config, const DataDir& data_dir)
   ModelStoreOptions options;
   options.staging_dir = data_dir.staging_path();
   options.codec_threads = config.codec_threads;
-  options.parent_cache_bytes = ParentCacheBytesFor(config);
+  options.chunk_cache_bytes = ChunkCacheBytesFor(config);
   options.max_open_uploads = config.max_open_uploads;
   options.upload_ttl = UploadTtlFor(config);
   options.min_free_bytes = config.min_free_bytes;

@@ -42,7 +42,7 @@ RocksdbCatalogOptions CatalogOptionsFor(const Config& config) {
   return options;
 }
 
-uint64_t ParentCacheBytesFor(const Config& config) { return Part(config, 17); }
+uint64_t ChunkCacheBytesFor(const Config& config) { return Part(config, 17); }
 
 int MaxFetchesFor(const Config& config) {
   const uint64_t fit = std::max<uint64_t>(1, Part(config, 32) / FetchBytes(config));

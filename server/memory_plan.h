@@ -9,7 +9,7 @@ namespace wdelta {
 
 RocksdbBlobStoreOptions BlobStoreOptionsFor(const Config& config);
 RocksdbCatalogOptions CatalogOptionsFor(const Config& config);
-uint64_t ParentCacheBytesFor(const Config& config);
+uint64_t ChunkCacheBytesFor(const Config& config);
 // At least 1, at most what was configured.
 int MaxFetchesFor(const Config& config);
 

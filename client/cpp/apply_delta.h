@@ -1,6 +1,7 @@
 // Makes files of a model from deltas and what they are applied to, chunk by chunk.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,8 @@
 #include "storage/engine/chunk_cache.h"
 #include "storage/engine/codec_pool.h"
 #include "storage/engine/content_source.h"
+#include "storage/engine/cursor.h"
+#include "storage/engine/piece_buffers.h"
 #include "wdelta/v1/models.pb.h"
 
 namespace wdelta {

@@ -38,7 +38,12 @@ ChunkCache::Bytes ChunkCache::Join(const Place& place) {
     const std::shared_ptr<Flight> flight = entry->second;
     ++flight->waiting;
     ++waiting_;
-    mutex_.Await(absl::Condition(&flight->is_done));
+    const absl::Condition is_done(&flight->is_done);
+    if (waits_by_ == nullptr) {
+      mutex_.Await(is_done);
+    } else {
+      waits_by_->Await(mutex_, is_done);
+    }
     --waiting_;
     if (flight->bytes != nullptr) return flight->bytes;
   }

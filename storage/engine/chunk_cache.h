@@ -16,6 +16,7 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "storage/base/digest.h"
+#include "storage/base/waiting.h"
 
 namespace wdelta {
 
@@ -41,8 +42,10 @@ class ChunkCache {
  public:
   using Bytes = std::shared_ptr<const std::string>;
 
-  // Holds at most `capacity_bytes`; 0: holds nothing.
-  explicit ChunkCache(uint64_t capacity_bytes) : capacity_bytes_(capacity_bytes) {}
+  // Holds at most `capacity_bytes`; 0: holds nothing. `waiting`: how a thread waits for
+  // another's chunk; null: it blocks.
+  explicit ChunkCache(uint64_t capacity_bytes, Waiting* waiting = nullptr)
+      : capacity_bytes_(capacity_bytes), waits_by_(waiting) {}
 
   // Null when absent.
   Bytes Find(const ChunkKey& key) const ABSL_LOCKS_EXCLUDED(mutex_);
@@ -89,6 +92,7 @@ class ChunkCache {
   void EvictOne() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const uint64_t capacity_bytes_;
+  Waiting* const waits_by_;
   mutable absl::Mutex mutex_;
   absl::flat_hash_map<ChunkKey, Bytes> entries_ ABSL_GUARDED_BY(mutex_);
   std::vector<ChunkKey> keys_ ABSL_GUARDED_BY(mutex_);  // of all entries

@@ -16,7 +16,7 @@ ModelStore::ModelStore(const Dependencies& d, ModelStoreOptions options)
       jobs_(d.catalog, &ids_, d.clock, options_.node_id),
       models_(d.catalog, &jobs_, d.clock),
       lineage_(d.catalog),
-      reader_(d.blobs, &models_, &staging_, &codec_pool_, options_.parent_cache_bytes),
+      reader_(d.blobs, &models_, &staging_, &codec_pool_, options_.chunk_cache_bytes, d.waiting),
       uploads_({d.catalog, d.files, &staging_, &jobs_, &models_, &reader_, &ids_, d.clock, &disk_,
                 options_.max_open_uploads, options_.upload_ttl}),
       merges_({d.catalog, &jobs_, &models_, &reader_, &ids_, d.clock, &disk_}),

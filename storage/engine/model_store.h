@@ -41,7 +41,7 @@ struct ModelStoreOptions {
   // A thread keeps the lineage in memory up to date; without it, who asks for it does.
   bool has_lineage_thread = true;
   // Decoded chunks of models that others are encoded against.
-  uint64_t parent_cache_bytes = 64 * limits::kMiB;
+  uint64_t chunk_cache_bytes = 64 * limits::kMiB;
   uint64_t max_open_uploads = limits::kDefaultMaxOpenUploads;
   // Of an open upload without activity; infinite: for ever.
   absl::Duration upload_ttl = absl::InfiniteDuration();

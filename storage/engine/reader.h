@@ -34,12 +34,12 @@ class Reader {
   // Owns none of them; all must outlive it and every source and cursor it made.
   // Up to `chunk_cache_bytes` of decoded chunks are kept.
   Reader(BlobStore* blobs, Models* models, Staging* staging, ThreadPool* pool,
-         uint64_t chunk_cache_bytes)
+         uint64_t chunk_cache_bytes, Waiting* waiting = nullptr)
       : blobs_(blobs),
         models_(models),
         staging_(staging),
         pool_(pool),
-        chunks_(chunk_cache_bytes),
+        chunks_(chunk_cache_bytes, waiting),
         buffers_(std::make_shared<PieceBuffers>(2 * WindowPieces(pool->thread_count()))) {}
 
   // FAILED_PRECONDITION (`MODEL_IMPORTING`; `MODEL_NOT_READY` while it may still become

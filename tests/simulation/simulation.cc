@@ -123,7 +123,7 @@ class Simulation {
     options.staging_dir = kStagingDir;
     options.codec_threads = 0;
     options.has_lineage_thread = false;
-    options.parent_cache_bytes = limits::kMiB;
+    options.chunk_cache_bytes = limits::kMiB;
     options.upload_ttl = plan_.clients.upload_ttl;
     options.storage_policy.max_chain_depth = plan_.max_chain_depth;
     ModelStore::Dependencies dependencies;
