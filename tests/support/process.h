@@ -26,6 +26,8 @@ class ChildProcess {
   int Wait();
 
   const std::string& output() const { return output_; }
+  // -1 once it was waited for.
+  pid_t pid() const { return pid_; }
 
  private:
   bool ReadSome();
