@@ -11,7 +11,6 @@
 #include "client/cpp/rpc_status.h"
 #include "gtest/gtest.h"
 #include "storage/base/checksum.h"
-#include "storage/base/error.h"
 #include "storage/base/status_macros.h"
 
 namespace wdelta::testing {
@@ -26,12 +25,6 @@ constexpr absl::Duration kFirstPause = absl::Milliseconds(50);
 constexpr absl::Duration kReconnectTime = absl::Seconds(10);
 // A client that gets no answer for so long has found a fault.
 constexpr absl::Duration kMaxCallTime = absl::Minutes(3);
-
-bool IsBusyWithAnything(const absl::Status& status) {
-  const std::string reason = ErrorReason(status);
-  return IsBusy(status) || (absl::IsResourceExhausted(status) &&
-                            (reason == "TOO_MANY_COMPARISONS" || reason == "TOO_MANY_WATCHES"));
-}
 
 ClientOptions OptionsOfClient() {
   ClientOptions options;
@@ -123,7 +116,7 @@ SoakWorker::Outcome SoakWorker::Do(SoakCall call, const Attempt& attempt) {
     if (outcome.ok()) return outcome;
     const bool is_broken =
         absl::IsUnavailable(outcome.status) && shared_.daemon->WasDownSince(begin - kReconnectTime);
-    const bool may_repeat = is_broken || IsBusyWithAnything(outcome.status);
+    const bool may_repeat = is_broken || IsBusy(outcome.status);
     if (!may_repeat || end - first > kMaxCallTime) break;
     outcome.after_break |= is_broken;
     absl::SleepFor(backoff.Next());
