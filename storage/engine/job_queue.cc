@@ -214,6 +214,12 @@ absl::StatusOr<Job> JobQueue::GetHeld(const Job& job) {
   return found;
 }
 
+absl::Status JobQueue::CheckHeld(const Job& job) {
+  WDELTA_ASSIGN_OR_RETURN(const Job found, GetHeld(job));
+  if (!found.record.cancel_requested()) return absl::OkStatus();
+  return absl::CancelledError(CancelledText(job.record.id()));
+}
+
 absl::Status JobQueue::Renew(Job& job) {
   return RetryOnConflict([&]() -> absl::Status {
     WDELTA_ASSIGN_OR_RETURN(const Job found, GetHeld(job));

@@ -70,6 +70,9 @@ class JobQueue {
   // on holding it requires the version.
   absl::StatusOr<Job> GetHeld(const Job& job);
 
+  // Whether the work may go on: CANCELLED and LEASE_LOST as Renew, without a write.
+  absl::Status CheckHeld(const Job& job);
+
   // Saves progress and prolongs the lease. CANCELLED when a cancel was asked for,
   // FAILED_PRECONDITION (`LEASE_LOST`) when the job is no longer ours.
   absl::Status Renew(Job& job);

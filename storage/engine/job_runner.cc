@@ -23,6 +23,7 @@ using store::v1::JobRecord;
 using store::v1::ModelRecord;
 
 constexpr absl::Duration kSaveInterval = absl::Seconds(1);
+constexpr absl::Duration kCancelCheckInterval = absl::Milliseconds(10);
 constexpr absl::Duration kWaitForOthers = absl::Milliseconds(300);
 constexpr absl::Duration kWaitForSpace = absl::Milliseconds(limits::kDiskFullRetryMs);
 
@@ -47,12 +48,15 @@ absl::Status JobContext::Advance(uint64_t bytes) {
     return MakeError(absl::StatusCode::kUnavailable, "STOPPING", "the daemon is stopping");
   }
   const absl::Time now = clock_->Now();
-  if (now - last_save_ < kSaveInterval) return absl::OkStatus();
-  return Save();
+  if (now - last_save_ >= kSaveInterval) return Save();
+  if (now - last_check_ < kCancelCheckInterval) return absl::OkStatus();
+  last_check_ = now;
+  return queue_->CheckHeld(job_);
 }
 
 absl::Status JobContext::Save() {
   last_save_ = clock_->Now();
+  last_check_ = last_save_;
   return queue_->Renew(job_);
 }
 

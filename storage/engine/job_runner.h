@@ -26,7 +26,8 @@ class JobContext {
       : queue_(queue), job_(std::move(job)), clock_(clock), stopping_(std::move(stopping)) {}
 
   // Counts work done; saves it and prolongs the lease from time to time. CANCELLED
-  // when the job was cancelled, UNAVAILABLE (`STOPPING`) when the daemon stops.
+  // when the job was cancelled, which is looked for every few milliseconds; UNAVAILABLE
+  // (`STOPPING`) when the daemon stops; FAILED_PRECONDITION (`LEASE_LOST`).
   absl::Status Advance(uint64_t bytes);
   // Saves what there is at once. Errors: as JobQueue::Renew.
   absl::Status Save();
@@ -50,6 +51,7 @@ class JobContext {
   const Clock* const clock_;
   const std::function<bool()> stopping_;
   absl::Time last_save_ = absl::InfinitePast();
+  absl::Time last_check_ = absl::InfinitePast();
 };
 
 class JobRunner {
