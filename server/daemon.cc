@@ -99,7 +99,8 @@ struct Servers {
 absl::StatusOr<Servers> StartServers(const Config& config, RpcServices& services,
                                      const HttpServer::Dependencies& http_dependencies) {
   Servers servers;
-  WDELTA_ASSIGN_OR_RETURN(servers.grpc, GrpcServer::Start(config.listen, &services));
+  WDELTA_ASSIGN_OR_RETURN(servers.grpc,
+                          GrpcServer::Start(config.listen, &services, ReadAheadBytesFor(config)));
   std::vector<std::string> addresses = servers.grpc->addresses();
   if (!config.http_listen.empty()) {
     WDELTA_ASSIGN_OR_RETURN(

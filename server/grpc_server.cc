@@ -38,7 +38,7 @@ GrpcServer::GrpcServer(std::unique_ptr<grpc::Server> server, std::vector<std::st
 GrpcServer::~GrpcServer() { Drain(absl::ZeroDuration()); }
 
 absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(
-    const std::vector<std::string>& listen, RpcServices* services) {
+    const std::vector<std::string>& listen, RpcServices* services, uint64_t read_ahead_bytes) {
   // Both are process-wide and may be repeated.
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
@@ -49,6 +49,11 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
   builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
                              kMinPingIntervalMs);
+  // Left to itself, gRPC takes a busy server for a long way and receives tens of MiB of each
+  // stream ahead.
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES,
+                             static_cast<int>(read_ahead_bytes));
   std::vector<int> ports(listen.size(), 0);
   for (size_t i = 0; i < ports.size(); ++i) {
     builder.AddListeningPort(listen[i], grpc::InsecureServerCredentials(), &ports[i]);

@@ -1,6 +1,7 @@
 // The gRPC server: addresses, health, reflection, drain.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -17,10 +18,11 @@ namespace wdelta {
 // time.
 class GrpcServer {
  public:
-  // `services` must outlive the server. UNAVAILABLE naming the address that cannot
-  // be bound.
+  // `services` must outlive the server. Of a stream that nobody reads from, at most
+  // `read_ahead_bytes` are received. UNAVAILABLE naming the address that cannot be bound.
   static absl::StatusOr<std::unique_ptr<GrpcServer>> Start(const std::vector<std::string>& listen,
-                                                           RpcServices* services);
+                                                           RpcServices* services,
+                                                           uint64_t read_ahead_bytes);
   ~GrpcServer();
 
   // With the ports that were chosen.

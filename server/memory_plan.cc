@@ -8,12 +8,14 @@
 namespace wdelta {
 
 // Shares, of 64 parts: blob store 6 (write buffers 4, parts of blobs 1, index 1),
-// catalog 3 (write buffers 1, cache 2), decoded chunks 17, fetch
-// windows at most 32. The rest is for uploads, whose streams hold a piece each, jobs,
-// and the process itself.
+// catalog 3 (write buffers 1, cache 2), decoded chunks 17, fetch windows at most 24, what gRPC
+// reads ahead of all streams of uploads 4. The rest is for uploads, whose streams hold a piece
+// each, jobs, and the process itself.
 namespace {
 
 constexpr uint64_t kParts = 64;
+constexpr uint64_t kMinReadAheadBytes = 64 * limits::kKiB;  // as gRPC has it by default
+
 // What one fetch may hold: the windows of two tensors, small ones behind them, and
 // the message on its way out.
 uint64_t FetchBytes(const Config& config) {
@@ -45,8 +47,13 @@ RocksdbCatalogOptions CatalogOptionsFor(const Config& config) {
 uint64_t ChunkCacheBytesFor(const Config& config) { return Part(config, 17); }
 
 int MaxFetchesFor(const Config& config) {
-  const uint64_t fit = std::max<uint64_t>(1, Part(config, 32) / FetchBytes(config));
+  const uint64_t fit = std::max<uint64_t>(1, Part(config, 24) / FetchBytes(config));
   return static_cast<int>(std::min<uint64_t>(config.max_fetches, fit));
+}
+
+uint64_t ReadAheadBytesFor(const Config& config) {
+  return std::clamp(Part(config, 4) / limits::kMaxWriteStreams, kMinReadAheadBytes,
+                    limits::kMaxMessageBytes);
 }
 
 }  // namespace wdelta

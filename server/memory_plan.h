@@ -1,6 +1,8 @@
 // How --memory_limit is shared out. Pure functions.
 #pragma once
 
+#include <cstdint>
+
 #include "server/config.h"
 #include "storage/blobs/rocksdb_blob_store.h"
 #include "storage/catalog/rocksdb_catalog.h"
@@ -12,5 +14,7 @@ RocksdbCatalogOptions CatalogOptionsFor(const Config& config);
 uint64_t ChunkCacheBytesFor(const Config& config);
 // At least 1, at most what was configured.
 int MaxFetchesFor(const Config& config);
+// What gRPC may receive of a stream before it is asked for.
+uint64_t ReadAheadBytesFor(const Config& config);
 
 }  // namespace wdelta
