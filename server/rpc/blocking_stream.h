@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
 #include "grpcpp/server_context.h"
 #include "grpcpp/support/server_callback.h"
 #include "server/rpc/rpc_environment.h"
@@ -19,8 +20,9 @@
 
 namespace wdelta {
 
-// One write in flight. Owns itself and goes with its call. The thread's last act is Finish,
-// so it is never here when OnDone comes.
+// One write in flight. A client that takes none of it for RpcOptions::max_write_wait is
+// given up, as it holds a thread and a slot. Owns itself and goes with its call. The thread's last
+// act is Finish, so it is never here when OnDone comes.
 template <typename Response>
 class BlockingStream final : public grpc::ServerWriteReactor<Response> {
  public:
@@ -31,6 +33,7 @@ class BlockingStream final : public grpc::ServerWriteReactor<Response> {
   BlockingStream(RpcEnvironment* environment, std::string_view method,
                  grpc::CallbackServerContext* context, Body body)
       : environment_(*environment),
+        context_(*context),
         token_(environment->active_calls().Enter()),
         log_(environment->log(), method, context),
         slot_(environment->comparisons().TryEnter()) {
@@ -53,7 +56,8 @@ class BlockingStream final : public grpc::ServerWriteReactor<Response> {
     return environment_.CheckServing();
   }
 
-  // Likewise. Blocks until the message is written.
+  // Likewise. Blocks until the message is written. DEADLINE_EXCEEDED (`SLOW_READER`), for the
+  // log, when the client does not take it: the call is cancelled then.
   absl::Status Send(Response message) ABSL_LOCKS_EXCLUDED(mutex_) {
     message_ = std::move(message);
     {
@@ -63,7 +67,15 @@ class BlockingStream final : public grpc::ServerWriteReactor<Response> {
     }
     this->StartWrite(&message_);
     absl::MutexLock lock(&mutex_);
-    mutex_.Await(absl::Condition(this, &BlockingStream::IsIdle));
+    const absl::Duration max_wait = environment_.options().max_write_wait;
+    if (!mutex_.AwaitWithTimeout(absl::Condition(this, &BlockingStream::IsIdle), max_wait)) {
+      is_cancelled_ = true;
+      context_.TryCancel();  // ends the write
+      mutex_.Await(absl::Condition(this, &BlockingStream::IsIdle));
+      return MakeError(
+          absl::StatusCode::kDeadlineExceeded, "SLOW_READER",
+          absl::StrCat("the client took no message for ", absl::FormatDuration(max_wait)));
+    }
     return is_cancelled_ ? GoneError() : absl::OkStatus();
   }
 
@@ -90,6 +102,7 @@ class BlockingStream final : public grpc::ServerWriteReactor<Response> {
   }
 
   RpcEnvironment& environment_;
+  grpc::CallbackServerContext& context_;
   const ActiveCalls::Token token_;
   RpcLog log_;
   const std::optional<Admission::Slot> slot_;

@@ -5,6 +5,7 @@
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "absl/synchronization/notification.h"
+#include "absl/time/time.h"
 #include "server/rpc/active_calls.h"
 #include "server/rpc/admission.h"
 #include "spdlog/logger.h"
@@ -20,6 +21,9 @@ struct RpcOptions {
   uint64_t max_open_uploads = limits::kDefaultMaxOpenUploads;
   // Outlives the environment; null: the storage has no backups.
   BackupMaker* backup_maker = nullptr;
+  // How long a client may take for a message of a stream that holds a thread: Diff, Blame, PlanGc,
+  // Backup.
+  absl::Duration max_write_wait = absl::Minutes(1);
 };
 
 // Any thread may call it. Must outlive the server and every rpc. Does not own
