@@ -85,25 +85,6 @@ absl::StatusOr<std::optional<std::string>> ReadFormat(const std::string& dir) {
   return std::optional<std::string>(std::move(text));
 }
 
-// Returns the folder's format.
-absl::StatusOr<int> CheckFormat(const std::string& dir, absl::string_view text) {
-  absl::string_view number = text;
-  int format = 0;
-  const bool is_well_formed = absl::ConsumePrefix(&number, kFormatPrefix) &&
-                              absl::ConsumeSuffix(&number, "\n") && !number.empty() &&
-                              absl::ascii_isdigit(static_cast<unsigned char>(number.front())) &&
-                              absl::ascii_isdigit(static_cast<unsigned char>(number.back())) &&
-                              absl::SimpleAtoi(number, &format) && format > 0;
-  if (!is_well_formed) {
-    return NotADataDirError(absl::StrCat(FormatPath(dir), ": expected `", kFormatPrefix,
-                                         kDataFormat, "`, found `", absl::CHexEscape(text), "`"));
-  }
-  if (format <= kDataFormat) return format;
-  return MakeError(absl::StatusCode::kFailedPrecondition, "DATA_FORMAT_NEWER",
-                   absl::StrCat("data folder ", dir, " was written by a newer wdelta: format ",
-                                format, ", this one reads up to ", kDataFormat));
-}
-
 // Only what a data folder in the making holds, and what a fresh file system does.
 absl::Status CheckVacant(FileSystem& files, const std::string& dir) {
   WDELTA_ASSIGN_OR_RETURN(const std::vector<std::string> names, files.List(dir));
@@ -160,6 +141,24 @@ absl::StatusOr<int> TakeLock(const std::string& dir) {
 
 }  // namespace
 
+absl::StatusOr<int> DataDir::ParseFormat(const std::string& dir, absl::string_view text) {
+  absl::string_view number = text;
+  int format = 0;
+  const bool is_well_formed = absl::ConsumePrefix(&number, kFormatPrefix) &&
+                              absl::ConsumeSuffix(&number, "\n") && !number.empty() &&
+                              absl::ascii_isdigit(static_cast<unsigned char>(number.front())) &&
+                              absl::ascii_isdigit(static_cast<unsigned char>(number.back())) &&
+                              absl::SimpleAtoi(number, &format) && format > 0;
+  if (!is_well_formed) {
+    return NotADataDirError(absl::StrCat(FormatPath(dir), ": expected `", kFormatPrefix,
+                                         kDataFormat, "`, found `", absl::CHexEscape(text), "`"));
+  }
+  if (format <= kDataFormat) return format;
+  return MakeError(absl::StatusCode::kFailedPrecondition, "DATA_FORMAT_NEWER",
+                   absl::StrCat("data folder ", dir, " was written by a newer wdelta: format ",
+                                format, ", this one reads up to ", kDataFormat));
+}
+
 absl::StatusOr<DataDir> DataDir::Open(const std::string& path) {
   const std::unique_ptr<FileSystem> files = NewPosixFileSystem();
   WDELTA_RETURN_IF_ERROR(files->CreateDirectories(path));
@@ -171,7 +170,7 @@ absl::StatusOr<DataDir> DataDir::Open(const std::string& path) {
   DataDir dir(path, lock_fd);
   WDELTA_ASSIGN_OR_RETURN(format, ReadFormat(path));
   if (format.has_value()) {
-    WDELTA_ASSIGN_OR_RETURN(const int number, CheckFormat(path, *format));
+    WDELTA_ASSIGN_OR_RETURN(const int number, ParseFormat(path, *format));
     if (number < kDataFormat) WDELTA_RETURN_IF_ERROR(WriteFormat(*files, path));
   } else {
     WDELTA_RETURN_IF_ERROR(CheckVacant(*files, path));

@@ -16,6 +16,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 
 namespace wdelta {
 
@@ -48,6 +49,8 @@ class DataDir {
   // Makes what was filled a data folder. Durable once it returns.
   static absl::Status Mark(const std::string& path);
   static std::string FormatPath(const std::string& path) { return path + "/FORMAT"; }
+  // The number in the text of a folder's FORMAT file. Errors: those of Open about formats.
+  static absl::StatusOr<int> ParseFormat(const std::string& path, absl::string_view text);
   static std::string BlobsPath(const std::string& path) { return path + "/blobs"; }
   static std::string CatalogPath(const std::string& path) { return path + "/catalog"; }
   static std::string StagingPath(const std::string& path) { return path + "/staging"; }

@@ -105,8 +105,11 @@ absl::StatusOr<ModelRecord> Uploads::BuildModel(const UploadRecord& upload,
     }
     WDELTA_ASSIGN_OR_RETURN(const Digest digest, deps_.staging->DigestOf(upload.id(), i));
     const auto promised = sha256_by_path.find(entry.path());
-    const std::string declared =
-        entry.sha256().empty() ? "" : Digest::FromBytes(entry.sha256())->ToHex();
+    std::string declared;
+    if (!entry.sha256().empty()) {
+      WDELTA_ASSIGN_OR_RETURN(const Digest expected, Digest::FromBytes(entry.sha256()));
+      declared = expected.ToHex();
+    }
     for (const std::string& expected :
          {declared, promised == sha256_by_path.end() ? std::string() : promised->second}) {
       if (expected.empty() || expected == digest.ToHex()) continue;
