@@ -1,4 +1,4 @@
-// Storage that calls back before each change, so that tests can put other work there.
+// Storage that calls back before changes and reads, so that tests can put other work there.
 #pragma once
 
 #include <functional>
@@ -12,7 +12,7 @@
 
 namespace wdelta::testing {
 
-// Owns no inner store. The hook runs in the changing thread; set it while none is there.
+// Owns no inner store. Hooks run in the calling thread; set them while none is there.
 class HookedBlobStore final : public BlobStore {
  public:
   explicit HookedBlobStore(BlobStore* inner) : inner_(*inner) {}
@@ -20,6 +20,7 @@ class HookedBlobStore final : public BlobStore {
     return inner_.Put(digest, data);
   }
   absl::StatusOr<std::string> Get(const Digest& digest, uint64_t offset, uint64_t size) override {
+    if (before_get) before_get();
     return inner_.Get(digest, offset, size);
   }
   absl::StatusOr<BlobInfo> Stat(const Digest& digest) override { return inner_.Stat(digest); }
@@ -32,6 +33,7 @@ class HookedBlobStore final : public BlobStore {
   }
 
   std::function<void()> before_delete;
+  std::function<void()> before_get;
 
  private:
   BlobStore& inner_;

@@ -23,7 +23,7 @@ HttpTest::HttpTest()
   options.staging_dir = folder_ / "staging";
   EXPECT_TRUE(files_.CreateDirectories(options.staging_dir).ok());
   store_ = std::make_unique<ModelStore>(
-      ModelStore::Dependencies{&blobs_, &catalog_, &files_, &clock_}, options);
+      ModelStore::Dependencies{&hooked_blobs_, &catalog_, &files_, &clock_}, options);
   StartServer(8);
 }
 

@@ -16,6 +16,7 @@
 #include "storage/blobs/memory_blob_store.h"
 #include "storage/catalog/memory_catalog.h"
 #include "storage/engine/model_store.h"
+#include "tests/engine/hooked_storage.h"
 #include "tests/support/checkpoint_builder.h"
 #include "tests/support/fault_file_system.h"
 #include "tests/support/temp_folder.h"
@@ -55,6 +56,8 @@ class HttpTest : public ::testing::Test {
   // Of content that was sent and not committed.
   size_t IncomingFiles() const { return files_.List(folder_ / "incoming")->size(); }
   Admission& fetches() { return fetches_; }
+  // For hooks.
+  HookedBlobStore& blobs() { return hooked_blobs_; }
   FaultFileSystem& files() { return files_; }
   int port() const { return port_; }
   void StartServer(int max_connections, const Pace& pace = {});
@@ -63,6 +66,7 @@ class HttpTest : public ::testing::Test {
   TempFolder folder_;
   SystemClock clock_;
   MemoryBlobStore blobs_;
+  HookedBlobStore hooked_blobs_{&blobs_};
   MemoryCatalog catalog_;
   const std::unique_ptr<FileSystem> posix_files_;
   mutable FaultFileSystem files_;

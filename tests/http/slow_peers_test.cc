@@ -1,5 +1,8 @@
 // Peers that say little or nothing take no thread, no fetch and no time of others for long.
+#include <atomic>
+#include <cstdio>
 #include <memory>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -121,6 +124,63 @@ TEST_F(SlowPeersTest, APeerThatSendsTooLittleIsCut) {
   const std::string answer = slow.Receive();
   EXPECT_TRUE(answer.starts_with("HTTP/1.1 400 ")) << answer;
   EXPECT_EQ(IncomingFiles(), 0U);
+}
+
+// As many as there are threads, each a byte at a time: whatever they do, others are served.
+TEST_F(SlowPeersTest, PeersThatTrickleLeaveTheServerToOthers) {
+  constexpr int kThreads = 64;
+  StageLarge();
+  StartServer(kThreads);
+  std::vector<std::unique_ptr<RawConnection>> trickling;
+  for (int i = 0; i < kMaxFetches / 2; ++i) trickling.push_back(OpenStuck());
+  while (trickling.size() < kThreads) {
+    trickling.push_back(std::make_unique<RawConnection>(port()));
+    // Heads that come slowly, and bodies.
+    const bool is_body = trickling.size() % 2 == 0;
+    EXPECT_TRUE(trickling.back()->Send(
+        is_body ? absl::StrCat("PUT /m.git/info/lfs/objects/", std::string(64, '1'),
+                               "?size=1000 HTTP/1.1\r\nContent-Length: 1000\r\n\r\na")
+                : "GET /healthz HTTP/1.1\r\nX: "));
+  }
+  std::atomic<bool> is_over = false;
+  std::thread sender([&] {
+    while (!is_over) {
+      for (size_t i = kMaxFetches / 2; i < trickling.size(); ++i) (void)trickling[i]->Send("a");
+    }
+  });
+  absl::Duration longest;
+  for (int i = 0; i < 5; ++i) longest = std::max(longest, TimeOfARequest());
+  is_over = true;
+  sender.join();
+  std::printf("%d peers that trickle: a request took %s at most\n", kThreads,
+              absl::FormatDuration(longest).c_str());
+  EXPECT_LT(longest, kMaxDelay);
+}
+
+// A closed socket ends the work for it: it is found at the next piece that is sent.
+TEST_F(SlowPeersTest, AClosedConnectionEndsItsDownload) {
+  std::atomic<int> reads = 0;
+  blobs().before_get = [&] { ++reads; };
+  Push("large", {{"model.safetensors", BuildSafetensors({RandomWeights("w", {4096, 8192}, 1)})}});
+  reads = 0;
+  EXPECT_EQ(StatusAndCode(Get("/large/resolve/main/model.safetensors")), "200");
+  const int reads_of_all = reads;
+  std::vector<Admission::Slot> all;
+  while (all.size() < kMaxFetches) {
+    if (auto slot = fetches().TryEnter()) all.push_back(*std::move(slot));
+  }
+  all.clear();
+  reads = 0;
+  OpenStuck().reset();
+  const absl::Time closed = absl::Now();
+  while (all.size() < kMaxFetches) {
+    if (auto slot = fetches().TryEnter()) all.push_back(*std::move(slot));
+  }
+  const absl::Duration time = absl::Now() - closed;
+  std::printf("a closed download: over after %s, %d of %d reads\n",
+              absl::FormatDuration(time).c_str(), reads.load(), reads_of_all);
+  EXPECT_LT(time, absl::Seconds(2));
+  EXPECT_LT(reads, reads_of_all);
 }
 
 }  // namespace

@@ -1,7 +1,11 @@
 #include "tests/server/test_server.h"
 
+#include <unistd.h>
+
+#include <cstdint>
 #include <cstdlib>
 
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "google/rpc/error_info.pb.h"
 #include "gtest/gtest.h"
@@ -31,15 +35,28 @@ TestServer::TestServer(const RpcOptions& options, FileSystem* files) {
   store_options.staging_dir = folder_.path();
   store_options.max_open_uploads = options.max_open_uploads;
   store_ = std::make_unique<ModelStore>(
-      ModelStore::Dependencies{&blobs_, &catalog_, files == nullptr ? files_.get() : files,
+      ModelStore::Dependencies{&hooked_blobs_, &catalog_, files == nullptr ? files_.get() : files,
                                &clock_},
       store_options);
   environment_ = std::make_unique<RpcEnvironment>(store_.get(), log_.get(), options);
   services_ = std::make_unique<RpcServices>(environment_.get());
   grpc::ServerBuilder builder;
   services_->RegisterTo(builder);
+  builder.AddListeningPort(SocketAddress(), grpc::InsecureServerCredentials());
   server_ = builder.BuildAndStart();
-  const std::shared_ptr<grpc::Channel> channel = server_->InProcessChannel({});
+  ConnectStubs(server_->InProcessChannel({}));
+}
+
+std::string TestServer::SocketAddress() const {
+  return absl::StrCat("unix-abstract:wdelta-test-", getpid(), "-",
+                      absl::Hex(reinterpret_cast<uintptr_t>(this)));
+}
+
+void TestServer::UseSocket() {
+  ConnectStubs(grpc::CreateChannel(SocketAddress(), grpc::InsecureChannelCredentials()));
+}
+
+void TestServer::ConnectStubs(const std::shared_ptr<grpc::Channel>& channel) {
   models = v1::Models::NewStub(channel);
   uploads = v1::Uploads::NewStub(channel);
   fetch = v1::Fetch::NewStub(channel);

@@ -14,6 +14,7 @@
 #include "storage/blobs/memory_blob_store.h"
 #include "storage/catalog/memory_catalog.h"
 #include "storage/engine/model_store.h"
+#include "tests/engine/hooked_storage.h"
 #include "tests/support/checkpoint_builder.h"
 #include "tests/support/temp_folder.h"
 
@@ -38,6 +39,10 @@ class TestServer {
 
   ModelStore& store() { return *store_; }
   RpcEnvironment& environment() { return *environment_; }
+  // For hooks.
+  HookedBlobStore& blobs() { return hooked_blobs_; }
+  // Calls go over a socket from now on, as those of real clients, not within the process.
+  void UseSocket();
   // Runs what is in the queue, in this thread.
   void RunJobs();
 
@@ -67,9 +72,14 @@ class TestServer {
   std::unique_ptr<v1::Admin::Stub> admin;
 
  private:
+  // Of a socket that has no file.
+  std::string SocketAddress() const;
+  void ConnectStubs(const std::shared_ptr<grpc::Channel>& channel);
+
   const TempFolder folder_;
   SystemClock clock_;
   MemoryBlobStore blobs_;
+  HookedBlobStore hooked_blobs_{&blobs_};
   MemoryCatalog catalog_;
   std::unique_ptr<FileSystem> files_;
   std::unique_ptr<spdlog::logger> log_;
