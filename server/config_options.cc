@@ -166,7 +166,7 @@ std::vector<Option> ConfigOptions() {
       {"memory_limit", "BYTES", "1GiB",
        "Memory to plan for, e.g. 512MiB. Sizes the caches and write buffers of the database, "
        "about a fifth of it, and lowers max_fetches so that the windows of all fetches "
-       "together stay below three eighths of it",
+       "together stay below three eighths of it, and how many streams of uploads run at once",
        [](Config& c, Text t) { return SetBytes(t, kMinMemoryLimitBytes, c.memory_limit_bytes); }},
       {"max_chain_depth", "N", absl::StrCat(limits::kDefaultMaxChainDepth),
        "Models that a model's storage chain may have below it; 0: all are stored alone. "

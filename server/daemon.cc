@@ -138,8 +138,8 @@ absl::Status RunDaemon(const Config& config, spdlog::logger& log) {
                    StoreOptionsFor(config, storage->data_dir));
   WDELTA_RETURN_IF_ERROR(store.Recover());
 
-  const RpcOptions rpc_options{MaxFetchesFor(config), config.max_open_uploads,
-                               storage->backups.get()};
+  RpcOptions rpc_options{MaxFetchesFor(config), config.max_open_uploads, storage->backups.get()};
+  rpc_options.max_write_streams = MaxWriteStreamsFor(config);
   RpcEnvironment environment(&store, &log, rpc_options);
   RpcServices services(&environment);
   WorkerPool workers(

@@ -8,12 +8,13 @@
 namespace wdelta {
 
 // Shares, of 64 parts: blob store 6 (write buffers 4, parts of blobs 1, index 1),
-// catalog 3 (write buffers 1, cache 2), decoded chunks 17, fetch windows at most 24, what gRPC
-// reads ahead of all streams of uploads 4. The rest is for uploads, whose streams hold a piece
-// each, jobs, and the process itself.
+// catalog 3 (write buffers 1, cache 2), decoded chunks 17, fetch windows at most 24, streams of
+// uploads 6. The rest is for jobs and the process itself.
 namespace {
 
 constexpr uint64_t kParts = 64;
+// What a stream of pieces may hold: one as it comes, one as it is received and parsed.
+constexpr uint64_t kWriteStreamBytes = 3 * limits::kMiB;
 constexpr uint64_t kMinReadAheadBytes = 64 * limits::kKiB;  // as gRPC has it by default
 
 // What one fetch may hold: the windows of two tensors, small ones behind them, and
@@ -51,9 +52,14 @@ int MaxFetchesFor(const Config& config) {
   return static_cast<int>(std::min<uint64_t>(config.max_fetches, fit));
 }
 
+int MaxWriteStreamsFor(const Config& config) {
+  return static_cast<int>(std::clamp<uint64_t>(Part(config, 6) / kWriteStreamBytes,
+                                               kMinWriteStreams, limits::kMaxWriteStreams));
+}
+
 uint64_t ReadAheadBytesFor(const Config& config) {
-  return std::clamp(Part(config, 4) / limits::kMaxWriteStreams, kMinReadAheadBytes,
-                    limits::kMaxMessageBytes);
+  return std::clamp(Part(config, 1) / static_cast<uint64_t>(MaxWriteStreamsFor(config)),
+                    kMinReadAheadBytes, limits::kMaxMessageBytes);
 }
 
 }  // namespace wdelta

@@ -66,6 +66,8 @@ class Push {
                                                                           Response*),
                                 const Request& request, absl::Duration timeout) {
     Backoff backoff(options_.initial_backoff);
+    int broken = 0;
+    absl::Duration busy_for;
     while (true) {
       grpc::ClientContext context;
       context.set_deadline(absl::ToChronoTime(absl::Now() + timeout));
@@ -76,9 +78,13 @@ class Push {
           FromGrpcStatus((client_.uploads().*method)(&context, request, &response));
       if (status.ok()) connected_ = true;
       if (status.ok()) return response;
-      const bool may_retry = (connected_ && absl::IsUnavailable(status)) || IsBusy(status);
-      if (!may_retry || backoff.failures() >= options_.max_reconnects) return status;
-      Sleep(backoff.Next());
+      const bool may_retry = IsBusy(status) ? busy_for < options_.max_busy_wait
+                                            : connected_ && absl::IsUnavailable(status) &&
+                                                  broken++ < options_.max_reconnects;
+      if (!may_retry || IsInterrupted(options_)) return status;
+      const absl::Duration pause = backoff.Next();
+      if (IsBusy(status)) busy_for += pause;
+      Sleep(pause);
     }
   }
 
@@ -184,6 +190,8 @@ absl::Status Push::AddEntries() {
 absl::Status Push::SendFiles() {
   WDELTA_ASSIGN_OR_RETURN(const uint64_t piece_bytes, PieceBytes());
   bool reconnected = false;
+  int broken = 0;
+  absl::Duration busy_for;
   Backoff backoff(options_.initial_backoff);
   while (true) {
     const absl::Status status = SendRemaining(client_, upload_.id(), piece_bytes, files_,
@@ -195,19 +203,28 @@ absl::Status Push::SendFiles() {
     if (is_forgotten) {
       for (UploadFile& file : files_) file.known.clear();
     }
-    const bool may_retry = absl::IsUnavailable(status) || IsBusy(status) || is_forgotten ||
+    const bool is_broken = absl::IsUnavailable(status) ||
                            (reconnected && (absl::IsAborted(status) || absl::IsOutOfRange(status)));
-    const bool has_tried_enough = backoff.failures() >= options_.max_reconnects;
-    if (!may_retry || (!is_forgotten && has_tried_enough)) return status;
+    const bool may_retry = is_forgotten || (IsBusy(status) && busy_for < options_.max_busy_wait) ||
+                           (is_broken && broken++ < options_.max_reconnects);
+    if (!may_retry) return status;
     reconnected = true;
-    if (!is_forgotten) Sleep(backoff.Next());
+    if (!is_forgotten) {
+      const absl::Duration pause = backoff.Next();
+      if (IsBusy(status)) busy_for += pause;
+      Sleep(pause);
+    }
     const uint64_t durable_before = DurableBytes();
     v1::GetUploadRequest request;
     request.set_upload(upload_.id());
     WDELTA_ASSIGN_OR_RETURN(v1::Upload upload, Call(&v1::Uploads::Stub::GetUpload, request,
                                                     client_.options().rpc_timeout));
     WDELTA_RETURN_IF_ERROR(TakeDurableSizes(upload));
-    if (DurableBytes() > durable_before) backoff.Reset();
+    if (DurableBytes() > durable_before) {
+      backoff.Reset();
+      broken = 0;
+      busy_for = absl::ZeroDuration();
+    }
   }
 }
 

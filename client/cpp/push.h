@@ -38,6 +38,9 @@ struct PushOptions {
   // survived; the pause before the first retry (see backoff.h).
   int max_reconnects = 5;
   absl::Duration initial_backoff = absl::Milliseconds(200);
+  // How long to wait, all in all and without a byte made durable in between, for a server
+  // that takes as many uploads as it can.
+  absl::Duration max_busy_wait = absl::Minutes(10);
   // FinishUpload checks the whole checkpoint before it answers.
   absl::Duration finish_timeout = absl::Minutes(30);
 };

@@ -14,7 +14,7 @@ RpcEnvironment::RpcEnvironment(ModelStore* store, spdlog::logger* log, const Rpc
       options_(options),
       calls_(limits::kMaxWaitingCalls),
       fetches_(options.max_fetches),
-      write_streams_(limits::kMaxWriteStreams),
+      write_streams_(options.max_write_streams),
       watches_(limits::kMaxJobWatches),
       comparisons_(limits::kMaxComparisons),
       unary_(limits::kUnaryThreads),

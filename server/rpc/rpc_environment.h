@@ -24,6 +24,7 @@ struct RpcOptions {
   // How long a client may take for a message of a stream that holds a thread: Diff, Blame, PlanGc,
   // Backup.
   absl::Duration max_write_wait = absl::Minutes(1);
+  int max_write_streams = limits::kMaxWriteStreams;  // of pieces, at once
 };
 
 // Any thread may call it. Must outlive the server and every rpc. Does not own

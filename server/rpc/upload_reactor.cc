@@ -75,7 +75,7 @@ class UploadReactor final : public grpc::ServerReadReactor<v1::WriteEntriesReque
     }
     if (!slot_.has_value()) {
       End(MakeError(absl::StatusCode::kResourceExhausted, "TOO_MANY_STREAMS",
-                    absl::StrCat("expected at most ", limits::kMaxWriteStreams,
+                    absl::StrCat("expected at most ", environment->write_streams().limit(),
                                  " streams of pieces at once; try later")));
       return;
     }
