@@ -91,6 +91,8 @@ class Chooser {
       candidate.set_fetch_cost(estimate->needs.FetchCost(is_alone ? 0 : FetchCostOf(given.model)));
     } else if (is_alone || IsNeeded(given.source) || !IsUnreadable(estimate.status())) {
       return estimate.status();
+    } else {
+      measured.deltas.clear();  // it could be sampled, and not read a moment later
     }
     candidate.set_refusal(estimate.ok() ? RefusalOf(candidate) : StorageCandidate::UNREADABLE);
     measured.model = std::move(given.model);

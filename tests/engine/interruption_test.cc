@@ -1,4 +1,5 @@
 // What others do, and ends of the daemon, never cost a model that was uploaded.
+#include <memory>
 #include <string>
 #include <utility>
 
@@ -18,6 +19,17 @@ using ::testing::HasSubstr;
 
 class InterruptionTest : public testing::GcFixture {
  protected:
+  // Blobs are read in the thread that runs a job.
+  void RestartWithoutThreads() {
+    Restart();
+    ModelStoreOptions options;
+    options.staging_dir = folder_.path();
+    options.codec_threads = 0;
+    store_ = std::make_unique<ModelStore>(
+        ModelStore::Dependencies{&blobs_, &catalog_, files_.get(), &clock_}, options);
+    ASSERT_TRUE(store_->Recover().ok());
+  }
+
   // Deletes `name` and frees its bytes right after its record was read `reads` times; false
   // when it was not read so often by the jobs that wait.
   bool RunJobsWhile(const std::string& name, int reads) {
@@ -93,7 +105,7 @@ TEST_F(InterruptionTest, AJobWhoseModelIsDeletedWhileItReadsBackIsCancelled) {
       crash_.before_blob_get = nullptr;
       EXPECT_TRUE(store_->models().Delete("model").ok());
       absl::StatusOr<JobQueue::Claim> claim = store_->jobs().ClaimNext();
-      ASSERT_TRUE(claim.ok() && claim->job.has_value());
+      EXPECT_TRUE(claim.ok() && claim->job.has_value());
       store_->runner().Run(*std::move(claim->job), [] { return false; }).IgnoreError();
     };
     TryJobs().IgnoreError();
@@ -107,6 +119,46 @@ TEST_F(InterruptionTest, AJobWhoseModelIsDeletedWhileItReadsBackIsCancelled) {
     EXPECT_EQ(job.error(), "the model was deleted");
     EXPECT_THAT(BlobHexes(), ::testing::IsEmpty());
   }
+}
+
+// It had ended the daemon, where a candidate for the storage parent could be sampled and not
+// be read a moment later. Found by simulation.
+TEST_F(InterruptionTest, ACandidateMayBecomeUnreadableAtAnyMomentOfAnIngestWithLoss) {
+  const testing::TestTensor weights = testing::RandomWeights("a", {64, 64}, 1);
+  const auto files_of = [](const testing::TestTensor& tensor) {
+    return testing::Files{{"model.safetensors", testing::BuildSafetensors({tensor})}};
+  };
+  const testing::Files base = files_of(weights);
+  const testing::Files sibling = files_of(testing::FineTuned(weights, 11));
+  UploadReady("base", base);
+  StartUploadParams params;
+  params.name = "lossy";
+  params.parents.push_back({"base", {}, {}});
+  params.fidelity.mutable_all()->set_strategy(store::v1::NEAR_LOSSLESS);
+  params.fidelity.mutable_all()->set_relative_error(0.1);
+  for (int reads = 1;; ++reads) {
+    SCOPED_TRACE(reads);
+    UploadReady("sibling", sibling, {"base"});
+    RestartWithoutThreads();  // nothing is cached
+    ASSERT_TRUE(Upload(params, files_of(testing::FineTuned(weights, 12))).ok());
+    const ModelRecord damaged = RecordOf("sibling");
+    int reads_left = reads;
+    crash_.before_blob_get = [&, this] {
+      if (--reads_left == 0) DamageDelta(damaged, damaged.stored_bytes() / 2);
+    };
+    TryJobs().IgnoreError();
+    crash_.before_blob_get = nullptr;
+    const ModelRecord model = RecordOf("lossy");
+    EXPECT_TRUE(model.state() == ModelRecord::READY || model.state() == ModelRecord::FAILED);
+    ASSERT_TRUE(store_->models().Delete("lossy").ok());
+    ASSERT_TRUE(store_->models().Delete("sibling").ok());
+    RunJobs();
+    if (reads_left > 0) {
+      EXPECT_GT(reads, 4);
+      break;
+    }
+  }
+  EXPECT_TRUE(ReadBack("base") == base);
 }
 
 // A job that may be what ends the daemon lets others go first, and ends itself in time.
