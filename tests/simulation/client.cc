@@ -123,7 +123,9 @@ OpenUpload SimulatedClient::NewUpload() {
   for (const auto& [id, model] : oracle_.models) {
     if (model.content != nullptr && !model.maybe_deleted) others.push_back(&model);
   }
-  if (others.empty() || Below(5) == 0) {
+  if (oracle_.last_deleted != nullptr && Below(4) == 0) {
+    upload.content = oracle_.last_deleted;  // while its blobs go
+  } else if (others.empty() || Below(5) == 0) {
     upload.content = RandomContent(machine_.random, nullptr);
   } else {
     const LiveModel& origin = *others[Below(others.size())];
@@ -232,16 +234,19 @@ bool SimulatedClient::WriteEntry(OpenUpload& upload, UploadWriter& writer, const
   const uint64_t end = all ? bytes.size() : Below(bytes.size() + 1);
   for (uint64_t offset = durable_bytes; offset < end;) {
     const uint64_t count = std::min<uint64_t>(1 + Below(8000), end - offset);
-    if (!Succeeded(writer.Write(path, offset, absl::string_view(bytes).substr(offset, count)))) {
-      return false;
-    }
-    offset += count;
-    if (Below(4) > 0 && offset < end) continue;
+    const bool is_written =
+        Succeeded(writer.Write(path, offset, absl::string_view(bytes).substr(offset, count)));
+    if (is_written) offset += count;
+    if (is_written && Below(4) > 0 && offset < end) continue;
     const absl::Time now = machine_.clock.Now();
-    if (!Succeeded(writer.Sync().status())) return false;
-    upload.durable_bytes[path] = offset;
+    bool is_synced = Succeeded(writer.Sync().status());
+    // As a client does that does not take no for an answer.
+    if (!is_synced) is_synced = Succeeded(writer.Sync().status());
+    if (!is_synced) return false;
+    upload.durable_bytes[path] = std::max(upload.durable_bytes[path], offset);
     upload.active_time = now;
     oracle_.uploads[upload.params.request_id] = upload;
+    if (!is_written) return false;
   }
   return true;
 }

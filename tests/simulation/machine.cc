@@ -67,6 +67,7 @@ Fate Machine::Ask(uint64_t life, Device device, Access access, absl::string_view
   if (life != life_ || is_dead_) return Fate::kDaemonIsDead;
   ++operations_;
   clock.Advance(absl::Microseconds(random.Below(rates_.max_operation_us + 1)));
+  if (random.OneIn(rates_.stall_one_in)) clock.Advance(absl::Minutes(2));
   Fate fate = Fate::kWorks;
   if (operations_ == dies_at_) {
     Kill();

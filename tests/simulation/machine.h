@@ -28,6 +28,8 @@ struct FaultRates {
   uint64_t full_one_in = 0;
   uint64_t max_full_operations = 400;
   uint64_t max_operation_us = 2'000;
+  // Operations that take so long that jobs lose their leases, as of a machine that slept.
+  uint64_t stall_one_in = 0;
 };
 
 enum class Device { kFile, kBlob, kCatalog };

@@ -48,6 +48,10 @@ void Oracle::AddModelOf(const MergeParams& merge, const std::string& id) {
 
 void Oracle::MarkDeleted(const std::string& id) {
   MarkMaybeDeleted(id);
+  const auto model = models.find(id);
+  if (model != models.end() && model->second.content != nullptr) {
+    last_deleted = model->second.content;
+  }
   models.erase(id);
   deleted.insert(id);
   for (auto& [tag, targets] : tags) targets.erase(id);

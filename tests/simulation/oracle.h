@@ -56,6 +56,7 @@ struct Oracle {
   // What a tag may point at; an empty id is none.
   std::map<std::string, std::set<std::string>> tags;
   std::set<std::string> deleted;  // ids of models
+  ContentPtr last_deleted;        // null: none
   std::set<std::string> jobs;     // that were acknowledged
   bool has_cancelled_jobs = false;
 

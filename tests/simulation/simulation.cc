@@ -51,6 +51,7 @@ struct Plan {
     clients.loses = random.OneIn(4);
     clients.has_retention = random.OneIn(4);
     clients.cancels_jobs = random.OneIn(4);
+    faults.stall_one_in = random.OneIn(4) ? 200 : 0;
     max_chain_depth = 1 + static_cast<uint32_t>(random.Below(4));
   }
 

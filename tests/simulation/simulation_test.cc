@@ -12,7 +12,7 @@ namespace {
 
 using ::testing::IsEmpty;
 
-constexpr uint64_t kSeeds = 200;
+constexpr uint64_t kSeeds = 150;
 
 TEST(SimulationTest, NothingPromisedIsBroken) {
   const uint64_t first = TestSeed(1);
