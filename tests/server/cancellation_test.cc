@@ -61,7 +61,6 @@ class CancellationTest : public ::testing::Test {
         files_(posix_.get()),
         backup_(&gate_),
         server_(std::make_unique<TestServer>(Options(), &files_)) {
-    server_->UseSocket();
     server_->blobs().before_get = [this] { gate_.Step(); };
     files_.before_append = [this] { append_gate_.Step(); };
   }

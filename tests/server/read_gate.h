@@ -27,8 +27,10 @@ class ReadGate {
 
   void Step() ABSL_LOCKS_EXCLUDED(mutex_) {
     std::function<void()> at_step;
+    int openings = 0;
     {
       absl::MutexLock lock(&mutex_);
+      openings = openings_;
       if (state_ == State::kOpen) {
         ++steps_after_;
         return;
@@ -38,14 +40,18 @@ class ReadGate {
       at_step = std::exchange(at_step_, nullptr);
     }
     if (at_step) at_step();
+    // Not until it is open: it may be closed again before this thread has seen that.
+    const auto was_opened = [this, openings]()
+                                ABSL_NO_THREAD_SAFETY_ANALYSIS { return openings_ != openings; };
     absl::MutexLock lock(&mutex_);
-    mutex_.Await(absl::Condition(this, &ReadGate::IsOpen));
+    mutex_.Await(absl::Condition(&was_opened));
   }
 
   void Open() ABSL_LOCKS_EXCLUDED(mutex_) {
     absl::MutexLock lock(&mutex_);
     was_reached_ = state_ == State::kClosed;
     state_ = State::kOpen;
+    ++openings_;
     opened_at_ = absl::Now();
   }
 
@@ -70,13 +76,13 @@ class ReadGate {
 
  private:
   enum class State { kIdle, kClosing, kClosed, kOpen };
-  bool IsOpen() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return state_ == State::kOpen; }
   bool IsClosed() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return state_ == State::kClosed; }
 
   mutable absl::Mutex mutex_;
   State state_ ABSL_GUARDED_BY(mutex_) = State::kIdle;
   int stop_at_ ABSL_GUARDED_BY(mutex_) = 0;
   std::function<void()> at_step_ ABSL_GUARDED_BY(mutex_);
+  int openings_ ABSL_GUARDED_BY(mutex_) = 0;
   int steps_ ABSL_GUARDED_BY(mutex_) = 0;
   int steps_after_ ABSL_GUARDED_BY(mutex_) = 0;
   bool was_reached_ ABSL_GUARDED_BY(mutex_) = false;
