@@ -40,7 +40,8 @@ void Print(uint64_t seed, const SimulationReport& report, bool whole_trace) {
   if (report.failures.empty()) return;
   std::printf("seed %llu FAILS:\n", static_cast<unsigned long long>(seed));
   for (const std::string& failure : report.failures) std::printf("  %s\n", failure.c_str());
-  std::printf("again: wdelta_simulation --trace, the same options, 1 %llu\n", static_cast<unsigned long long>(seed));
+  std::printf("again: wdelta_simulation --trace, the same options, 1 %llu\n",
+              static_cast<unsigned long long>(seed));
   std::fflush(stdout);
 }
 
