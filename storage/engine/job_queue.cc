@@ -3,7 +3,10 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
 #include "storage/base/error.h"
 #include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
@@ -25,6 +28,31 @@ std::string CancelledText(absl::string_view id) {
 }
 
 }  // namespace
+
+class JobQueue::Running {
+ public:
+  // Null while another holds it. The job is let go of with the last copy of what is returned.
+  static std::shared_ptr<const void> Enter(const std::shared_ptr<Running>& all,
+                                           const std::string& id) {
+    absl::MutexLock lock(&all->mutex_);
+    if (!all->ids_.insert(id).second) return nullptr;
+    return std::shared_ptr<const void>(all.get(), [all, id](const void*) {
+      absl::MutexLock leaving(&all->mutex_);
+      all->ids_.erase(id);
+    });
+  }
+
+ private:
+  absl::Mutex mutex_;
+  absl::flat_hash_set<std::string> ids_ ABSL_GUARDED_BY(mutex_);
+};
+
+JobQueue::JobQueue(Catalog* catalog, IdGenerator* ids, const Clock* clock, std::string node_id)
+    : catalog_(catalog),
+      ids_(ids),
+      clock_(clock),
+      node_id_(std::move(node_id)),
+      running_(std::make_shared<Running>()) {}
 
 bool HasEnded(const JobRecord& job) {
   return job.state() == JobRecord::SUCCEEDED || job.state() == JobRecord::FAILED ||
@@ -185,6 +213,12 @@ absl::StatusOr<std::optional<Job>> JobQueue::TryClaim(const std::string& id, abs
   if (!record.has_value()) return std::optional<Job>();  // ended in between
   JobRecord& job = record->message;
   if (HasEnded(job)) return std::optional<Job>();
+  std::shared_ptr<const void> running = Running::Enter(running_, id);
+  if (running == nullptr) {
+    // Whoever runs it renews its lease, or ends it.
+    retry_at = std::min(retry_at, now + absl::Milliseconds(limits::kJobLeaseMs));
+    return std::optional<Job>();
+  }
   const absl::Time due = absl::FromUnixMicros(
       job.state() == JobRecord::RUNNING ? job.lease_until_us() : job.not_before_us());
   if (due > now) {
@@ -201,7 +235,7 @@ absl::StatusOr<std::optional<Job>> JobQueue::TryClaim(const std::string& id, abs
   commit.Require(keys::Job(id), record->version);
   commit.Write(keys::Job(id), job.SerializeAsString());
   WDELTA_ASSIGN_OR_RETURN(const uint64_t version, catalog_->Apply(commit));
-  return std::optional<Job>(Job{std::move(job), version});
+  return std::optional<Job>(Job{std::move(job), version, std::move(running)});
 }
 
 absl::StatusOr<Job> JobQueue::GetHeld(const Job& job) {

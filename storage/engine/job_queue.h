@@ -21,6 +21,9 @@ namespace wdelta {
 struct Job {
   store::v1::JobRecord record;
   uint64_t version = 0;
+  // Of a claimed job: as long as a copy lives, this process does not claim the job again. A
+  // worker that was slow, or whose machine slept, would undo what the other does.
+  std::shared_ptr<const void> claim;
 };
 
 bool HasEnded(const store::v1::JobRecord& job);
@@ -28,8 +31,7 @@ bool HasEnded(const store::v1::JobRecord& job);
 class JobQueue {
  public:
   // Owns none of them; all must outlive it.
-  JobQueue(Catalog* catalog, IdGenerator* ids, const Clock* clock, std::string node_id)
-      : catalog_(catalog), ids_(ids), clock_(clock), node_id_(std::move(node_id)) {}
+  JobQueue(Catalog* catalog, IdGenerator* ids, const Clock* clock, std::string node_id);
 
   // Adds a job to a commit; returns its id. `effort`: of a REPACK; `repair`: of a SCRUB.
   std::string AddTo(Commit& commit, store::v1::JobRecord::Kind kind,
@@ -86,12 +88,16 @@ class JobQueue {
  private:
   void NoteInterruption(store::v1::JobRecord& job);
 
+  // Jobs that are claimed here and not let go of.
+  class Running;
+
   absl::StatusOr<std::optional<Job>> TryClaim(const std::string& id, absl::Time& retry_at);
 
   Catalog* const catalog_;
   IdGenerator* const ids_;
   const Clock* const clock_;
   const std::string node_id_;
+  const std::shared_ptr<Running> running_;
 };
 
 }  // namespace wdelta

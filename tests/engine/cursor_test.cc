@@ -58,7 +58,7 @@ TEST(CursorTest, YieldsPiecesInOrderWithTheirChecksums) {
 TEST(CursorTest, NeedsNoThreadButItsReaders) {
   ThreadPool pool(0);
   const auto source = std::make_shared<PatternSource>();
-  const auto cursor = Cursor::Create(source, {{0, 0, kSizeBytes}}, &pool, kWindow);
+  const auto cursor = Cursor::Create(source, {{0, 0, kSizeBytes}}, &pool, kWindow, NewBuffers());
   for (uint64_t i = 0; i < kPieces; ++i) {
     const auto step = cursor->TryNext();
     ASSERT_TRUE(step.ok());
