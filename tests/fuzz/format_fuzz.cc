@@ -2,8 +2,9 @@
 // the catalog (stored_records.h).
 #include <cstdint>
 #include <cstdlib>
-#include <string>
 
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "storage/engine/data_dir.h"
 #include "tests/fuzz/stored_records.h"
 
@@ -17,7 +18,8 @@ void ReadFormat(absl::string_view text) {
   }
   if (*format < 1 || *format > wdelta::kDataFormat) std::abort();
   // What is taken is what a daemon writes.
-  if (text != "wdelta-data " + std::to_string(*format) + "\n" && text.find("wdelta-data 0") != 0) {
+  if (text != absl::StrCat("wdelta-data ", *format, "\n") &&
+      !absl::StartsWith(text, "wdelta-data 0")) {
     std::abort();
   }
 }

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "google/protobuf/stubs/logging.h"
 #include "storage/base/clock.h"
 #include "storage/base/digest.h"
 #include "storage/base/file_system.h"
@@ -112,6 +113,7 @@ void ReadModels(ModelStore& store) {
 }  // namespace
 
 void ReadStore(const std::vector<StoredValue>& values) {
+  const google::protobuf::LogSilencer silencer;  // it tells of each string that is not UTF-8
   MemoryCatalog catalog;
   Commit commit;
   AddIndexKeys(commit);
@@ -172,7 +174,7 @@ std::string JoinValues(const std::vector<StoredValue>& values) {
     bytes.push_back(static_cast<char>(value.record));
     bytes.push_back(static_cast<char>(size % 256));
     bytes.push_back(static_cast<char>(size / 256));
-    bytes.append(value.value, 0, size);
+    absl::StrAppend(&bytes, absl::string_view(value.value).substr(0, size));
   }
   return bytes;
 }
@@ -195,7 +197,7 @@ std::vector<StoredValue> SoundValues() {
   store::v1::ParentEdge& edge = *model.add_parents();
   edge.set_model_id(Ids::kParent);
   edge.set_name(Ids::kName);
-  (*model.mutable_labels())["k"] = "v";
+  model.mutable_labels()->insert({"k", "v"});
   auto& piece = *model.add_delta_pieces();
   piece.set_blob_digest(digest);
   piece.set_size_bytes(7);
