@@ -6,7 +6,7 @@
 #include "gtest/gtest.h"
 #include "tests/engine/engine_fixture.h"
 
-namespace wdelta {
+namespace wdelta::testing {
 namespace {
 
 class JobQueueTest : public EngineTest {};
@@ -33,4 +33,4 @@ TEST_F(JobQueueTest, AJobIsNotClaimedAgainWhileItsWorkerHasItHoweverLongThatTake
 }
 
 }  // namespace
-}  // namespace wdelta
+}  // namespace wdelta::testing

@@ -30,7 +30,7 @@ constexpr int kMaxDrainRounds = 12;
 
 // What the seed decides at first.
 struct Plan {
-  Plan(Random& random, const SimulationOptions& options) {
+  explicit Plan(Random& random) {
     client_count = 1 + static_cast<int>(random.Below(4));
     worker_count = 1 + static_cast<int>(random.Below(3));
     lives = 1 + static_cast<int>(random.Below(4));
@@ -51,8 +51,7 @@ struct Plan {
     clients.loses = random.OneIn(4);
     clients.has_retention = random.OneIn(4);
     clients.cancels_jobs = random.OneIn(4);
-    const bool stalls = random.OneIn(4);
-    faults.stall_one_in = stalls && options.has_stalls ? 200 : 0;
+    faults.stall_one_in = random.OneIn(4) ? 200 : 0;
     max_chain_depth = 1 + static_cast<uint32_t>(random.Below(4));
   }
 
@@ -80,8 +79,7 @@ struct Daemon {
 
 class Simulation {
  public:
-  Simulation(uint64_t seed, const SimulationOptions& options)
-      : machine_(seed), plan_(machine_.random, options) {
+  explicit Simulation(uint64_t seed) : machine_(seed), plan_(machine_.random) {
     SimulatedDisk::NodePtr root = disk_.Find("");
     auto staging = std::make_shared<SimulatedDisk::Node>();
     staging->is_folder = true;
@@ -366,8 +364,6 @@ class Simulation {
 
 }  // namespace
 
-SimulationReport Simulate(uint64_t seed, const SimulationOptions& options) {
-  return Simulation(seed, options).Run();
-}
+SimulationReport Simulate(uint64_t seed) { return Simulation(seed).Run(); }
 
 }  // namespace wdelta::testing

@@ -18,13 +18,8 @@ struct SimulationReport {
   uint64_t models = 0;  // that were made
 };
 
-struct SimulationOptions {
-  // The machine sleeps now and then, for so long that running jobs lose their leases.
-  bool has_stalls = false;
-};
-
 // In the calling thread and in threads of its own, of which one runs at a time. Any number of
 // threads may simulate at once.
-SimulationReport Simulate(uint64_t seed, const SimulationOptions& options = {});
+SimulationReport Simulate(uint64_t seed);
 
 }  // namespace wdelta::testing

@@ -1,7 +1,6 @@
 // wdelta_simulation [SEEDS [FIRST]]: simulates so many seeds (default 2000), from FIRST (default
 // 1), and ends with 1 when one of them fails: its number, why, and the end of its trace are
-// printed. Options before them: `--trace` prints the whole trace, `--stalls` lets the machine
-// sleep until running jobs have lost their leases.
+// printed. Before them: `--trace` prints the whole trace.
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
@@ -18,7 +17,6 @@
 namespace {
 
 using wdelta::testing::Simulate;
-using wdelta::testing::SimulationOptions;
 using wdelta::testing::SimulationReport;
 
 constexpr size_t kTraceLines = 150;
@@ -40,13 +38,11 @@ void Print(uint64_t seed, const SimulationReport& report, bool whole_trace) {
   if (report.failures.empty()) return;
   std::printf("seed %llu FAILS:\n", static_cast<unsigned long long>(seed));
   for (const std::string& failure : report.failures) std::printf("  %s\n", failure.c_str());
-  std::printf("again: wdelta_simulation --trace, the same options, 1 %llu\n",
-              static_cast<unsigned long long>(seed));
+  std::printf("again: wdelta_simulation --trace 1 %llu\n", static_cast<unsigned long long>(seed));
   std::fflush(stdout);
 }
 
-Totals SimulateAll(uint64_t seeds, uint64_t first, const SimulationOptions& options,
-                   bool whole_trace) {
+Totals SimulateAll(uint64_t seeds, uint64_t first, bool whole_trace) {
   constexpr uint64_t kMaxFailedSeeds = 3;
   Totals totals;
   std::mutex mutex;
@@ -55,7 +51,7 @@ Totals SimulateAll(uint64_t seeds, uint64_t first, const SimulationOptions& opti
     while (true) {
       const uint64_t seed = next++;
       if (seed >= first + seeds) return;
-      const SimulationReport report = Simulate(seed, options);
+      const SimulationReport report = Simulate(seed);
       const std::lock_guard lock(mutex);
       totals.operations += report.operations;
       totals.crashes += report.crashes;
@@ -78,29 +74,19 @@ Totals SimulateAll(uint64_t seeds, uint64_t first, const SimulationOptions& opti
 
 int main(int argc, char** argv) {
   std::vector<std::string> arguments(argv + 1, argv + argc);
-  SimulationOptions options;
-  bool whole_trace = false;
-  while (!arguments.empty() && arguments[0].starts_with("--")) {
-    if (arguments[0] == "--trace") {
-      whole_trace = true;
-    } else if (arguments[0] == "--stalls") {
-      options.has_stalls = true;
-    } else {
-      break;
-    }
-    arguments.erase(arguments.begin());
-  }
+  const bool whole_trace = !arguments.empty() && arguments[0] == "--trace";
+  if (whole_trace) arguments.erase(arguments.begin());
   uint64_t seeds = 2000;
   uint64_t first = 1;
   const bool is_good = arguments.size() <= 2 &&
                        (arguments.empty() || absl::SimpleAtoi(arguments[0], &seeds)) &&
                        (arguments.size() < 2 || absl::SimpleAtoi(arguments[1], &first));
   if (!is_good) {
-    std::fprintf(stderr, "usage: wdelta_simulation [--trace] [--stalls] [SEEDS [FIRST]]\n");
+    std::fprintf(stderr, "usage: wdelta_simulation [--trace] [SEEDS [FIRST]]\n");
     return 2;
   }
   const absl::Time start = absl::Now();
-  const Totals totals = SimulateAll(seeds, first, options, whole_trace);
+  const Totals totals = SimulateAll(seeds, first, whole_trace);
   const double seconds = absl::ToDoubleSeconds(absl::Now() - start);
   std::printf(
       "%llu seeds from %llu in %.1f s (%.0f a minute): %llu operations, %llu crashes, "

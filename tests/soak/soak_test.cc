@@ -46,8 +46,11 @@ uint32_t FromEnvironment(const char* name, uint32_t otherwise) {
 uint64_t DiskBytes(const std::string& folder) {
   uint64_t bytes = 0;
   std::error_code error;  // files go while it looks
-  for (const auto& entry : std::filesystem::recursive_directory_iterator(folder, error)) {
-    if (entry.is_regular_file(error)) bytes += entry.file_size(error);
+  std::filesystem::recursive_directory_iterator entry(folder, error), end;
+  for (; !error && entry != end; entry.increment(error)) {
+    std::error_code gone;
+    const uint64_t size_bytes = entry->is_regular_file(gone) ? entry->file_size(gone) : 0;
+    if (!gone) bytes += size_bytes;
   }
   return bytes;
 }
