@@ -52,6 +52,7 @@ class FetchReactor final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   void OnWriteDone(bool ok) override ABSL_LOCKS_EXCLUDED(mutex_) {
     absl::MutexLock lock(&mutex_);
     write_in_flight_ = false;
+    buffer_.Clear();  // its memory is free for the next piece
     if (!ok) cancelled_ = true;
     Pump();
   }

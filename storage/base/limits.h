@@ -56,6 +56,10 @@ inline constexpr size_t kMaxSharersOpened = 16;         // models with a tensor 
 inline constexpr size_t kMaxSampledChunks = 64;         // of the model, for each candidate
 inline constexpr uint64_t kMaxRelativesVisited = 1000;  // of the declared lineage
 
+// Decoded chunks in memory.
+inline constexpr uint64_t kMinCachedStreamBytes = 4 * kKiB;  // less is decoded for every fetch
+inline constexpr uint64_t kCacheEntryBytes = 256;            // of a chunk, besides its bytes
+
 // Index of contents.
 inline constexpr uint64_t kMinIndexedBytes = 4 * kKiB;  // of a tensor or side file
 inline constexpr size_t kMaxIndexedStreams = 4096;      // the largest, of a model

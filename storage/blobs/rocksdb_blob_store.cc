@@ -222,8 +222,9 @@ absl::Status RocksdbBlobStore::Read(const Digest& digest, uint64_t offset, uint6
   if (!layout.has_value()) return BlobNotFoundError(digest);
   WDELTA_RETURN_IF_ERROR(CheckBlobRange(digest, offset, size, layout->size_bytes));
   const RocksdbDatabase::Lease db = database_->Borrow();
-  rocksdb::ReadOptions options;
-  options.verify_checksums = is_verified;
+  // What is kept in caches was verified: other readers may rely on it. So the first part is in
+  // any case; it brings in the index and the filter, which the others then find there.
+  rocksdb::ReadOptions options = VerifyingRead();
   const uint64_t end = offset + size;
   while (offset < end) {
     const uint64_t part = offset / layout->part_bytes;
@@ -242,6 +243,8 @@ absl::Status RocksdbBlobStore::Read(const Digest& digest, uint64_t offset, uint6
                                               ", part ", part, ": expected ", part_bytes,
                                               " bytes, found ", value.size()));
     }
+    options.verify_checksums = is_verified;
+    options.fill_cache = is_verified;
     const uint64_t wanted = std::min(part_bytes - skip, end - offset);
     std::memcpy(destination, value.data() + skip, wanted);
     destination += wanted;

@@ -25,6 +25,9 @@ class CachedSource final : public ContentSource {
   absl::Status Read(uint32_t stream, uint64_t offset, size_t size,
                     char* destination) const override {
     const uint64_t stream_bytes = checkpoint().streams[stream].tensor.size_bytes;
+    if (stream_bytes < limits::kMinCachedStreamBytes) {
+      return source_->Read(stream, offset, size, destination);
+    }
     while (size > 0) {
       const uint64_t begin = offset - offset % limits::kChunkBytes;
       const uint64_t end = std::min(begin + limits::kChunkBytes, stream_bytes);

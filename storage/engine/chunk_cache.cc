@@ -3,6 +3,8 @@
 #include <cstring>
 #include <utility>
 
+#include "storage/base/limits.h"
+
 namespace wdelta {
 
 ChunkCache::Bytes ChunkCache::Find(const ChunkKey& key) const {
@@ -16,7 +18,7 @@ ChunkCache::Bytes ChunkCache::FindLocked(const ChunkKey& key) const {
 }
 
 void ChunkCache::Insert(const ChunkKey& key, Bytes bytes) {
-  const uint64_t added_bytes = bytes->size();
+  const uint64_t added_bytes = bytes->size() + limits::kCacheEntryBytes;
   if (added_bytes > capacity_bytes_) return;
   absl::MutexLock lock(&mutex_);
   if (entries_.contains(key)) return;
@@ -67,24 +69,27 @@ void ChunkCache::End(const Place& place, Bytes bytes) {
 
 absl::StatusOr<ChunkCache::Bytes> ChunkCache::FindOrDecode(const ChunkKey& key, const void* source,
                                                            Keep keep, Decode decode) {
-  if (Bytes found = Find(key)) return found;
   const Place place(key, source);
-  if (Bytes joined = Join(place)) return joined;
+  Bytes found = Find(key);
+  if (found == nullptr) found = Join(place);
+  if (found != nullptr) return found;
   auto decoded = std::make_shared<std::string>(key.size, '\0');
   const absl::Status status = decode(decoded->data());
-  if (status.ok() && (keep == Keep::kAlways || Recall(key))) Insert(key, decoded);
-  End(place, status.ok() ? decoded : nullptr);
-  if (!status.ok()) return status;
+  if (!status.ok()) {
+    End(place, nullptr);
+    return status;
+  }
+  Land(place, keep, decoded);
   return Bytes(std::move(decoded));
 }
 
 absl::Status ChunkCache::Read(const ChunkKey& key, const void* source, char* destination,
                               Decode decode) {
-  Bytes bytes = Find(key);
   const Place place(key, source);
-  if (bytes == nullptr) bytes = Join(place);
-  if (bytes != nullptr) {
-    std::memcpy(destination, bytes->data(), key.size);
+  Bytes found = Find(key);
+  if (found == nullptr) found = Join(place);
+  if (found != nullptr) {
+    std::memcpy(destination, found->data(), key.size);
     return absl::OkStatus();
   }
   const absl::Status status = decode(destination);
@@ -92,25 +97,29 @@ absl::Status ChunkCache::Read(const ChunkKey& key, const void* source, char* des
     End(place, nullptr);
     return status;
   }
-  const bool is_wanted_again = Recall(key);
-  if (!is_wanted_again && !EndUnlessAwaited(place)) return absl::OkStatus();
-  bytes = std::make_shared<const std::string>(destination, key.size);
-  Insert(key, bytes);
-  End(place, std::move(bytes));
+  // Most chunks are wanted by nobody else: they are not copied.
+  if (!Recall(key) && !EndUnlessAwaited(place)) return absl::OkStatus();
+  Land(place, Keep::kAlways, std::make_shared<const std::string>(destination, key.size));
   return absl::OkStatus();
 }
 
+void ChunkCache::Land(const Place& place, Keep keep, const Bytes& bytes) {
+  if (keep == Keep::kAlways || Recall(place.first)) Insert(place.first, bytes);
+  End(place, bytes);
+}
+
 bool ChunkCache::Recall(const ChunkKey& key) {
-  if (key.size > capacity_bytes_) return false;
+  const uint64_t entry_bytes = key.size + limits::kCacheEntryBytes;
+  if (entry_bytes > capacity_bytes_) return false;
   absl::MutexLock lock(&mutex_);
   if (young_.contains(key) || old_.contains(key)) return true;
-  if (young_bytes_ + key.size > capacity_bytes_) {
+  if (young_bytes_ + entry_bytes > capacity_bytes_) {
     std::swap(young_, old_);
     young_.clear();
     young_bytes_ = 0;
   }
   young_.insert(key);
-  young_bytes_ += key.size;
+  young_bytes_ += entry_bytes;
   return false;
 }
 
@@ -131,7 +140,7 @@ void ChunkCache::EvictOne() {
   random_ ^= random_ << 17;
   const size_t place = random_ % keys_.size();
   const auto victim = entries_.find(keys_[place]);
-  size_bytes_ -= victim->second->size();
+  size_bytes_ -= victim->second->size() + limits::kCacheEntryBytes;
   entries_.erase(victim);
   keys_[place] = keys_.back();
   keys_.pop_back();

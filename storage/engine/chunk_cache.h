@@ -49,7 +49,7 @@ class ChunkCache {
 
   // Null when absent.
   Bytes Find(const ChunkKey& key) const ABSL_LOCKS_EXCLUDED(mutex_);
-  // Keeps `bytes` if they fit at all; the first of equal keys stays.
+  // Keeps `bytes` if they fit at all, with what an entry takes; the first of equal keys stays.
   void Insert(const ChunkKey& key, Bytes bytes) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Fills `key.size` bytes at `destination`.
@@ -84,8 +84,10 @@ class ChunkCache {
   Bytes FindLocked(const ChunkKey& key) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
   // Bytes of another thread; or null, and the chunk is the caller's to decode and to land.
   Bytes Join(const Place& place) ABSL_LOCKS_EXCLUDED(mutex_);
-  // Whether `destination` is wanted by others. Ends the flight unless it is.
+  // Whether others wait for the chunk. Ends the flight unless they do.
   bool EndUnlessAwaited(const Place& place) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Ends the flight with bytes, which are kept or not.
+  void Land(const Place& place, Keep keep, const Bytes& bytes) ABSL_LOCKS_EXCLUDED(mutex_);
   void End(const Place& place, Bytes bytes) ABSL_LOCKS_EXCLUDED(mutex_);
   // Whether it was asked for before, not long ago.
   bool Recall(const ChunkKey& key) ABSL_LOCKS_EXCLUDED(mutex_);

@@ -90,7 +90,7 @@ class Cursor : public std::enable_shared_from_this<Cursor> {
         source_(std::move(source)) {}
 
   // Makes slots for the pieces that may be decoded next, which the caller then gives to
-  // Schedule: [first, second) of `pieces_`.
+  // Schedule: [first, second) of the plan.
   using Claimed = std::pair<size_t, size_t>;
   Claimed ClaimMore() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Schedule(Claimed claimed) ABSL_LOCKS_EXCLUDED(mutex_);

@@ -213,16 +213,18 @@ absl::StatusOr<std::optional<Job>> JobQueue::TryClaim(const std::string& id, abs
   if (!record.has_value()) return std::optional<Job>();  // ended in between
   JobRecord& job = record->message;
   if (HasEnded(job)) return std::optional<Job>();
-  std::shared_ptr<const void> running = Running::Enter(running_, id);
-  if (running == nullptr) {
-    // Whoever runs it renews its lease, or ends it.
-    retry_at = std::min(retry_at, now + absl::Milliseconds(limits::kJobLeaseMs));
-    return std::optional<Job>();
-  }
   const absl::Time due = absl::FromUnixMicros(
       job.state() == JobRecord::RUNNING ? job.lease_until_us() : job.not_before_us());
   if (due > now) {
     retry_at = std::min(retry_at, due);
+    return std::optional<Job>();
+  }
+  std::shared_ptr<const void> running = Running::Enter(running_, id);
+  if (running == nullptr) {
+    // Its worker renews the lease or ends the job; one that waits is only just being let go of.
+    const int64_t again_ms =
+        job.state() == JobRecord::RUNNING ? limits::kJobLeaseMs : limits::kMinWorkerBackOffMs;
+    retry_at = std::min(retry_at, now + absl::Milliseconds(again_ms));
     return std::optional<Job>();
   }
   job.set_state(JobRecord::RUNNING);

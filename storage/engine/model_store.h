@@ -40,7 +40,7 @@ struct ModelStoreOptions {
   int codec_threads = 2;
   // A thread keeps the lineage in memory up to date; without it, who asks for it does.
   bool has_lineage_thread = true;
-  // Decoded chunks of models that others are encoded against.
+  // Decoded chunks of models that others are encoded against, or that several fetches want.
   uint64_t chunk_cache_bytes = 64 * limits::kMiB;
   uint64_t max_open_uploads = limits::kDefaultMaxOpenUploads;
   // Of an open upload without activity; infinite: for ever.

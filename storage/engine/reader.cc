@@ -186,7 +186,10 @@ absl::StatusOr<ContentSourcePtr> Reader::OpenPlace(const ModelRecord& model, con
   if (!source.ok()) return Annotate(source.status(), absl::StrCat("model '", model.name(), "'"));
   absl::MutexLock lock(&mutex_);
   absl::erase_if(open_, [](const auto& entry) { return entry.second.expired(); });
-  open_[key] = *source;
+  // Another may have opened it meanwhile. What the map does not name is not seen to be in use.
+  std::weak_ptr<const ContentSource>& entry = open_[key];
+  if (ContentSourcePtr earlier = entry.lock()) return earlier;
+  entry = *source;
   return source;
 }
 

@@ -53,8 +53,8 @@ class Reader {
   absl::StatusOr<ContentSourcePtr> OpenWdelta(std::shared_ptr<const RandomAccessFile> file,
                                               const std::string& storage_parent_id);
 
-  // The stored `.wdelta` of `model`, whose blobs the caller knows to stay, for a WdeltaReader,
-  // which verifies what it reads.
+  // The stored `.wdelta` of `model`, whose blobs the caller knows to stay, for callers
+  // who verify what they read.
   std::shared_ptr<const RandomAccessFile> OpenDelta(const store::v1::ModelRecord& model);
   // The `.wdelta` that a READY model has, whose blobs stay until the file is let go of.
   // FAILED_PRECONDITION (`MODEL_NOT_READY`), NOT_FOUND.

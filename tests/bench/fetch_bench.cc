@@ -16,6 +16,7 @@
 // and the same bytes by other ways: a bare gRPC stream, nginx when it is installed, and `cat`.
 // Then the time to the first byte, and of 1 MB out of the middle; the daemon's peak memory.
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -291,7 +292,10 @@ class Bench {
     constexpr int kPort = 18'980;
     if (const auto nginx = StartNginx(work_, folders_[1], kPort)) {
       const std::string address = absl::StrCat("http://127.0.0.1:", kPort);
-      while (!DropDownload(address, "/" + whole.path(), 0, 1).ok()) std::this_thread::yield();
+      for (int i = 0; !DropDownload(address, "/" + whole.path(), 0, 1).ok(); ++i) {
+        if (i == 100) Die("nginx does not answer at " + address);
+        std::this_thread::sleep_for(std::chrono::milliseconds(50));
+      }
       Add("nginx, the whole file",
           Best(nginx.get(),
                [&] { return ValueOrDie(DropDownload(address, "/" + whole.path())).bytes; }),

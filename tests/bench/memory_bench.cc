@@ -10,11 +10,6 @@
 //   uploads         so many at once of 256 MB
 //   slow readers    many fetches whose clients take one message and wait
 // Exits with 1 when it ever exceeds the limit by more than a tenth.
-#include <signal.h>
-#include <spawn.h>
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <chrono>
 #include <cstdio>
 #include <cstring>
@@ -32,9 +27,8 @@
 #include "client/cpp/push.h"
 #include "grpcpp/grpcpp.h"
 #include "storage/tensor/safetensors.h"
+#include "tests/bench/transfer_peers.h"
 #include "tests/support/temp_folder.h"
-
-extern char** environ;
 
 namespace wdelta {
 namespace {
@@ -57,47 +51,23 @@ T OrDie(absl::StatusOr<T> value, const std::string& what) {
 
 class Daemon {
  public:
-  Daemon(const fs::path& work, const std::string& memory_limit) {
-    const fs::path addresses = work / "address";
-    std::vector<std::string> command = {
-        WDELTAD_PATH,           "--data_dir=" + (work / "data").string(),
-        "--listen=127.0.0.1:0", "--address_file=" + addresses.string(),
-        "--log_level=warn",     "--memory_limit=" + memory_limit};
-    std::vector<char*> argv;
-    for (std::string& argument : command) argv.push_back(argument.data());
-    argv.push_back(nullptr);
-    if (posix_spawn(&pid_, argv[0], nullptr, nullptr, argv.data(), environ) != 0) std::exit(1);
-    while (address_.empty() && kill(pid_, 0) == 0) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(50));
-      std::ifstream lines(addresses);
-      std::getline(lines, address_);
-    }
-  }
-  ~Daemon() {
-    kill(pid_, SIGTERM);
-    waitpid(pid_, nullptr, 0);
-  }
-  Daemon(const Daemon&) = delete;
-  Daemon& operator=(const Daemon&) = delete;
+  Daemon(const fs::path& work, const std::string& memory_limit)
+      : process_({WDELTAD_PATH, "--data_dir=" + (work / "data").string(), "--listen=127.0.0.1:0",
+                  "--address_file=" + (work / "address").string(), "--log_level=warn",
+                  "--memory_limit=" + memory_limit}),
+        address_(bench::AwaitAddresses(work / "address").front()) {}
 
   const std::string& address() const { return address_; }
-  double PeakMib() const {
-    std::ifstream lines("/proc/" + std::to_string(pid_) + "/status");
-    for (std::string word; lines >> word;) {
-      double kib = 0;
-      if (word == "VmHWM:" && lines >> kib) return kib / 1024;
-    }
-    return 0;
-  }
+  double PeakMib() const { return static_cast<double>(process_.PeakResidentBytes()) / 1048576; }
 
  private:
-  pid_t pid_ = 0;
-  std::string address_;
+  const bench::Process process_;
+  const std::string address_;
 };
 
-// bf16 tensors, every second one of zeros, which take no disk. A fine-tune differs by a bit in
-// each eighth weight or so.
-void WriteCheckpoint(const fs::path& folder, uint64_t tensor_count, uint32_t fine_tune) {
+// bf16 tensors, every second one of zeros, which take no disk. Each generation differs from the
+// one before by a bit in each eighth weight or so; the first, 0, is the root.
+void WriteCheckpoint(const fs::path& folder, uint64_t tensor_count, uint32_t generation) {
   std::vector<TensorInfo> tensors;
   for (uint64_t i = 0; i < tensor_count; ++i) {
     tensors.push_back({"layers." + std::to_string(i) + ".weight", DType::kBF16, {kRows, kColumns}});
@@ -106,7 +76,8 @@ void WriteCheckpoint(const fs::path& folder, uint64_t tensor_count, uint32_t fin
   std::ofstream out(folder / "model.safetensors", std::ios::binary);
   out << OrDie(WriteSafetensorsHeader(tensors, {}), "header");
   std::mt19937_64 random(1);
-  std::mt19937_64 changes(fine_tune);
+  std::vector<std::mt19937> changes;
+  for (uint32_t i = 1; i <= generation; ++i) changes.emplace_back(i);
   std::vector<uint16_t> row(kColumns);
   for (uint64_t i = 0; i < tensor_count; ++i) {
     if (i % 2 == 1) {
@@ -116,7 +87,7 @@ void WriteCheckpoint(const fs::path& folder, uint64_t tensor_count, uint32_t fin
     for (uint64_t r = 0; r < kRows; ++r) {
       for (uint16_t& weight : row) {
         weight = static_cast<uint16_t>(0x3c00 + random() % 1024);
-        if (fine_tune != 0 && changes() % 8 == 0) weight ^= 1;
+        for (std::mt19937& change : changes) weight ^= change() % 8 == 0 ? 1 : 0;
       }
       out.write(reinterpret_cast<const char*>(row.data()), 2 * kColumns);
     }

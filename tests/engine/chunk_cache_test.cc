@@ -7,9 +7,12 @@
 
 #include "absl/synchronization/notification.h"
 #include "gtest/gtest.h"
+#include "storage/base/limits.h"
 
 namespace wdelta {
 namespace {
+
+constexpr uint64_t kEntryBytes = 100 + limits::kCacheEntryBytes;
 
 ChunkKey KeyOf(uint64_t offset, const char* model = "model") {
   return {Digest::Of(model), 3, offset, 100};
@@ -20,7 +23,7 @@ ChunkCache::Bytes BytesOf(size_t size, char fill) {
 }
 
 TEST(ChunkCacheTest, FindsWhatWasInsertedUnderTheSameKeyOnly) {
-  ChunkCache cache(1000);
+  ChunkCache cache(10 * kEntryBytes);
   EXPECT_EQ(cache.Find(KeyOf(0)), nullptr);
   const ChunkCache::Bytes bytes = BytesOf(100, 'a');
   cache.Insert(KeyOf(0), bytes);
@@ -29,17 +32,18 @@ TEST(ChunkCacheTest, FindsWhatWasInsertedUnderTheSameKeyOnly) {
   EXPECT_EQ(cache.Find(KeyOf(0, "other")), nullptr);
   cache.Insert(KeyOf(0), BytesOf(100, 'b'));
   EXPECT_EQ(cache.Find(KeyOf(0)), bytes);
-  EXPECT_EQ(cache.size_bytes(), 100u);
+  EXPECT_EQ(cache.size_bytes(), kEntryBytes);
 }
 
 TEST(ChunkCacheTest, NeverHoldsMoreThanItMay) {
-  ChunkCache cache(1050);
+  constexpr uint64_t kCapacityBytes = 1050 + 4 * limits::kCacheEntryBytes;
+  ChunkCache cache(kCapacityBytes);
   for (uint64_t i = 0; i < 1000; ++i) {
     cache.Insert(KeyOf(i), BytesOf(1 + i % 200, 'x'));
-    ASSERT_LE(cache.size_bytes(), 1050u);
+    ASSERT_LE(cache.size_bytes(), kCapacityBytes);
     ASSERT_NE(cache.Find(KeyOf(i)), nullptr);
   }
-  cache.Insert(KeyOf(5000), BytesOf(1051, 'x'));
+  cache.Insert(KeyOf(5000), BytesOf(kCapacityBytes, 'x'));
   EXPECT_EQ(cache.Find(KeyOf(5000)), nullptr);
   ChunkCache none(0);
   none.Insert(KeyOf(1), BytesOf(1, 'x'));
@@ -47,7 +51,7 @@ TEST(ChunkCacheTest, NeverHoldsMoreThanItMay) {
 }
 
 TEST(ChunkCacheTest, RepeatedScansOfMoreThanItHoldsStillHit) {
-  ChunkCache cache(80 * 100);
+  ChunkCache cache(80 * kEntryBytes);
   int hits = 0;
   for (int scan = 0; scan < 20; ++scan) {
     for (uint64_t chunk = 0; chunk < 100; ++chunk) {
@@ -95,7 +99,7 @@ TEST(ChunkCacheTest, DecodesOnceForAllThreadsThatAskAtOnce) {
 }
 
 TEST(ChunkCacheTest, WhoWaitedForAFailureDecodesItself) {
-  ChunkCache cache(1000);
+  ChunkCache cache(10 * kEntryBytes);
   absl::Notification started;
   std::thread failing([&] {
     std::string bytes(100, '\0');
@@ -117,7 +121,7 @@ TEST(ChunkCacheTest, WhoWaitedForAFailureDecodesItself) {
 }
 
 TEST(ChunkCacheTest, KeepsWhatIsReadAgainSoon) {
-  ChunkCache cache(10 * 100);
+  ChunkCache cache(10 * kEntryBytes);
   std::string bytes(100, '\0');
   const auto read = [&](uint64_t chunk) {
     return cache.Read(KeyOf(chunk), &kSource, bytes.data(),

@@ -204,5 +204,32 @@ TEST_F(InterruptionTest, InterruptionsAreNoFailuresOfTheJob) {
   EXPECT_TRUE(ReadBack("model") == files);
 }
 
+// One of them was no longer known, and what it read could be freed beneath it.
+TEST_F(InterruptionTest, AModelThatTwoOpenAtOnceIsInUseUntilBothHaveLetGo) {
+  ASSERT_TRUE(Upload("base", testing::SmallCheckpoint(1)).ok());
+  RunJobs();
+  ASSERT_TRUE(Upload("child", testing::SmallCheckpoint(1, 11), {"base"}).ok());
+  RunJobs();
+  ASSERT_EQ(RecordOf("child").storage_parent_id(), RecordOf("base").id());
+  const std::string id = RecordOf("child").id();
+  const std::string key = keys::Model(RecordOf("base").id());
+  for (const bool first_ends_first : {false, true}) {
+    ContentSourcePtr second;
+    crash_.after_get = [&](absl::string_view read) {
+      if (read != key) return;
+      crash_.after_get = nullptr;
+      second = *Open("child");
+    };
+    ContentSourcePtr first = *Open("child");
+    ASSERT_NE(second, nullptr);
+    (first_ends_first ? first : second).reset();
+    EXPECT_TRUE(store_->reader().InUse(id));
+    EXPECT_TRUE(store_->reader().InUse(RecordOf("base").id()));
+    first.reset();
+    second.reset();
+    EXPECT_FALSE(store_->reader().InUse(id));
+  }
+}
+
 }  // namespace
 }  // namespace wdelta

@@ -39,7 +39,7 @@ void Abandon(SlowCall<Reader>& call) {
 }
 
 TEST(SlowStreams, ReadersHoldNoThreadAndAWindowEach) {
-  TestServer server;
+  TestServer server({}, nullptr, /*chunk_cache_bytes=*/0);
   std::atomic<int> reads = 0;
   server.blobs().before_get = [&] { ++reads; };
   server.Push("m",
@@ -69,6 +69,7 @@ TEST(SlowStreams, ReadersHoldNoThreadAndAWindowEach) {
   const int reads_of_slow = reads - reads_of_one;
   std::printf("%d slow readers: %d reads of blobs, %d of one whole fetch\n", kSlow, reads_of_slow,
               reads_of_one);
+  EXPECT_GT(reads_of_slow, 0);
   EXPECT_LT(reads_of_slow, kSlow * reads_of_one * 2 / 3);
   for (const auto& call : slow) Abandon<v1::FetchFileResponse>(*call);
 }
@@ -106,7 +107,7 @@ TEST(SlowStreams, WritersHoldNoThread) {
 TEST(SlowStreams, AComparisonThatNobodyReadsIsGivenUp) {
   constexpr int kTensors = 2000;
   RpcOptions options;
-  options.max_write_wait = absl::Milliseconds(200);
+  options.max_write_wait = absl::Seconds(1);
   TestServer server(options);
   std::vector<TestTensor> tensors;
   for (int i = 0; i < kTensors; ++i) {
@@ -125,16 +126,12 @@ TEST(SlowStreams, AComparisonThatNobodyReadsIsGivenUp) {
     slow.back()->reader = server.compare->Diff(&slow.back()->context, request);
     ASSERT_TRUE(slow.back()->reader->Read(&part));
   }
-  // Served as soon as one of them has been given up.
-  grpc::Status status;
-  do {
-    grpc::ClientContext context;
-    const auto reader = server.compare->Diff(&context, request);
-    while (reader->Read(&part)) {
-    }
-    status = reader->Finish();
-  } while (status.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED);
-  EXPECT_EQ(CodeAndReason(status), "OK");
+  ASSERT_TRUE(server.environment().active_calls().AwaitNone(absl::Seconds(60)));
+  grpc::ClientContext context;
+  const auto reader = server.compare->Diff(&context, request);
+  while (reader->Read(&part)) {
+  }
+  EXPECT_EQ(CodeAndReason(reader->Finish()), "OK");
   for (const auto& call : slow) {
     while (call->reader->Read(&part)) {
     }

@@ -28,11 +28,12 @@ std::string CodeAndReason(const grpc::Status& status) {
   return code + " " + info.reason();
 }
 
-TestServer::TestServer(const RpcOptions& options, FileSystem* files) {
+TestServer::TestServer(const RpcOptions& options, FileSystem* files, uint64_t chunk_cache_bytes) {
   files_ = NewPosixFileSystem();
   log_ = std::make_unique<spdlog::logger>("test", std::make_shared<spdlog::sinks::null_sink_mt>());
   ModelStoreOptions store_options;
   store_options.staging_dir = folder_.path();
+  store_options.chunk_cache_bytes = chunk_cache_bytes;
   store_options.max_open_uploads = options.max_open_uploads;
   store_ = std::make_unique<ModelStore>(
       ModelStore::Dependencies{&hooked_blobs_, &catalog_, files == nullptr ? files_.get() : files,

@@ -34,7 +34,8 @@ struct Fetched {
 class TestServer {
  public:
   // `files` holds what is staged, and must outlive the server; null: the real ones.
-  explicit TestServer(const RpcOptions& options = {}, FileSystem* files = nullptr);
+  explicit TestServer(const RpcOptions& options = {}, FileSystem* files = nullptr,
+                      uint64_t chunk_cache_bytes = ModelStoreOptions().chunk_cache_bytes);
   ~TestServer();
 
   ModelStore& store() { return *store_; }

@@ -223,7 +223,7 @@ class Checker {
     }
     const bool is_exact = model.content != nullptr && !model.is_lossy;
     if (!is_exact && record.state() != ModelRecord::READY) return;
-    const absl::StatusOr<TestFiles> files = ReadFiles(store_, record);
+    const absl::StatusOr<TestFiles> files = ReadFiles(store_, record, ReadAs::kStored);
     if (!files.ok()) return Fail("a model cannot be read", model, files.status());
     if (is_exact) {
       if (*files != model.content->files) input_.fail(absl::StrCat(model.id, " has other bytes"));
@@ -277,8 +277,10 @@ std::set<std::string> FoldersOf(const CheckInput& input) {
 
 }  // namespace
 
-absl::StatusOr<TestFiles> ReadFiles(ModelStore& store, const ModelRecord& model) {
-  WDELTA_ASSIGN_OR_RETURN(const ContentSourcePtr source, store.reader().Open(model));
+absl::StatusOr<TestFiles> ReadFiles(ModelStore& store, const ModelRecord& model, ReadAs as) {
+  WDELTA_ASSIGN_OR_RETURN(const ContentSourcePtr source, as == ReadAs::kServed
+                                                             ? store.reader().OpenToServe(model)
+                                                             : store.reader().Open(model));
   TestFiles files;
   const Checkpoint& checkpoint = source->checkpoint();
   for (uint32_t i = 0; i < checkpoint.files.size(); ++i) {

@@ -15,7 +15,9 @@
 namespace wdelta::testing {
 
 // All files of a model as they are served.
-absl::StatusOr<TestFiles> ReadFiles(ModelStore& store, const store::v1::ModelRecord& model);
+enum class ReadAs { kStored, kServed };  // served: chunks of earlier fetches may be used
+absl::StatusOr<TestFiles> ReadFiles(ModelStore& store, const store::v1::ModelRecord& model,
+                                    ReadAs as);
 // Of files, names and bytes.
 Digest DigestOf(const TestFiles& files);
 

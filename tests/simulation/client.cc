@@ -431,7 +431,7 @@ void SimulatedClient::Fetch() {
   if (!Succeeded(found.status())) return;
   const bool is_exact = model.content != nullptr && !model.is_lossy;
   if (!is_exact && found->record.state() != ModelRecord::READY) return;
-  const absl::StatusOr<TestFiles> files = ReadFiles(*store_, found->record);
+  const absl::StatusOr<TestFiles> files = ReadFiles(*store_, found->record, ReadAs::kServed);
   if (model.may_expire && absl::IsNotFound(files.status())) return;
   if (!Succeeded(files.status())) return;
   LiveModel& known = oracle_.models[model.id];
