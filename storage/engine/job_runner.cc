@@ -14,6 +14,7 @@
 #include "storage/engine/reclaim.h"
 #include "storage/engine/records.h"
 #include "storage/engine/repack.h"
+#include "storage/engine/rewrite.h"
 #include "storage/engine/scrub/scrub.h"
 
 namespace wdelta {
@@ -145,7 +146,8 @@ absl::Status JobRunner::Fail(const Job& job, JobRecord::State state, const absl:
 absl::Status JobRunner::ReleaseClaims(const Job& job) {
   switch (job.record.kind()) {
     case JobRecord::REPACK:
-      return deps_.claims->ReleaseAll(RepackOwner(job.record.model_id(), job.record.id()));
+      return ReleaseFailedForm(deps_, job.record.model_id(),
+                               RepackOwner(job.record.model_id(), job.record.id()));
     case JobRecord::INGEST:
     case JobRecord::IMPORT:
     case JobRecord::MERGE:

@@ -36,6 +36,13 @@ absl::StatusOr<ParentChoice> Choose(const JobRunner::Dependencies& deps, const M
   return ChooseParent({deps.catalog, deps.models, deps.reader, deps.pool}, input);
 }
 
+// Whether the model has, or had and has not freed, a form of this owner.
+bool IsFormOf(const ModelRecord& model, const std::string& owner) {
+  const auto& retired = model.retired_owners();
+  return model.delta_owner() == owner ||
+         std::find(retired.begin(), retired.end(), owner) != retired.end();
+}
+
 class Rewrite {
  public:
   Rewrite(const JobRunner::Dependencies& deps, JobContext& context, const RewriteRequest& request)
@@ -46,7 +53,7 @@ class Rewrite {
     RewriteOutcome outcome;
     outcome.former_bytes = old_.record.stored_bytes();
     // Committed before, and interrupted before the job's end was seen.
-    if (IsOwnForm()) return outcome;
+    if (IsFormOf(old_.record, request_.owner)) return outcome;
     // The new form may be as large as the model, and stands beside the old one.
     WDELTA_ASSIGN_OR_RETURN(const DiskGuard::Reservation space,
                             deps_.disk->Reserve(old_.record.raw_bytes(),
@@ -89,12 +96,6 @@ class Rewrite {
       return MakeError(absl::StatusCode::kCancelled, "MODEL_DELETED", "the model was deleted");
     }
     return *std::move(model);
-  }
-
-  bool IsOwnForm() const {
-    const auto& retired = old_.record.retired_owners();
-    return old_.record.delta_owner() == request_.owner ||
-           std::find(retired.begin(), retired.end(), request_.owner) != retired.end();
   }
 
   absl::Status TryCommit(const ModelRecord& rewritten) {
@@ -157,6 +158,13 @@ class Rewrite {
 absl::StatusOr<RewriteOutcome> RewriteModel(const JobRunner::Dependencies& deps,
                                             JobContext& context, const RewriteRequest& request) {
   return Rewrite(deps, context, request).Run();
+}
+
+absl::Status ReleaseFailedForm(const JobRunner::Dependencies& deps, const std::string& model_id,
+                               const std::string& owner) {
+  WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> model, deps.models->GetById(model_id));
+  if (model.has_value() && IsFormOf(model->record, owner)) return absl::OkStatus();
+  return deps.claims->ReleaseAll(owner);
 }
 
 absl::StatusOr<ParentChoice> ChooseForRewrite(const JobRunner::Dependencies& deps,

@@ -47,6 +47,12 @@ struct RewriteRequest {
 absl::StatusOr<RewriteOutcome> RewriteModel(const JobRunner::Dependencies& deps,
                                             JobContext& context, const RewriteRequest& request);
 
+// Gives up what was stored for a form that did not come to be. A form that the model has, or had,
+// stays: a commit may have been applied though its answer was lost, and an earlier attempt of the
+// job may have made it.
+absl::Status ReleaseFailedForm(const JobRunner::Dependencies& deps, const std::string& model_id,
+                               const std::string& owner);
+
 // The choice that RewriteModel would make.
 absl::StatusOr<ParentChoice> ChooseForRewrite(const JobRunner::Dependencies& deps,
                                               const store::v1::ModelRecord& model,

@@ -89,7 +89,11 @@ class Gc {
     for (const RewriteEstimate& estimate : unit.rewrites) {
       growth -= estimate.Growth();
       WDELTA_ASSIGN_OR_RETURN(const bool is_rewritten, RewriteOne(unit, estimate, growth));
-      if (!is_rewritten) return UnitFate::kStays;
+      if (!is_rewritten) {
+        // Nothing may lean on some of them any more all the same.
+        for (const std::string& id : unit.deleted) WDELTA_RETURN_IF_ERROR(Reclaim(id));
+        return UnitFate::kStays;
+      }
       WDELTA_RETURN_IF_ERROR(Reclaim(estimate.model_id));
       WDELTA_RETURN_IF_ERROR(context_.Save());
       WDELTA_RETURN_IF_ERROR(GiveWay());
@@ -120,7 +124,7 @@ class Gc {
       if (EndsJob(outcome.status())) return outcome.status();
       Note(absl::StrCat("model '", estimate.name, "': ", outcome.status().message()));
       undecided_.insert(unit.id);
-      WDELTA_RETURN_IF_ERROR(deps_.claims->ReleaseAll(request.owner));
+      WDELTA_RETURN_IF_ERROR(ReleaseFailedForm(deps_, estimate.model_id, request.owner));
       return false;
     }
     growth += GrowthOf(*outcome);

@@ -230,7 +230,7 @@ class Scrub {
     const std::string owner = RepackOwner(damage.model_id(), context_.job().record.id());
     const absl::Status status = TryRepair(damage.model_id(), owner);
     if (EndsJob(status)) return status;
-    if (!status.ok()) WDELTA_RETURN_IF_ERROR(deps_.claims->ReleaseAll(owner));
+    if (!status.ok()) WDELTA_RETURN_IF_ERROR(ReleaseFailedForm(deps_, damage.model_id(), owner));
     damage.set_is_repaired(status.ok());
     damage.set_repair_note(std::string(status.message()));
     if (status.ok()) report_.set_repaired_count(report_.repaired_count() + 1);
