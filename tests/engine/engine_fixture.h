@@ -13,6 +13,7 @@
 
 #include "gtest/gtest.h"
 #include "storage/base/file_system.h"
+#include "storage/base/status_macros.h"
 #include "storage/blobs/memory_blob_store.h"
 #include "storage/catalog/memory_catalog.h"
 #include "storage/engine/model_store.h"
@@ -31,6 +32,8 @@ struct CrashPoint {
   std::function<void()> before_next_commit;
   // Likewise after each reading of a record, which is given to its reader as it was then.
   std::function<void(absl::string_view key)> after_get;
+  // What is said of each commit once it was applied.
+  std::function<absl::Status()> after_commit;
   // Likewise before each reading of a blob.
   std::function<void()> before_blob_get;
   absl::Status Step() {
@@ -93,7 +96,10 @@ class CrashingCatalog final : public Catalog {
   absl::StatusOr<uint64_t> Apply(const Commit& commit) override {
     if (const auto meanwhile = std::exchange(crash_->before_next_commit, nullptr)) meanwhile();
     if (absl::Status step = crash_->Step(); !step.ok()) return step;
-    return inner_.Apply(commit);
+    absl::StatusOr<uint64_t> applied = inner_.Apply(commit);
+    if (!applied.ok() || crash_->after_commit == nullptr) return applied;
+    WDELTA_RETURN_IF_ERROR(crash_->after_commit());
+    return applied;
   }
   absl::StatusOr<uint64_t> CurrentRevision() override { return inner_.CurrentRevision(); }
   absl::StatusOr<std::unique_ptr<Watcher>> Watch(std::string prefix, uint64_t after) override {

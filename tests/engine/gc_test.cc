@@ -246,6 +246,38 @@ TEST_F(GcTest, ACrashAtAnyStepIsHarmless) {
   EXPECT_GT(crashes, 20);
 }
 
+// The form that a commit had made the model's was given up when the commit's answer was an error.
+TEST_F(GcTest, ACommitWhoseAnswerIsLostIsHarmless) {
+  int lost = 0;
+  for (int commits = 1;; ++commits) {
+    SCOPED_TRACE(commits);
+    UploadFamily(2);
+    ASSERT_TRUE(store_->models().Delete("base").ok());
+    files_of_.erase("base");
+    StartGc();
+    int left = commits;
+    crash_.after_commit = [&]() -> absl::Status {
+      return --left == 0 ? absl::InternalError("the answer is lost") : absl::OkStatus();
+    };
+    TryJobs().IgnoreError();
+    crash_.after_commit = nullptr;
+    ExpectAllReadable();
+    clock_.Advance(absl::Hours(2));
+    TryJobs().IgnoreError();
+    clock_.Advance(absl::Hours(2));
+    RunGc();
+    ExpectAllReadable();
+    EXPECT_FALSE(HoldsBytesOf("base"));
+    Delete("tuned1");
+    Delete("tuned2");
+    RunGc();
+    EXPECT_THAT(BlobHexes(), IsEmpty());
+    if (left > 0) break;
+    ++lost;
+  }
+  EXPECT_GT(lost, 10);
+}
+
 TEST_F(GcTest, GivesWayToJobsThatWait) {
   UploadFamily(2);
   Delete("base");
