@@ -5,9 +5,9 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "client/cpp/backoff.h"
 #include "client/cpp/piece_checks.h"
 #include "client/cpp/rpc_status.h"
+#include "client/cpp/transfer_retries.h"
 #include "google/protobuf/util/message_differencer.h"
 #include "storage/base/digest.h"
 #include "storage/base/status_macros.h"
@@ -43,12 +43,12 @@ class TensorReceiver {
   // Where the next part is to begin.
   uint64_t tensor() const { return tensor_; }
   uint64_t offset() const { return offset_; }
-  uint64_t received_messages() const { return received_messages_; }
+  // Grows with every byte of a tensor, and with every tensor that is whole.
+  uint64_t progress() const { return progress_; }
 
   void BeginPart() { checker_.reset(); }
 
   absl::Status Take(const v1::FetchTensorsResponse& message) {
-    ++received_messages_;
     if (message.has_header() && !checker_.has_value()) return Begin(message.header());
     if (message.has_piece() && checker_.has_value()) return TakePiece(message.piece());
     if (message.has_trailer() && checker_.has_value()) return End(message.trailer());
@@ -84,6 +84,7 @@ class TensorReceiver {
   absl::Status TakePiece(const v1::Piece& piece) {
     WDELTA_RETURN_IF_ERROR(checker_->Check(piece));
     offset_ += piece.data().size();
+    progress_ += piece.data().size();
     if (verify_ == Verify::kSha256) hasher_.Update(piece.data());
     return sink_.on_bytes(piece.data());
   }
@@ -96,6 +97,7 @@ class TensorReceiver {
     checker_.reset();
     header_.reset();
     ++tensor_;
+    ++progress_;
     offset_ = 0;
     return sink_.on_end ? sink_.on_end() : absl::OkStatus();
   }
@@ -104,7 +106,7 @@ class TensorReceiver {
   const Verify verify_;
   uint64_t tensor_;                         // of the whole stream, that is received
   uint64_t offset_;                         // of it, that comes next
-  uint64_t received_messages_ = 0;          // of all parts
+  uint64_t progress_ = 0;                   // of all parts
   std::optional<v1::TensorHeader> header_;  // of a tensor that is not whole yet
   std::optional<PieceChecker> checker_;     // within a tensor of this part
   Sha256Hasher hasher_;
@@ -118,9 +120,9 @@ absl::Status PinModel(Client& client, std::string* reference) {
 }
 
 absl::Status ReceivePart(Client& client, const v1::FetchTensorsRequest& request,
-                         Interrupt* interrupt, TensorReceiver& receiver, bool& is_of_server) {
+                         Interrupt& interrupt, TensorReceiver& receiver, bool& is_of_server) {
   grpc::ClientContext context;
-  const Interrupt::Scope scope(interrupt, &context);
+  const Interrupt::Scope scope(&interrupt, &context);
   const auto reader = client.fetch().FetchTensors(&context, request);
   receiver.BeginPart();
   v1::FetchTensorsResponse message;
@@ -147,33 +149,23 @@ absl::Status FetchTensors(Client& client, v1::FetchTensorsRequest request, const
   }
   TensorReceiver receiver(sink, options.verify, request.first_tensor(),
                           request.first_tensor_offset());
-  Backoff backoff(options.initial_backoff);
-  absl::Duration busy_for;
-  int broken = 0;  // connections in a row
+  TransferRetries retries(options);
+  Interrupt never;
+  Interrupt& interrupt = options.interrupt != nullptr ? *options.interrupt : never;
   while (true) {
-    const uint64_t received_before = receiver.received_messages();
+    const uint64_t progress_before = receiver.progress();
     bool is_of_server = false;
     request.set_first_tensor(receiver.tensor());
     request.set_first_tensor_offset(receiver.offset());
-    const absl::Status status =
-        ReceivePart(client, request, options.interrupt, receiver, is_of_server);
+    const absl::Status status = ReceivePart(client, request, interrupt, receiver, is_of_server);
     if (status.ok()) return receiver.Finish();
     // A refusal of the sink is no reason to try again, whatever its code.
     if (!is_of_server) return status;
-    if (receiver.received_messages() > received_before) {
-      backoff.Reset();
-      busy_for = absl::ZeroDuration();
-      broken = 0;
-    }
-    const bool may_retry = IsBusy(status)
-                               ? busy_for < options.max_busy_wait
-                               : absl::IsUnavailable(status) && broken++ < options.max_reconnects;
-    Interrupt* const interrupt = options.interrupt;
-    if (!may_retry || (interrupt != nullptr && interrupt->IsTriggered())) return status;
-    const absl::Duration pause = backoff.Next();
-    if (IsBusy(status)) busy_for += pause;
-    Interrupt never;
-    (interrupt != nullptr ? *interrupt : never).Sleep(pause);
+    // A header alone is no progress: a server that gets no further would be asked for ever.
+    if (receiver.progress() > progress_before) retries.Reset();
+    const std::optional<absl::Duration> pause = retries.Next(status);
+    if (!pause.has_value() || interrupt.IsTriggered()) return status;
+    interrupt.Sleep(*pause);
   }
 }
 

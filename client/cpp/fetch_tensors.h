@@ -28,7 +28,7 @@ struct FetchTensorsOptions {
   // SHA-256 is that of tensors that come whole, over one connection; others have the checksums
   // of their pieces.
   Verify verify = Verify::kSha256;
-  // As of PullOptions.
+  // As of PullOptions; a tensor that ends counts as a byte received.
   int max_reconnects = 5;
   absl::Duration initial_backoff = absl::Milliseconds(200);
   absl::Duration max_busy_wait = absl::Minutes(10);

@@ -6,15 +6,16 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "client/cpp/backoff.h"
-#include "client/cpp/pull.h"
 #include "client/cpp/rpc_status.h"
 
 namespace wdelta {
 
-// By what PullOptions allow. One thread at a time.
+// One thread at a time.
 class TransferRetries {
  public:
-  explicit TransferRetries(const PullOptions& options)
+  // By what PullOptions or FetchTensorsOptions allow.
+  template <typename Options>
+  explicit TransferRetries(const Options& options)
       : max_reconnects_(options.max_reconnects),
         max_busy_wait_(options.max_busy_wait),
         backoff_(options.initial_backoff) {}

@@ -113,6 +113,27 @@ TEST_F(FetchTensorsTest, GivesUpWhereNothingComes) {
   EXPECT_EQ(server_.tensor_requests.size(), 4u);
 }
 
+TEST_F(FetchTensorsTest, GivesUpWhereOnlyHeadersCome) {
+  options_.max_reconnects = 3;
+  server_.faults.tensor_break_after_messages = 1;
+  server_.faults.tensor_breaks = 100;
+  EXPECT_TRUE(absl::IsUnavailable(Fetch(Model())));
+  EXPECT_EQ(server_.tensor_requests.size(), 4u);
+}
+
+TEST_F(FetchTensorsTest, AnEmptyTensorThatEndsIsProgress) {
+  server_.AddModel("empties", {{"a", ""}, {"b", ""}, {"c", ""}, {"d", ""}});
+  options_.max_reconnects = 1;
+  // A header and a trailer each time.
+  server_.faults.tensor_break_after_messages = 2;
+  server_.faults.tensor_breaks = 3;
+  v1::FetchTensorsRequest request;
+  request.set_model("empties");
+  const absl::Status status = Fetch(request);
+  ASSERT_TRUE(status.ok()) << status;
+  EXPECT_EQ(ended_, 4);
+}
+
 TEST_F(FetchTensorsTest, WaitsForABusyServer) {
   server_.faults.fetches_refused = 20;
   ASSERT_TRUE(Fetch(Model()).ok());
