@@ -13,8 +13,9 @@
 namespace wdelta {
 
 // Its files as `model` lists them, in the order of streams that the store has; other files do
-// not matter. All are open from here on: the folder may be written to without harm. Contents
-// are not looked at, but for headers.
+// not matter. All are open from here on: files may be removed or replaced by renaming others
+// over them, as a pull does, without harm; one that is written to in its place is not what was
+// verified any more. Contents are not looked at, but for sizes and headers.
 // Errors: FAILED_PRECONDITION (reason `HELD_CHANGED`: a file is missing, of another size or no
 // safetensors; its name is in the message), INVALID_ARGUMENT (`BAD_PATH`), the disk's.
 absl::StatusOr<ContentSourcePtr> OpenHeldFolder(const v1::Model& model, const std::string& folder);
