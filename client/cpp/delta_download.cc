@@ -29,6 +29,7 @@ using Reader = grpc::ClientReader<v1::FetchFileResponse>;
 constexpr uint64_t kMaxIdBytes = 256;
 constexpr uint64_t kUnknownBytes = std::numeric_limits<uint64_t>::max();
 constexpr char kTruncated[] = "TRUNCATED_STREAM";
+constexpr char kLockName[] = "lock";
 
 std::string IdOf(const std::string& resource_name) {
   return std::string(absl::StripPrefix(resource_name, "models/"));
@@ -49,6 +50,31 @@ std::optional<DeltaFile> LoadIdentity(const std::string& name) {
                        std::getline(file, delta.parent_id);
   if (!is_read || delta.delta_id.empty() || delta.model_id.empty()) return std::nullopt;
   return delta;
+}
+
+absl::StatusOr<PartFile> LockFolder(const std::string& folder) {
+  absl::StatusOr<PartFile> lock = PartFile::Create(absl::StrCat(folder, "/", kLockName));
+  if (ErrorReason(lock.status()) != "PART_IN_USE") return lock;
+  return MakeError(absl::StatusCode::kAborted, "PART_IN_USE",
+                   absl::StrCat("another pull of the same model uses its deltas in ", folder),
+                   {{"file", folder}});
+}
+
+// The lock goes last, by its own destructor: whoever gets it finds nothing that is about to go.
+absl::Status RemoveAllBut(const PartFile& lock, const std::string& folder) {
+  const std::string lock_name = fs::path(lock.part_name()).filename().string();
+  const std::unique_ptr<FileSystem> files = NewPosixFileSystem();
+  WDELTA_ASSIGN_OR_RETURN(const std::vector<std::string> names, files->List(folder));
+  for (const std::string& name : names) {
+    if (name == lock_name) continue;
+    WDELTA_RETURN_IF_ERROR(files->RemoveAll(absl::StrCat(folder, "/", name)));
+  }
+  return absl::OkStatus();
+}
+
+// Whether the part that the transfer was to go on with, or what came after it, is to be dropped.
+bool IsOfNoUse(const absl::Status& status) {
+  return IsLossOfPart(status) || absl::IsOutOfRange(status);
 }
 
 absl::Status CheckIdentity(const v1::FileHeader& header) {
@@ -87,10 +113,36 @@ bool DeltaDownload::FollowsOn(const DeltaFile& delta) const {
          std::find(held_ids_.begin(), held_ids_.end(), delta.parent_id) != held_ids_.end();
 }
 
+void RemoveDeltas(const std::string& folder) {
+  std::error_code error;
+  if (!fs::is_directory(folder, error)) return;
+  {
+    const absl::StatusOr<PartFile> lock = LockFolder(folder);
+    if (lock.ok()) RemoveAllBut(*lock, folder).IgnoreError();
+  }
+  fs::remove(folder, error);
+}
+
+DeltaDownload::~DeltaDownload() {
+  if (!lock_.has_value()) return;
+  lock_.reset();
+  // Only if nothing is left in it.
+  std::error_code error;
+  fs::remove(folder_, error);
+}
+
+absl::Status DeltaDownload::Lock() {
+  if (lock_.has_value()) return absl::OkStatus();
+  WDELTA_ASSIGN_OR_RETURN(PartFile lock, LockFolder(folder_));
+  lock_.emplace(std::move(lock));
+  return absl::OkStatus();
+}
+
 absl::Status DeltaDownload::Clear() {
   deltas_.clear();
   done_bytes_ = 0;
-  return NewPosixFileSystem()->RemoveAll(folder_);
+  went_on_ = false;
+  return lock_.has_value() ? RemoveAllBut(*lock_, folder_) : absl::OkStatus();
 }
 
 // What an earlier download left.
@@ -119,11 +171,15 @@ absl::Status DeltaDownload::Load() {
 
 absl::Status DeltaDownload::Run(const std::function<void(const std::string&)>& on_parent) {
   on_parent_ = on_parent;
+  WDELTA_RETURN_IF_ERROR(Lock());
   TransferRetries retries(options_);
   bool may_clear = true;
   while (true) {
     WDELTA_RETURN_IF_ERROR(Load());
-    if (!deltas_.empty()) on_parent_(deltas_.front().parent_id);
+    if (!deltas_.empty()) {
+      went_on_ = true;
+      on_parent_(deltas_.front().parent_id);
+    }
     if (IsComplete()) return absl::OkStatus();
     const uint64_t received_before = received_bytes_;
     const bool had_some = !deltas_.empty();
@@ -132,7 +188,7 @@ absl::Status DeltaDownload::Run(const std::function<void(const std::string&)>& o
     if (interrupt_.IsTriggered()) return status;
     if (received_bytes_ > received_before) retries.Reset();
     // What an earlier download left is no good, or leads nowhere any more.
-    if (had_some && may_clear && (IsLossOfPart(status) || absl::IsFailedPrecondition(status))) {
+    if (had_some && may_clear && (IsOfNoUse(status) || absl::IsFailedPrecondition(status))) {
       may_clear = false;
       WDELTA_RETURN_IF_ERROR(Clear());
       continue;
@@ -164,12 +220,13 @@ absl::Status DeltaDownload::Receive() {
   grpc::ClientContext context;
   const Interrupt::Scope scope(&interrupt_, &context);
   const auto reader = client_.fetch().FetchDelta(&context, request);
-  const absl::Status status = ReceiveStream(*reader, part);
-  if (part.has_value() && !IsLossOfPart(status)) part->KeepUnfinished();
+  absl::Status status = ReceiveStream(*reader, part);
   const bool truncated = ErrorReason(status) == kTruncated;
   if (!status.ok() && !truncated) context.TryCancel();
   const absl::Status ended = FromGrpcStatus(reader->Finish());
-  return status.ok() || (truncated && !ended.ok()) ? ended : status;
+  if (status.ok() || (truncated && !ended.ok())) status = ended;
+  if (part.has_value() && !IsOfNoUse(status)) part->KeepUnfinished();
+  return status;
 }
 
 // `part`: of the last delta, when it is one.

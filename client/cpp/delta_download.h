@@ -27,8 +27,13 @@ struct DeltaFile {
   std::optional<uint64_t> part_bytes;
 };
 
+// Removes what downloads left in the folder, unless one is at work there or what it fetched is
+// still in use. A failure harms nobody.
+void RemoveDeltas(const std::string& folder);
+
 // The folder holds, for each delta, `N.wdelta` once it is whole, a part of it before that, and
-// `N.id`, which tells what it is. Two processes at once: ABORTED (`PART_IN_USE`).
+// `N.id`, which tells what it is; and a lock, held from the first Run until the end of this: a
+// second download to the same folder, of this process or another, is ABORTED (`PART_IN_USE`).
 // One thread at a time.
 class DeltaDownload {
  public:
@@ -41,22 +46,30 @@ class DeltaDownload {
         folder_(std::move(folder)),
         options_(options),
         interrupt_(interrupt) {}
+  ~DeltaDownload();
+  DeltaDownload(const DeltaDownload&) = delete;
+  DeltaDownload& operator=(const DeltaDownload&) = delete;
 
   // `on_parent` is given the held model that the first delta is applied to (empty: none), as
   // soon as that is known and whenever it changes. Survives broken streams as PullOptions allow.
   // Errors: the server's; FAILED_PRECONDITION (`NO_DELTA`, it does not serve deltas to held
-  // models); DATA_LOSS as in file_receiver.h; the disk's. What has come stays, but where it is
-  // not what it should be.
+  // models); DATA_LOSS as in file_receiver.h; the disk's; as PartFile. What has come stays, but
+  // where it is not what it should be; then it begins anew, once. May be called again.
   absl::Status Run(const std::function<void(const std::string&)>& on_parent);
 
   // After Run: in the order in which they are applied.
   const std::vector<DeltaFile>& deltas() const { return deltas_; }
   // Also after an error.
   uint64_t received_bytes() const { return received_bytes_; }
-  // Forgets all that was received.
+  // After Run: whether some was there before, or came over several streams. That of a folded
+  // delta is verified only if the server tells its SHA-256.
+  bool went_on() const { return went_on_; }
+  // Forgets all that was received, after Run: another Run begins anew, and the end of this removes
+  // the folder. Nothing is done in a folder that another uses.
   absl::Status Clear();
 
  private:
+  absl::Status Lock();
   absl::Status Load();
   absl::Status Receive();
   absl::Status ReceiveStream(grpc::ClientReader<v1::FetchFileResponse>& reader,
@@ -80,6 +93,8 @@ class DeltaDownload {
   std::vector<DeltaFile> deltas_;  // only the last may be a part
   uint64_t received_bytes_ = 0;
   uint64_t done_bytes_ = 0;  // of all deltas, received now or before
+  bool went_on_ = false;
+  std::optional<PartFile> lock_;  // of the folder; never committed
 };
 
 }  // namespace wdelta

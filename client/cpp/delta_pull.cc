@@ -1,8 +1,10 @@
 #include "client/cpp/delta_pull.h"
 
 #include <algorithm>
+#include <filesystem>
 #include <map>
-#include <optional>
+#include <set>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -12,13 +14,17 @@
 #include "client/cpp/delta_download.h"
 #include "client/cpp/held_folder.h"
 #include "client/cpp/interrupt.h"
-#include "client/cpp/pull_file.h"
 #include "storage/base/digest.h"
-#include "storage/base/file_system.h"
+#include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
 
 namespace wdelta {
 namespace {
+
+namespace fs = std::filesystem;
+
+// Fetched sooner than a delta is planned, whatever it would take.
+constexpr uint64_t kFewBytes = 16 * limits::kKiB;
 
 struct Held {
   std::string folder;
@@ -67,46 +73,40 @@ std::string DeltaFolder(const std::string& folder, const std::string& model_id) 
 
 class DeltaPull {
  public:
-  DeltaPull(Client& client, const std::string& folder, const PullOptions& options,
-            PullResult& result)
-      : client_(client), folder_(folder), options_(options), result_(result) {}
+  DeltaPull(Client& client, std::vector<v1::File>& needed, const std::string& folder,
+            const PullOptions& options, PullResult& result)
+      : client_(client), needed_(needed), folder_(folder), options_(options), result_(result) {}
 
-  absl::Status Run(const std::vector<v1::File>& files) {
-    const std::vector<v1::File> needed = NeededFiles(files);
-    uint64_t needed_bytes = 0;
-    for (const v1::File& file : needed) needed_bytes += file.size_bytes();
-    const bool is_whole = needed.size() == static_cast<size_t>(result_.model.files_size());
-    if (needed.empty() || (!is_whole && needed_bytes < result_.model.stored_bytes())) {
-      return absl::OkStatus();
-    }
+  absl::Status Run() {
     WDELTA_RETURN_IF_ERROR(OpenHeld());
+    if (AreFilesFewerBytes()) return absl::OkStatus();
     std::vector<std::string> ids;
     for (const auto& [id, held] : held_) ids.push_back(id);
     DeltaDownload download(client_, result_.model.id(), std::move(ids),
                            DeltaFolder(folder_, result_.model.id()), options_, interrupt_);
-    absl::Status status = Download(download);
+    const absl::Status status = DownloadAndApply(download);
     result_.received_bytes += download.received_bytes();
-    if (status.ok()) status = Apply(download, needed);
     // What led elsewhere is of no use to a later pull.
     if (status.ok() || MayDoWithoutDelta(status)) WDELTA_RETURN_IF_ERROR(download.Clear());
     return status;
   }
 
  private:
-  // What is neither in place nor linked.
-  std::vector<v1::File> NeededFiles(const std::vector<v1::File>& files) {
-    std::vector<v1::File> needed;
-    const ProgressCallback no_progress;
-    PullTally tally(0, no_progress);
-    for (const v1::File& file : files) {
-      FilePull pull(client_, result_.model.id(), file, options_, tally, interrupt_);
-      if (pull.KeepOrLink(folder_)) {
-        (pull.pulled().was_there ? unchanged_count_ : linked_count_)++;
-      } else {
-        needed.push_back(file);
-      }
+  // Whether that is certain, and no earlier pull has begun with deltas.
+  bool AreFilesFewerBytes() const {
+    std::error_code error;
+    const bool is_whole = needed_.size() == static_cast<size_t>(result_.model.files_size());
+    if (is_whole || options_.requires_delta ||
+        fs::exists(DeltaFolder(folder_, result_.model.id()), error)) {
+      return false;
     }
-    return needed;
+    uint64_t needed_bytes = 0;
+    for (const v1::File& file : needed_) needed_bytes += file.size_bytes();
+    // What deltas take that the store would fold, or a chain of them, only the store can tell.
+    const bool is_stored_delta = std::any_of(held_.begin(), held_.end(), [this](const auto& held) {
+      return absl::StrCat("id:", held.first) == result_.model.storage().parent();
+    });
+    return needed_bytes < (is_stored_delta ? result_.model.stored_bytes() : kFewBytes);
   }
 
   // One that is not usable is passed over, unless none is left.
@@ -121,10 +121,20 @@ class DeltaPull {
   }
 
   absl::Status OpenHeld(const HeldFolder& given) {
-    WDELTA_ASSIGN_OR_RETURN(const v1::Model model, client_.GetModel(given.model));
+    WDELTA_ASSIGN_OR_RETURN(const v1::Model model, client_.GetModelToFetch(given.model));
     WDELTA_ASSIGN_OR_RETURN(ContentSourcePtr source, OpenHeldFolder(model, given.folder));
     held_.try_emplace(model.id(), Held{given.folder, std::move(source)});
     return absl::OkStatus();
+  }
+
+  absl::Status DownloadAndApply(DeltaDownload& download) {
+    WDELTA_RETURN_IF_ERROR(Download(download));
+    const absl::Status applied = Apply(download);
+    if (!absl::IsDataLoss(applied) || !download.went_on()) return applied;
+    // What came at once is verified better than what an earlier stream or pull left.
+    WDELTA_RETURN_IF_ERROR(download.Clear());
+    WDELTA_RETURN_IF_ERROR(Download(download));
+    return Apply(download);
   }
 
   absl::Status Download(DeltaDownload& download) {
@@ -132,7 +142,7 @@ class DeltaPull {
     std::string checked_id;
     const absl::Status received = download.Run([&](const std::string& parent_id) {
       parent_id_ = parent_id;
-      if (parent_id.empty() || check.is_started()) return;
+      if (parent_id.empty() || verified_.contains(parent_id) || check.is_started()) return;
       checked_id = parent_id;
       check.Start(held_.at(parent_id));
     });
@@ -143,39 +153,43 @@ class DeltaPull {
     }
     WDELTA_RETURN_IF_ERROR(check.Await());
     WDELTA_RETURN_IF_ERROR(received);
+    if (!checked_id.empty()) verified_.insert(checked_id);
     // The store may have chosen another one after a break.
-    if (checked_id == parent_id_) return absl::OkStatus();
+    if (verified_.contains(parent_id_)) return absl::OkStatus();
     const Held& held = held_.at(parent_id_);
-    return VerifyHeldFolder(*held.source, held.folder, [] { return absl::OkStatus(); });
-  }
-
-  absl::Status Apply(const DeltaDownload& download, const std::vector<v1::File>& needed) {
-    DeltaApplier applier;
-    ContentSourcePtr held = parent_id_.empty() ? nullptr : held_.at(parent_id_).source;
-    WDELTA_RETURN_IF_ERROR(applier.Open(download.deltas(), std::move(held), result_.model));
-    WDELTA_RETURN_IF_ERROR(WriteAll(applier, needed));
-    result_.applied_count = needed.size();
-    result_.unchanged_count = unchanged_count_;
-    result_.linked_count = linked_count_;
-    result_.file_count = needed.size() + unchanged_count_ + linked_count_;
+    WDELTA_RETURN_IF_ERROR(
+        VerifyHeldFolder(*held.source, held.folder, [] { return absl::OkStatus(); }));
+    verified_.insert(parent_id_);
     return absl::OkStatus();
   }
 
-  // As many at once as options say; the first error ends all.
+  absl::Status Apply(const DeltaDownload& download) {
+    DeltaApplier applier;
+    ContentSourcePtr held = parent_id_.empty() ? nullptr : held_.at(parent_id_).source;
+    WDELTA_RETURN_IF_ERROR(applier.Open(download.deltas(), std::move(held), result_.model));
+    const std::vector<v1::File> files = std::exchange(needed_, {});
+    return WriteAll(applier, files);
+  }
+
+  // As many at once as options say; the first error ends all. What was not written is needed
+  // still.
   absl::Status WriteAll(DeltaApplier& applier, const std::vector<v1::File>& files) {
     absl::Mutex mutex;
     size_t next = 0;
+    std::vector<bool> is_written(files.size(), false);
     absl::Status first_error;
     const auto work = [&] {
       while (true) {
-        const v1::File* file = nullptr;
+        size_t index = 0;
         {
           absl::MutexLock lock(&mutex);
           if (!first_error.ok() || next == files.size()) return;
-          file = &files[next++];
+          index = next++;
         }
-        const absl::Status written = applier.Write(*file, absl::StrCat(folder_, "/", file->path()));
+        const std::string destination = absl::StrCat(folder_, "/", files[index].path());
+        const absl::Status written = applier.Write(files[index], destination);
         absl::MutexLock lock(&mutex);
+        is_written[index] = written.ok();
         first_error.Update(written);
       }
     };
@@ -184,18 +198,26 @@ class DeltaPull {
     for (size_t job = 1; job < jobs; ++job) threads.emplace_back(work);
     work();
     for (std::thread& thread : threads) thread.join();
+    for (size_t i = 0; i < files.size(); ++i) {
+      if (!is_written[i]) {
+        needed_.push_back(files[i]);
+        continue;
+      }
+      ++result_.applied_count;
+      ++result_.file_count;
+    }
     return first_error;
   }
 
   Client& client_;
+  std::vector<v1::File>& needed_;
   const std::string& folder_;
   const PullOptions& options_;
   PullResult& result_;
   Interrupt interrupt_;               // of the download
   std::map<std::string, Held> held_;  // by model id
+  std::set<std::string> verified_;    // of them
   std::string parent_id_;             // that the first delta is applied to; empty: none
-  uint64_t unchanged_count_ = 0;
-  uint64_t linked_count_ = 0;
 };
 
 }  // namespace
@@ -203,17 +225,16 @@ class DeltaPull {
 bool MayDoWithoutDelta(const absl::Status& status) {
   return absl::IsFailedPrecondition(status) || absl::IsNotFound(status) ||
          absl::IsDataLoss(status) || absl::IsInvalidArgument(status) ||
-         absl::IsUnimplemented(status);
+         absl::IsOutOfRange(status) || absl::IsUnimplemented(status);
 }
 
 void ForgetDeltas(const std::string& folder, const std::string& model_id) {
-  NewPosixFileSystem()->RemoveAll(DeltaFolder(folder, model_id)).IgnoreError();
+  RemoveDeltas(DeltaFolder(folder, model_id));
 }
 
-absl::Status PullByDelta(Client& client, const std::vector<v1::File>& files,
-                         const std::string& folder, const PullOptions& options,
-                         PullResult& result) {
-  return DeltaPull(client, folder, options, result).Run(files);
+absl::Status PullByDelta(Client& client, std::vector<v1::File>& needed, const std::string& folder,
+                         const PullOptions& options, PullResult& result) {
+  return DeltaPull(client, needed, folder, options, result).Run();
 }
 
 }  // namespace wdelta

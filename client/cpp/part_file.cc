@@ -113,8 +113,6 @@ absl::StatusOr<PartFile> PartFile::Open(const std::string& destination,
                                         const std::string& part_name) {
   const std::filesystem::path path(destination);
   std::error_code error;
-  if (path.has_parent_path()) std::filesystem::create_directories(path.parent_path(), error);
-  if (error) return FileError(error.value(), "create folder", path.parent_path().string());
   if (std::filesystem::is_directory(path, error)) {
     return absl::InvalidArgumentError(absl::StrCat(destination, ": is a folder"));
   }
@@ -124,8 +122,13 @@ absl::StatusOr<PartFile> PartFile::Open(const std::string& destination,
                 absl::StrCat("another pull or export writes ", destination, " (", part, ")"),
                 {{"file", destination}});
   for (int attempt = 0; attempt < kMaxOpenAttempts; ++attempt) {
+    error.clear();
+    if (path.has_parent_path()) std::filesystem::create_directories(path.parent_path(), error);
+    if (error) return FileError(error.value(), "create folder", path.parent_path().string());
     const int descriptor =
         open(part.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0666);
+    // Another removed the folder.
+    if (descriptor < 0 && errno == ENOENT) continue;
     if (descriptor < 0) return FileError(errno, "create", part);
     const LockResult locked = TryLock(descriptor);
     if (locked == LockResult::kLocked && IsNameOf(part, descriptor)) {

@@ -1,6 +1,8 @@
 #include "client/cpp/pull.h"
 
 #include <algorithm>
+#include <functional>
+#include <optional>
 #include <set>
 #include <thread>
 #include <utility>
@@ -61,17 +63,52 @@ class Pull {
   Pull(Client& client, const std::string& folder, const PullOptions& options, PullResult& result)
       : client_(client), folder_(folder), options_(options), result_(result) {}
 
-  absl::Status Run(const std::vector<v1::File>& files) {
+  absl::Status PutInPlace(const std::vector<v1::File>& files) {
+    return Run(files, options_.progress, [this](FilePull& file) -> absl::StatusOr<bool> {
+      WDELTA_RETURN_IF_ERROR(file.PutInPlace(folder_));
+      return true;
+    });
+  }
+  // Those that are neither in place nor to link.
+  std::vector<v1::File> KeepOrLink(const std::vector<v1::File>& files) {
+    // Nothing is transferred that there could be a progress of.
+    Run(files, {}, [this](FilePull& file) { return file.KeepOrLink(folder_); }).IgnoreError();
+    std::vector<v1::File> missing;
+    absl::MutexLock lock(&mutex_);
+    for (size_t i = 0; i < files.size(); ++i) {
+      if (!is_in_place_[i]) missing.push_back(files[i]);
+    }
+    return missing;
+  }
+  // Of those that KeepOrLink returned.
+  absl::Status Fetch(const std::vector<v1::File>& files) {
+    return Run(files, options_.progress, [this](FilePull& file) -> absl::StatusOr<bool> {
+      WDELTA_RETURN_IF_ERROR(file.FetchInPlace(folder_));
+      return true;
+    });
+  }
+
+ private:
+  // Whether the file is in place afterwards.
+  using FileTask = std::function<absl::StatusOr<bool>(FilePull&)>;
+
+  absl::Status Run(const std::vector<v1::File>& files, const ProgressCallback& progress,
+                   const FileTask& task) ABSL_LOCKS_EXCLUDED(mutex_) {
     uint64_t total_bytes = 0;
     for (const v1::File& file : files) total_bytes += file.size_bytes();
-    PullTally tally(total_bytes, options_.progress);
+    PullTally tally(total_bytes, progress);
+    {
+      absl::MutexLock lock(&mutex_);
+      next_ = 0;
+      is_in_place_.assign(files.size(), false);
+    }
     const size_t jobs = std::clamp<size_t>(options_.jobs, 1, std::max<size_t>(files.size(), 1));
     std::vector<Interrupt> interrupts(jobs);
     const auto work = [&](size_t job) {
-      while (const v1::File* file = NextOf(files)) {
-        FilePull pull(client_, result_.model.id(), *file, options_, tally, interrupts[job]);
-        const absl::Status status = pull.PutInPlace(folder_);
-        if (Count(status, pull.pulled())) continue;
+      while (const std::optional<size_t> index = NextOf(files)) {
+        FilePull pull(client_, result_.model.id(), files[*index], options_, tally, interrupts[job]);
+        const absl::StatusOr<bool> done = task(pull);
+        if (Count(*index, done, pull.pulled())) continue;
         for (Interrupt& interrupt : interrupts) interrupt.Trigger();
       }
     };
@@ -83,23 +120,25 @@ class Pull {
     return first_error_;
   }
 
- private:
-  // Null when nothing is left to begin.
-  const v1::File* NextOf(const std::vector<v1::File>& files) ABSL_LOCKS_EXCLUDED(mutex_) {
+  // Nullopt when nothing is left to begin.
+  std::optional<size_t> NextOf(const std::vector<v1::File>& files) ABSL_LOCKS_EXCLUDED(mutex_) {
     absl::MutexLock lock(&mutex_);
-    if (!first_error_.ok() || next_ == files.size()) return nullptr;
-    return &files[next_++];
+    if (!first_error_.ok() || next_ == files.size()) return std::nullopt;
+    return next_++;
   }
 
   // False when it is the first error.
-  bool Count(const absl::Status& status, const PulledFile& pulled) ABSL_LOCKS_EXCLUDED(mutex_) {
+  bool Count(size_t index, const absl::StatusOr<bool>& done, const PulledFile& pulled)
+      ABSL_LOCKS_EXCLUDED(mutex_) {
     absl::MutexLock lock(&mutex_);
     result_.received_bytes += pulled.received_bytes;
-    if (!status.ok()) {
+    if (!done.ok()) {
       const bool is_first = first_error_.ok();
-      first_error_.Update(status);
+      first_error_.Update(done.status());
       return !is_first;
     }
+    is_in_place_[index] = *done;
+    if (!*done) return true;
     ++result_.file_count;
     if (pulled.was_there) ++result_.unchanged_count;
     if (pulled.is_linked) ++result_.linked_count;
@@ -111,9 +150,24 @@ class Pull {
   const PullOptions& options_;
   absl::Mutex mutex_;
   PullResult& result_;  // its figures are guarded by the mutex
+  // Of the files of one run.
   size_t next_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::vector<bool> is_in_place_ ABSL_GUARDED_BY(mutex_);
   absl::Status first_error_ ABSL_GUARDED_BY(mutex_);
 };
+
+// From deltas where that will do.
+absl::Status PullWithHeld(Client& client, const std::vector<v1::File>& files,
+                          const std::string& folder, const PullOptions& options,
+                          PullResult& result) {
+  Pull pull(client, folder, options, result);
+  std::vector<v1::File> needed = pull.KeepOrLink(files);
+  if (needed.empty()) return absl::OkStatus();
+  result.held_refusal = PullByDelta(client, needed, folder, options, result);
+  const bool may_fetch = !options.requires_delta && MayDoWithoutDelta(result.held_refusal);
+  if (!may_fetch) WDELTA_RETURN_IF_ERROR(result.held_refusal);
+  return pull.Fetch(needed);
+}
 
 }  // namespace
 
@@ -124,13 +178,9 @@ absl::StatusOr<PullResult> PullModel(Client& client, const std::string& model,
   WDELTA_RETURN_IF_ERROR(CheckPaths(result.model));
   WDELTA_ASSIGN_OR_RETURN(const std::vector<v1::File> files,
                           SelectFiles(result.model, options.paths));
-  if (!options.held.empty()) {
-    result.held_refusal = PullByDelta(client, files, folder, options, result);
-    const bool may_fetch = !options.requires_delta && MayDoWithoutDelta(result.held_refusal);
-    if (!may_fetch) WDELTA_RETURN_IF_ERROR(result.held_refusal);
-    if (result.file_count == files.size()) return result;
-  }
-  WDELTA_RETURN_IF_ERROR(Pull(client, folder, options, result).Run(files));
+  WDELTA_RETURN_IF_ERROR(options.held.empty()
+                             ? Pull(client, folder, options, result).PutInPlace(files)
+                             : PullWithHeld(client, files, folder, options, result));
   // Nobody goes on with deltas to what is whole.
   if (options.paths.empty()) ForgetDeltas(folder, result.model.id());
   return result;

@@ -29,10 +29,11 @@ struct PullOptions {
   // A folder of an earlier pull: files of it that the model has unchanged are linked, not
   // fetched. Empty: none.
   std::string link_from;
-  // What is there already: only the difference to one of them is fetched, see delta_pull.h.
+  // What is there already: only the difference to one of them is fetched, unless files that are
+  // missing are fewer bytes, see delta_pull.h.
   std::vector<HeldFolder> held;
-  // Of `held`: when the difference alone will not do, that is an error, and the files are not
-  // fetched instead.
+  // Of `held`: no file is fetched; what is not there already is made from deltas, however few
+  // bytes it has, and when that cannot be, it is an error.
   bool requires_delta = false;
   // Files in transfer at once, 1 or more; each takes a few threads and some MiB.
   uint32_t jobs = 4;
@@ -53,7 +54,8 @@ struct PullResult {
   uint64_t linked_count = 0;     // to those of `link_from`
   uint64_t received_bytes = 0;
   uint64_t applied_count = 0;  // made from what was held and deltas
-  // Why what is held was of no use; OK: it was, or nothing was held or needed.
+  // Why what is held was of no use, or not for all files; OK: it was, or nothing was held or
+  // needed.
   absl::Status held_refusal;
 };
 
@@ -67,7 +69,8 @@ struct PullResult {
 // one call at a time.
 // Errors: the server's; NOT_FOUND (reason `FILE_NOT_FOUND`, no such path in the
 // model); INVALID_ARGUMENT (reason `BAD_PATH`, a path that would leave `folder`);
-// ABORTED (`PART_IN_USE`, another pull writes the same file; `PART_CHANGED`); DATA_LOSS as
+// ABORTED (`PART_IN_USE`, another pull writes the same file or uses the same deltas;
+// `PART_CHANGED`); DATA_LOSS as
 // in file_receiver.h; the disk's. With `requires_delta` those of delta_pull.h.
 absl::StatusOr<PullResult> PullModel(Client& client, const std::string& model,
                                      const std::string& folder, const PullOptions& options = {});

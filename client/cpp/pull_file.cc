@@ -13,8 +13,12 @@
 #include "storage/base/status_macros.h"
 
 namespace wdelta {
+
 absl::Status FilePull::PutInPlace(const std::string& folder) {
-  if (KeepOrLink(folder)) return absl::OkStatus();
+  return KeepOrLink(folder) ? absl::OkStatus() : FetchInPlace(folder);
+}
+
+absl::Status FilePull::FetchInPlace(const std::string& folder) {
   WDELTA_RETURN_IF_ERROR(Fetch(absl::StrCat(folder, "/", file_.path())));
   MoveTo(file_.size_bytes());
   return absl::OkStatus();

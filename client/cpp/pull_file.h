@@ -58,10 +58,12 @@ class FilePull {
         tally_(tally),
         interrupt_(interrupt) {}
 
-  // Errors as PullModel.
+  // Kept, linked, or else fetched. Errors as PullModel.
   absl::Status PutInPlace(const std::string& folder);
-  // The same without fetching; false: it has to be fetched.
+  // Without fetching; false: it has to be fetched.
   bool KeepOrLink(const std::string& folder);
+  // Of a file that is known to be neither in place nor to link. Errors as PullModel.
+  absl::Status FetchInPlace(const std::string& folder);
   const PulledFile& pulled() const { return pulled_; }
 
  private:

@@ -1,194 +1,18 @@
-// Pulling the difference to what is held, from the real services in this process, through a
-// proxy that breaks streams where it is told to.
-#include <algorithm>
+// Pulling the difference to what is held, from the real services in this process.
 #include <filesystem>
-#include <fstream>
-#include <map>
 #include <string>
 #include <vector>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/synchronization/mutex.h"
-#include "client/cpp/client.h"
-#include "client/cpp/pull.h"
 #include "gmock/gmock.h"
-#include "grpc/grpc.h"
 #include "gtest/gtest.h"
-#include "storage/base/checksum.h"
 #include "storage/base/error.h"
-#include "tests/server/test_server.h"
+#include "tests/client/delta_pull_fixture.h"
 
 namespace wdelta::testing {
 namespace {
 
 using ::testing::HasSubstr;
-
-constexpr size_t kSentPieceBytes = 1'000;
-
-// Forwards what a pull calls; pieces of deltas are cut into small ones.
-class BreakingProxy final : public v1::Fetch::Service, public v1::Models::Service {
- public:
-  explicit BreakingProxy(TestServer& server) : server_(server) {
-    // Keeps gRPC from being shut down between two tests, for which it waits up to ten seconds
-    // now and then.
-    [[maybe_unused]] static const bool keeps_grpc = (grpc_init(), true);
-    address_ = absl::StrCat("unix:", socket_folder_ / "socket");
-    grpc::ServerBuilder builder;
-    builder.AddListeningPort(address_, grpc::InsecureServerCredentials());
-    builder.RegisterService(static_cast<v1::Fetch::Service*>(this));
-    builder.RegisterService(static_cast<v1::Models::Service*>(this));
-    builder.SetMaxReceiveMessageSize(-1);
-    proxy_ = builder.BuildAndStart();
-    client_ = *Client::Create(address_);
-  }
-  ~BreakingProxy() override {
-    proxy_->Shutdown();
-    proxy_->Wait();
-  }
-  Client& client() { return *client_; }
-
-  // FetchDelta breaks with UNAVAILABLE after so many pieces, so many times.
-  int break_after_pieces = 0;
-  int breaks = 0;
-  // The first pieces of the delta have other bytes, but the right checksum.
-  bool has_bad_content = false;
-  std::vector<v1::FetchDeltaRequest> delta_requests;
-  int files_fetched = 0;
-  uint64_t delta_bytes = 0;  // that went over the wire
-
- private:
-  grpc::Status GetModel(grpc::ServerContext*, const v1::GetModelRequest* request,
-                        v1::Model* response) override {
-    grpc::ClientContext context;
-    return server_.models->GetModel(&context, *request, response);
-  }
-
-  grpc::Status FetchFile(grpc::ServerContext*, const v1::FetchFileRequest* request,
-                         grpc::ServerWriter<v1::FetchFileResponse>* writer) override {
-    {
-      absl::MutexLock lock(&mutex_);
-      ++files_fetched;
-    }
-    grpc::ClientContext context;
-    const auto reader = server_.fetch->FetchFile(&context, *request);
-    v1::FetchFileResponse message;
-    while (reader->Read(&message)) writer->Write(message);
-    return reader->Finish();
-  }
-
-  grpc::Status FetchDelta(grpc::ServerContext*, const v1::FetchDeltaRequest* request,
-                          grpc::ServerWriter<v1::FetchFileResponse>* writer) override {
-    delta_requests.push_back(*request);
-    grpc::ClientContext context;
-    const auto reader = server_.fetch->FetchDelta(&context, *request);
-    v1::FetchFileResponse message;
-    int pieces = 0;
-    while (reader->Read(&message)) {
-      if (!message.has_piece()) {
-        writer->Write(message);
-        continue;
-      }
-      const v1::Piece& piece = message.piece();
-      for (size_t at = 0; at < piece.data().size(); at += kSentPieceBytes) {
-        if (breaks > 0 && pieces++ == break_after_pieces) {
-          --breaks;
-          context.TryCancel();
-          return grpc::Status(grpc::StatusCode::UNAVAILABLE, "broken");
-        }
-        v1::FetchFileResponse sent;
-        sent.mutable_piece()->set_offset(piece.offset() + at);
-        sent.mutable_piece()->set_data(piece.data().substr(at, kSentPieceBytes));
-        if (has_bad_content && piece.offset() + at > 0) {
-          (*sent.mutable_piece()->mutable_data())[0] ^= 1;
-          has_bad_content = false;
-        }
-        sent.mutable_piece()->set_crc32c(Crc32c(sent.piece().data()));
-        delta_bytes += sent.piece().data().size();
-        writer->Write(sent);
-      }
-    }
-    return reader->Finish();
-  }
-
-  TestServer& server_;
-  const TempFolder socket_folder_;
-  std::string address_;
-  std::unique_ptr<grpc::Server> proxy_;
-  std::unique_ptr<Client> client_;
-  absl::Mutex mutex_;
-};
-
-class DeltaPullTest : public ::testing::Test {
- protected:
-  DeltaPullTest() : base_{RandomWeights("a", {400, 512}, 1), RandomWeights("b", {256, 512}, 2)} {
-    Push("base", base_, "{}");
-    Hold("base", folder_ / "held");
-  }
-
-  void Push(const std::string& name, const std::vector<TestTensor>& tensors,
-            const std::string& config, const std::string& parent = "") {
-    const std::vector<std::string> parents =
-        parent.empty() ? std::vector<std::string>() : std::vector<std::string>{parent};
-    files_[name] = {{"config.json", config}, {"sub/model.safetensors", BuildSafetensors(tensors)}};
-    server_.Push(name, files_[name], parents);
-    server_.RunJobs();
-  }
-  void Hold(const std::string& name, const std::string& folder) {
-    for (const auto& [path, data] : files_[name]) {
-      const std::filesystem::path file = std::filesystem::path(folder) / path;
-      std::filesystem::create_directories(file.parent_path());
-      std::ofstream(file, std::ios::binary) << data;
-    }
-  }
-  // Each moves a tensor of its own, so that both stored deltas are sent.
-  void PushDisjointChain() {
-    std::vector<TestTensor> tensors = base_;
-    tensors[0] = FineTuned(tensors[0], 5);
-    Push("d1", tensors, "{\"d\": 1}", "base");
-    tensors[1] = FineTuned(tensors[1], 6);
-    Push("d2", tensors, "{\"d\": 2}", "d1");
-  }
-  void PushTuned() {
-    Push("tuned", {FineTuned(base_[0], 7), FineTuned(base_[1], 8)}, "{\"t\": 1}", "base");
-  }
-
-  PullOptions HoldingBase() {
-    PullOptions options;
-    options.held = {{"base", folder_ / "held"}};
-    options.initial_backoff = absl::ZeroDuration();
-    return options;
-  }
-  absl::StatusOr<PullResult> Pull(const std::string& model, const PullOptions& options) {
-    return PullModel(proxy_.client(), model, folder_ / "out", options);
-  }
-  void ExpectPulled(const std::string& model) {
-    for (const auto& [path, data] : files_[model]) {
-      EXPECT_TRUE(folder_.Read("out/" + path) == data) << path;
-    }
-    size_t entries = 0;
-    for (const auto& entry : std::filesystem::recursive_directory_iterator(folder_ / "out")) {
-      entries += entry.is_regular_file() ? 1 : 0;
-    }
-    EXPECT_EQ(entries, files_[model].size()) << "something was left";
-  }
-  void ExpectHeldUntouched() {
-    for (const auto& [path, data] : files_["base"]) {
-      EXPECT_TRUE(folder_.Read("held/" + path) == data) << path;
-    }
-  }
-  static uint64_t SizeOf(const TestFiles& files) {
-    uint64_t size_bytes = 0;
-    for (const auto& [path, data] : files) size_bytes += data.size();
-    return size_bytes;
-  }
-
-  TestServer server_;
-  BreakingProxy proxy_{server_};
-  const TempFolder folder_;
-  std::vector<TestTensor> base_;
-  std::map<std::string, TestFiles> files_;
-};
 
 TEST_F(DeltaPullTest, OnlyTheDifferenceComesOverTheWire) {
   PushTuned();
@@ -232,60 +56,6 @@ TEST_F(DeltaPullTest, AChainAndAFoldedDeltaAreApplied) {
   EXPECT_EQ(proxy_.files_fetched, 0);
 }
 
-TEST_F(DeltaPullTest, GoesOnAfterBrokenStreams) {
-  PushTuned();
-  proxy_.break_after_pieces = 4;
-  proxy_.breaks = 5;
-  PullOptions options = HoldingBase();
-  options.max_reconnects = 1;
-  const auto result = Pull("tuned", options);
-  ASSERT_TRUE(result.ok()) << result.status();
-  ExpectPulled("tuned");
-  EXPECT_EQ(proxy_.delta_requests.size(), 6u);
-  EXPECT_EQ(proxy_.delta_requests.back().offset(), 5 * 4 * kSentPieceBytes);
-  EXPECT_EQ(result->received_bytes, result->model.stored_bytes()) << "bytes came twice";
-}
-
-TEST_F(DeltaPullTest, ALaterPullGoesOnInTheSecondDelta) {
-  PushDisjointChain();
-  PullOptions options = HoldingBase();
-  options.max_reconnects = 0;
-  v1::GetModelRequest first;
-  first.set_model("d1");
-  v1::Model d1;
-  grpc::ClientContext context;
-  ASSERT_TRUE(server_.models->GetModel(&context, first, &d1).ok());
-  proxy_.break_after_pieces = static_cast<int>(d1.stored_bytes() / kSentPieceBytes) + 3;
-  proxy_.breaks = 1;
-  EXPECT_TRUE(absl::IsUnavailable(Pull("d2", options).status()));
-  EXPECT_FALSE(folder_.Has("out/config.json"));
-  const auto result = Pull("d2", options);
-  ASSERT_TRUE(result.ok()) << result.status();
-  ExpectPulled("d2");
-  const v1::FetchDeltaRequest& last = proxy_.delta_requests.back();
-  ASSERT_EQ(last.held_models_size(), 1);
-  EXPECT_EQ(last.held_models(0), "id:" + d1.id());
-  EXPECT_EQ(last.offset(), 2 * kSentPieceBytes);
-  EXPECT_EQ(proxy_.delta_bytes, d1.stored_bytes() + result->model.stored_bytes());
-}
-
-TEST_F(DeltaPullTest, AFoldedDeltaIsResumedToo) {
-  PushTuned();
-  Push("sibling", {FineTuned(base_[0], 17), FineTuned(base_[1], 18)}, "{}", "base");
-  Hold("sibling", folder_ / "held2");
-  PullOptions options;
-  options.held = {{"sibling", folder_ / "held2"}};
-  options.max_reconnects = 0;
-  proxy_.break_after_pieces = 3;
-  proxy_.breaks = 1;
-  EXPECT_TRUE(absl::IsUnavailable(Pull("tuned", options).status()));
-  const auto result = Pull("tuned", options);
-  ASSERT_TRUE(result.ok()) << result.status();
-  ExpectPulled("tuned");
-  EXPECT_EQ(proxy_.delta_requests.back().offset(), 3 * kSentPieceBytes);
-  EXPECT_TRUE(absl::StartsWith(proxy_.delta_requests.back().delta_id(), "folded:"));
-}
-
 TEST_F(DeltaPullTest, AChangedHeldFolderIsNamedAndAllIsFetched) {
   PushTuned();
   std::string changed = files_["base"]["sub/model.safetensors"];
@@ -305,6 +75,8 @@ TEST_F(DeltaPullTest, AChangedHeldFolderIsNamedAndAllIsFetched) {
     EXPECT_THAT(std::string(refused.message()), HasSubstr(folder_ / ("held/" + row.path)));
     EXPECT_THAT(std::string(refused.message()), HasSubstr(row.found));
     EXPECT_FALSE(folder_.Has("out/config.json"));
+    // Sizes are looked at before anything comes over the wire.
+    EXPECT_EQ(proxy_.delta_requests.empty(), row.found != "SHA-256");
     options.requires_delta = false;
     const auto result = Pull("tuned", options);
     ASSERT_TRUE(result.ok()) << result.status();
@@ -313,6 +85,7 @@ TEST_F(DeltaPullTest, AChangedHeldFolderIsNamedAndAllIsFetched) {
     ExpectPulled("tuned");
     EXPECT_EQ(folder_.Read("held/" + row.path), row.content);
     std::filesystem::remove_all(folder_ / "out");
+    proxy_.delta_requests.clear();
   }
   std::filesystem::remove(folder_ / "held/config.json");
   EXPECT_THAT(std::string(Pull("tuned", HoldingBase())->held_refusal.message()),
@@ -339,15 +112,6 @@ TEST_F(DeltaPullTest, AWrongHeldModelIsOfNoUse) {
   ExpectPulled("tuned");
 }
 
-TEST_F(DeltaPullTest, DamageOnTheWayIsNotApplied) {
-  PushTuned();
-  proxy_.has_bad_content = true;
-  const auto result = Pull("tuned", HoldingBase());
-  ASSERT_TRUE(result.ok()) << result.status();
-  EXPECT_EQ(ErrorReason(result->held_refusal), "SHA256_MISMATCH") << result->held_refusal;
-  ExpectPulled("tuned");
-}
-
 TEST_F(DeltaPullTest, AFolderIsBroughtUpToDateInItsPlace) {
   PushTuned();
   PullOptions options = HoldingBase();
@@ -368,6 +132,98 @@ TEST_F(DeltaPullTest, AFewFilesAreFetchedThemselves) {
   EXPECT_EQ(folder_.Read("out/config.json"), "{\"t\": 1}");
   EXPECT_EQ(result->received_bytes, 8u);
   EXPECT_TRUE(proxy_.delta_requests.empty());
+}
+
+// `two` is a root of two shards; what is held was made from it, and takes little.
+TEST_F(DeltaPullTest, OneOfTwoShardsIsNotFetchedWhereADeltaWillDo) {
+  const std::vector<TestTensor> a = {RandomWeights("a", {300, 512}, 21)};
+  const std::vector<TestTensor> b = {RandomWeights("b", {300, 512}, 22)};
+  PushFiles("two",
+            {{"a.safetensors", BuildSafetensors(a)}, {"b.safetensors", BuildSafetensors(b)}});
+  PushFiles("child",
+            {{"a.safetensors", BuildSafetensors({FineTuned(a[0], 23)})},
+             {"b.safetensors", BuildSafetensors(b)}},
+            {"two"});
+  Hold("child", folder_ / "held2");
+  PullOptions options;
+  options.held = {{"child", folder_ / "held2"}};
+  for (const bool requires_delta : {true, false}) {
+    options.requires_delta = requires_delta;
+    folder_.Write("out/a.safetensors", files_["two"]["a.safetensors"]);
+    const auto result = Pull("two", options);
+    ASSERT_TRUE(result.ok()) << result.status();
+    EXPECT_EQ(result->model.storage().parent(), "");
+    EXPECT_EQ(result->unchanged_count, 1u);
+    EXPECT_EQ(result->applied_count, 1u) << result->held_refusal;
+    EXPECT_EQ(proxy_.files_fetched, 0);
+    EXPECT_EQ(result->received_bytes, proxy_.delta_bytes);
+    ExpectPulled("two");
+    std::filesystem::remove_all(folder_ / "out");
+    proxy_.delta_bytes = 0;
+  }
+}
+
+TEST_F(DeltaPullTest, OnlyADeltaMeansNoFileHoweverSmall) {
+  PushTuned();
+  folder_.Write("out/sub/model.safetensors", files_["tuned"]["sub/model.safetensors"]);
+  PullOptions options = HoldingBase();
+  const auto fetched = Pull("tuned", options);
+  ASSERT_TRUE(fetched.ok()) << fetched.status();
+  EXPECT_EQ(fetched->received_bytes, 8u);
+  EXPECT_EQ(fetched->file_count, 2u);
+  EXPECT_EQ(proxy_.files_fetched, 1);
+  EXPECT_TRUE(proxy_.delta_requests.empty());
+  std::filesystem::remove(folder_ / "out/config.json");
+  options.requires_delta = true;
+  const auto applied = Pull("tuned", options);
+  ASSERT_TRUE(applied.ok()) << applied.status();
+  EXPECT_EQ(applied->applied_count, 1u);
+  EXPECT_EQ(applied->unchanged_count, 1u);
+  EXPECT_EQ(proxy_.files_fetched, 1);
+  ExpectPulled("tuned");
+}
+
+TEST_F(DeltaPullTest, AHeldNameIsWhatAPullOfItFetches) {
+  PushTuned();
+  // Served only once it is READY.
+  const TestFiles files = {{"config.json", "{\"new\": 1}"},
+                           {"sub/model.safetensors", BuildSafetensors(base_)}};
+  v1::StartUploadRequest start;
+  start.set_name("base");
+  start.set_new_version(true);
+  start.add_parents()->set_model("base");
+  start.mutable_fidelity()->mutable_near_lossless()->set_relative_error(0.1);
+  const std::string upload = server_.Open(start, files);
+  ASSERT_TRUE(server_.Write(TestServer::PiecesOf(upload, files)).ok());
+  v1::FinishUploadResponse finished;
+  ASSERT_TRUE(server_.Finish(upload, &finished).ok());
+  PullOptions options = HoldingBase();
+  options.requires_delta = true;
+  const auto result = Pull("tuned", options);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->applied_count, 2u);
+  ExpectPulled("tuned");
+}
+
+TEST_F(DeltaPullTest, AStagedVersionIsNotHeld) {
+  PushTuned();
+  v1::StartUploadRequest start;
+  start.set_name("base");
+  start.set_new_version(true);
+  const TestFiles files = {{"config.json", "{\"new\": 1}"}};
+  const std::string upload = server_.Open(start, files);
+  ASSERT_TRUE(server_.Write(TestServer::PiecesOf(upload, files)).ok());
+  v1::FinishUploadResponse finished;
+  ASSERT_TRUE(server_.Finish(upload, &finished).ok());
+  folder_.Write("staged/config.json", files.at("config.json"));
+  PullOptions options;
+  options.held = {{"base", folder_ / "staged"}};
+  const auto result = Pull("tuned", options);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(ErrorReason(result->held_refusal), "NO_HELD_MODEL") << result->held_refusal;
+  EXPECT_EQ(result->applied_count, 0u);
+  EXPECT_EQ(result->file_count, 2u);
+  ExpectPulled("tuned");
 }
 
 }  // namespace
