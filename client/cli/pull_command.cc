@@ -48,11 +48,13 @@ void Add(CLI::App& command, Arguments& arguments) {
   command
       .add_option("--have", arguments.have,
                   "MODEL=FOLDER: a stored model whose files the folder holds, unchanged; only the "
-                  "difference to it is fetched. May be repeated")
+                  "difference to it is fetched, or missing files where they are fewer bytes. May "
+                  "be repeated")
       ->allow_extra_args(false);
   command
       .add_flag("--only-delta", arguments.only_delta,
-                "An error instead of all files when what --have names is of no use")
+                "Fetch no file, however small: make all that is missing from what --have names, or "
+                "end with an error")
       ->needs("--have");
   command.add_option("--jobs", arguments.jobs, "Files in transfer at once")
       ->check(CLI::Range(1U, kMaxJobs))
@@ -99,7 +101,8 @@ absl::Status Run(Session& session, const Arguments& arguments) {
   }
   WDELTA_RETURN_IF_ERROR(result.status());
   // What was decoded here was hashed in any case.
-  const std::string verified = result->applied_count > 0 ? "sha256" : arguments.verify;
+  const bool is_all_decoded = result->applied_count > 0 && result->held_refusal.ok();
+  const std::string verified = is_all_decoded ? "sha256" : arguments.verify;
   if (session.is_json()) {
     session.PrintJson({{"model", ModelJson(result->model)},
                        {"file_count", result->file_count},
@@ -112,7 +115,8 @@ absl::Status Run(Session& session, const Arguments& arguments) {
                        {"verified", verified}});
   }
   if (!result->held_refusal.ok()) {
-    std::fprintf(stderr, "wdelta: pull: all was fetched: %s\n",
+    std::fprintf(stderr, "wdelta: pull: %s fetched: %s\n",
+                 result->applied_count > 0 ? "some files were" : "all was",
                  Printable(std::string(result->held_refusal.message())).c_str());
   }
   std::string there;

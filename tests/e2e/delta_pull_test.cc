@@ -76,6 +76,18 @@ TEST_F(DeltaPullE2eTest, WhoHasTheBaseFetchesHalfAtMost) {
   ExpectEqual("m3", "near");
 }
 
+TEST_F(DeltaPullE2eTest, OnlyDeltaFetchesNoFile) {
+  daemon_.WdeltaOk({"pull", "m1", folder_ / "have"});
+  folder_.Write("out/model.safetensors", folder_.Read("base/model.safetensors"));
+  const Json pulled = Json::parse(daemon_.WdeltaOk({"pull", "base", folder_ / "out", "--have",
+                                                    absl::StrCat("m1=", folder_ / "have"),
+                                                    "--only-delta", "--output", "json"}));
+  EXPECT_EQ(pulled["unchanged_count"], 1);
+  EXPECT_EQ(pulled["applied_count"], 1);
+  EXPECT_EQ(pulled["file_count"], 2);
+  ExpectEqual("base", "out");
+}
+
 TEST_F(DeltaPullE2eTest, WhatIsOfNoUseIsSaid) {
   std::string changed = folder_.Read("base/model.safetensors");
   changed[changed.size() - 5] ^= 4;
