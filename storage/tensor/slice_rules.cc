@@ -1,5 +1,6 @@
 #include "storage/tensor/slice_rules.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/escaping.h"
@@ -67,18 +68,26 @@ absl::Status ValidateSliceRule(const SliceRule& rule) {
                                shard.index));
 }
 
+const SliceRule* FirstRuleFor(const std::vector<SliceRule>& rules, const TensorInfo& tensor) {
+  const auto rule = std::find_if(rules.begin(), rules.end(),
+                                 [&](const SliceRule& r) { return AppliesTo(r, tensor); });
+  return rule == rules.end() ? nullptr : &*rule;
+}
+
+absl::StatusOr<std::optional<TensorSlice>> SliceBy(const SliceRule& rule,
+                                                   const TensorInfo& tensor) {
+  WDELTA_ASSIGN_OR_RETURN(const AxisSlice positions, PositionsOf(rule, tensor));
+  const bool is_all = rule.axis < tensor.shape.size() && positions.start == 0 &&
+                      positions.stop == tensor.shape[rule.axis];
+  if (is_all) return std::optional<TensorSlice>();
+  WDELTA_ASSIGN_OR_RETURN(TensorSlice slice, TensorSlice::Make(tensor, positions));
+  return std::optional<TensorSlice>(std::move(slice));
+}
+
 absl::StatusOr<std::optional<TensorSlice>> SliceOf(const std::vector<SliceRule>& rules,
                                                    const TensorInfo& tensor) {
-  for (const SliceRule& rule : rules) {
-    if (!AppliesTo(rule, tensor)) continue;
-    WDELTA_ASSIGN_OR_RETURN(const AxisSlice positions, PositionsOf(rule, tensor));
-    const bool is_all = rule.axis < tensor.shape.size() && positions.start == 0 &&
-                        positions.stop == tensor.shape[rule.axis];
-    if (is_all) return std::optional<TensorSlice>();
-    WDELTA_ASSIGN_OR_RETURN(TensorSlice slice, TensorSlice::Make(tensor, positions));
-    return std::optional<TensorSlice>(std::move(slice));
-  }
-  return std::optional<TensorSlice>();
+  const SliceRule* const rule = FirstRuleFor(rules, tensor);
+  return rule == nullptr ? std::optional<TensorSlice>() : SliceBy(*rule, tensor);
 }
 
 }  // namespace wdelta

@@ -36,10 +36,15 @@ struct SliceRule {
 // and found.
 absl::Status ValidateSliceRule(const SliceRule& rule);
 
-// The slice that the first rule for this tensor asks for; nullopt: the whole tensor, as no
-// rule matches or the slice is all of it. The rules must be valid. Errors: as
-// TensorSlice::Make, also where a rule names tensors that lack its axis; INVALID_ARGUMENT
-// (`UNEVEN_SHARD`).
+// The first rule for this tensor; null: none.
+const SliceRule* FirstRuleFor(const std::vector<SliceRule>& rules, const TensorInfo& tensor);
+
+// The slice that a rule for this tensor asks for; nullopt: the slice is all of it. The rule must
+// be valid. Errors: as TensorSlice::Make, also where the rule names tensors that lack its axis;
+// INVALID_ARGUMENT (`UNEVEN_SHARD`).
+absl::StatusOr<std::optional<TensorSlice>> SliceBy(const SliceRule& rule, const TensorInfo& tensor);
+
+// Likewise of the first rule for this tensor; nullopt too when there is none.
 absl::StatusOr<std::optional<TensorSlice>> SliceOf(const std::vector<SliceRule>& rules,
                                                    const TensorInfo& tensor);
 
