@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "server/rpc/folding_task.h"
 #include "storage/base/error.h"
 #include "storage/base/status_macros.h"
 #include "storage/engine/delta_route.h"
@@ -28,34 +29,17 @@ class StepBytes {
   virtual void SetWaker(std::function<void()> waker) = 0;
   virtual absl::StatusOr<Cursor::Step> TryNext() = 0;
   virtual void Cancel() = 0;
-  // Of all bytes, once they were given; empty when a part was left out.
+  // Of the whole file, once all was given; may be empty when a part was left out.
   virtual std::string Sha256Hex() const = 0;
-};
-
-// A file from `offset` on.
-class FileTail final : public RandomAccessFile {
- public:
-  FileTail(std::shared_ptr<const RandomAccessFile> file, uint64_t offset)
-      : file_(std::move(file)), offset_(offset) {}
-  absl::Status Read(uint64_t offset, char* destination, size_t size) const override {
-    return file_->Read(offset_ + offset, destination, size);
-  }
-  absl::StatusOr<uint64_t> SizeBytes() const override {
-    WDELTA_ASSIGN_OR_RETURN(const uint64_t size_bytes, file_->SizeBytes());
-    return size_bytes - offset_;
-  }
-
- private:
-  const std::shared_ptr<const RandomAccessFile> file_;
-  const uint64_t offset_;
+  virtual absl::Status CheckTaker() const { return absl::OkStatus(); }
 };
 
 class StoredBytes final : public StepBytes {
  public:
   StoredBytes(Reader& reader, const DeltaStep& step, uint64_t offset)
       : sha256_hex_(offset > 0 ? "" : absl::StripPrefix(step.delta_id, "sha256:")),
-        cursor_(reader.NewFileCursor(std::make_shared<const FileTail>(step.stored, offset),
-                                     step.size_bytes - offset)) {}
+        cursor_(
+            reader.NewFileCursor(step.stored, step.size_bytes, step.stored->PiecesFrom(offset))) {}
 
   void SetWaker(std::function<void()> waker) override { cursor_->SetWaker(std::move(waker)); }
   absl::StatusOr<Cursor::Step> TryNext() override { return cursor_->TryNext(); }
@@ -69,42 +53,57 @@ class StoredBytes final : public StepBytes {
 
 class FoldedBytes final : public StepBytes {
  public:
-  FoldedBytes(RpcEnvironment& environment, Admission::Slot slot, DeltaStep step, uint64_t offset)
-      : is_whole_(offset == 0),
-        stream_(std::make_shared<FoldedStream>(std::move(step), offset,
-                                               &environment.store().codec_pool())) {
-    environment.ScheduleComparison(
-        [stream = stream_, slot = std::move(slot)]() mutable { stream->Run(); });
-  }
-  ~FoldedBytes() override { stream_->Cancel(); }
+  explicit FoldedBytes(std::shared_ptr<FoldedStream> stream) : stream_(std::move(stream)) {}
 
   void SetWaker(std::function<void()> waker) override { stream_->SetWaker(std::move(waker)); }
   absl::StatusOr<Cursor::Step> TryNext() override { return stream_->TryNext(); }
   void Cancel() override { stream_->Cancel(); }
-  std::string Sha256Hex() const override { return is_whole_ ? stream_->sha256().ToHex() : ""; }
+  std::string Sha256Hex() const override { return stream_->sha256().ToHex(); }
+  absl::Status CheckTaker() const override { return stream_->CheckTaker(); }
 
  private:
-  const bool is_whole_;
   const std::shared_ptr<FoldedStream> stream_;
 };
 
 // Header, pieces and trailer of each step.
 class DeltaFiles final : public FileProducer {
  public:
-  // `offset`: of the first step.
-  DeltaFiles(RpcEnvironment& environment, std::vector<DeltaStep> steps,
-             std::optional<Admission::Slot> slot, uint64_t offset)
-      : environment_(environment),
-        steps_(std::move(steps)),
-        slot_(std::move(slot)),
-        offset_(offset) {}
+  // `task` plans the route; null: SetRoute gives it.
+  DeltaFiles(Reader* reader, ResumePoint resume, std::shared_ptr<FoldingTask> task)
+      : reader_(*reader), resume_(std::move(resume)), task_(std::move(task)) {}
+  ~DeltaFiles() override { DeltaFiles::Cancel(); }
 
-  void SetWaker(std::function<void()> waker) override { waker_ = std::move(waker); }
+  // Once. OUT_OF_RANGE (`OFFSET_PAST_END`).
+  absl::Status SetRoute(FoldingTask::Route route) {
+    steps_ = std::move(route.steps);
+    folded_ = std::move(route.folded);
+    const DeltaStep& first = steps_.front();
+    offset_ = resume_.In(first);
+    if (first.is_folded() || offset_ <= first.size_bytes) return absl::OkStatus();
+    return MakeError(
+        absl::StatusCode::kOutOfRange, "OFFSET_PAST_END",
+        absl::StrCat("delta of model '", first.model.name(), "': expected an offset of at most ",
+                     first.size_bytes, ", found ", offset_));
+  }
+
+  void SetWaker(std::function<void()> waker) override {
+    waker_ = std::move(waker);
+    if (task_ != nullptr) task_->SetWaker(waker_);
+  }
   void Cancel() override {
+    if (task_ != nullptr) task_->Cancel();
     if (bytes_ != nullptr) bytes_->Cancel();
+  }
+  absl::Status CheckTaker() const override {
+    return bytes_ == nullptr ? absl::OkStatus() : bytes_->CheckTaker();
   }
 
   absl::StatusOr<Progress> Next(v1::FetchFileResponse& message) override {
+    if (steps_.empty()) {
+      WDELTA_ASSIGN_OR_RETURN(std::optional<FoldingTask::Route> route, task_->TryTake());
+      if (!route.has_value()) return Progress::kWait;
+      WDELTA_RETURN_IF_ERROR(SetRoute(*std::move(route)));
+    }
     if (bytes_ == nullptr) {
       if (next_ == steps_.size()) return Progress::kEnd;
       Begin(*message.mutable_header());
@@ -113,11 +112,9 @@ class DeltaFiles final : public FileProducer {
     WDELTA_ASSIGN_OR_RETURN(Cursor::Step step, bytes_->TryNext());
     if (step.progress == Progress::kWait) return Progress::kWait;
     if (step.progress == Progress::kPiece) {
-      v1::Piece* const piece = message.mutable_piece();
-      piece->set_offset(offset_);
-      piece->set_crc32c(step.piece.crc32c);
-      offset_ += step.piece.data.size();
-      piece->set_data(std::move(step.piece.data));
+      const uint64_t size_bytes = step.piece.data.size();
+      FillPiece(std::move(step.piece), offset_, message.mutable_piece());
+      offset_ += size_bytes;
       return Progress::kPiece;
     }
     message.mutable_trailer()->set_sent_bytes(offset_ - first_offset_);
@@ -130,7 +127,7 @@ class DeltaFiles final : public FileProducer {
  private:
   void Begin(v1::FileHeader& header) {
     // Let go of with the bytes, so that what was sent may be freed.
-    DeltaStep step = std::move(steps_[next_++]);
+    const DeltaStep step = std::move(steps_[next_++]);
     first_offset_ = offset_;
     header.set_path(absl::StrCat(step.model.id(), ".wdelta"));
     header.set_offset(offset_);
@@ -139,19 +136,20 @@ class DeltaFiles final : public FileProducer {
     header.mutable_delta()->set_delta_id(step.delta_id);
     header.mutable_delta()->set_folded(step.is_folded());
     if (step.is_folded()) {
-      bytes_ =
-          std::make_unique<FoldedBytes>(environment_, *std::move(slot_), std::move(step), offset_);
+      bytes_ = std::make_unique<FoldedBytes>(std::move(folded_));
     } else {
       header.set_size_bytes(step.size_bytes);
       header.set_length(step.size_bytes - offset_);
-      bytes_ = std::make_unique<StoredBytes>(environment_.store().reader(), step, offset_);
+      bytes_ = std::make_unique<StoredBytes>(reader_, step, offset_);
     }
     bytes_->SetWaker(waker_);
   }
 
-  RpcEnvironment& environment_;
-  std::vector<DeltaStep> steps_;
-  std::optional<Admission::Slot> slot_;  // to fold, where that is to be done
+  Reader& reader_;
+  const ResumePoint resume_;
+  const std::shared_ptr<FoldingTask> task_;
+  std::vector<DeltaStep> steps_;          // empty until they are planned
+  std::shared_ptr<FoldedStream> folded_;  // of the only step, if it is folded
   std::function<void()> waker_;
   size_t next_ = 0;                   // in steps_
   std::unique_ptr<StepBytes> bytes_;  // of the current step; null between two
@@ -159,41 +157,57 @@ class DeltaFiles final : public FileProducer {
   uint64_t offset_ = 0;               // of the next piece
 };
 
-absl::StatusOr<std::vector<DeltaStep>> PlanSteps(ModelStore& store,
-                                                 const v1::FetchDeltaRequest& request) {
-  WDELTA_ASSIGN_OR_RETURN(const Model model, store.models().Resolve(request.model()));
-  const RouteTools tools{&store.models(), &store.reader(), &store.codec_pool()};
-  if (!request.held_models().empty()) {
-    return PlanDeltaRoute(tools, model.record.id(),
-                          {request.held_models().begin(), request.held_models().end()});
-  }
-  WDELTA_ASSIGN_OR_RETURN(DeltaStep step, StoredDeltaOf(tools, model.record.id()));
-  std::vector<DeltaStep> steps;
-  steps.push_back(std::move(step));
-  return steps;
+absl::StatusOr<std::unique_ptr<FileProducer>> SendSteps(Reader& reader, ResumePoint resume,
+                                                        std::vector<DeltaStep> steps) {
+  auto files = std::make_unique<DeltaFiles>(&reader, std::move(resume), nullptr);
+  WDELTA_RETURN_IF_ERROR(files->SetRoute({std::move(steps), nullptr}));
+  return files;
+}
+
+std::unique_ptr<FileProducer> StartFolding(RpcEnvironment& environment, Admission::Slot slot,
+                                           DeltaRoutePlanner planner, ResumePoint resume) {
+  ModelStore& store = environment.store();
+  auto task = std::make_shared<FoldingTask>(std::move(planner), resume, &store.codec_pool(),
+                                            environment.options().max_write_wait);
+  auto files = std::make_unique<DeltaFiles>(&store.reader(), std::move(resume), task);
+  environment.ScheduleFolding(
+      [task = std::move(task), slot = std::move(slot)]() mutable { task->Run(); });
+  return files;
 }
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<FileProducer>> OpenDelta(RpcEnvironment& environment,
                                                         const v1::FetchDeltaRequest& request) {
-  WDELTA_ASSIGN_OR_RETURN(std::vector<DeltaStep> steps, PlanSteps(environment.store(), request));
-  const DeltaStep& first = steps.front();
-  const uint64_t offset = request.delta_id() == first.delta_id ? request.offset() : 0;
-  if (!first.is_folded() && offset > first.size_bytes) {
-    return MakeError(
-        absl::StatusCode::kOutOfRange, "OFFSET_PAST_END",
-        absl::StrCat("delta of '", request.model(), "': expected an offset of at most ",
-                     first.size_bytes, ", found ", offset));
+  ModelStore& store = environment.store();
+  WDELTA_ASSIGN_OR_RETURN(const Model model, store.models().ResolveReady(request.model()));
+  const std::string& id = model.record.id();
+  const RouteTools tools{&store.models(), &store.reader(), &store.codec_pool()};
+  ResumePoint resume{request.delta_id(), request.offset()};
+  std::vector<DeltaStep> steps;
+  if (request.held_models().empty()) {
+    WDELTA_ASSIGN_OR_RETURN(steps.emplace_back(), StoredDeltaOf(tools, id));
+    return SendSteps(store.reader(), std::move(resume), std::move(steps));
   }
-  std::optional<Admission::Slot> slot =
-      first.is_folded() ? environment.comparisons().TryEnter() : std::nullopt;
-  if (first.is_folded() && !slot.has_value()) {
-    return MakeError(absl::StatusCode::kResourceExhausted, "TOO_MANY_FETCHES",
-                     absl::StrCat("expected at most ", environment.comparisons().limit(),
-                                  " deltas that are made while they are sent; try later"));
+  WDELTA_ASSIGN_OR_RETURN(
+      DeltaRoutePlanner planner,
+      DeltaRoutePlanner::Open(tools, id,
+                              {request.held_models().begin(), request.held_models().end()}));
+  if (planner.MayFold()) {
+    std::optional<Admission::Slot> slot = environment.foldings().TryEnter();
+    if (slot.has_value()) {
+      return StartFolding(environment, *std::move(slot), std::move(planner), std::move(resume));
+    }
+    // Who holds a part of a folded one would lose it.
+    const bool has_folded_part = resume.offset > 0 && IsFoldedId(resume.delta_id);
+    if (!planner.LeadsFromHeld() || has_folded_part) {
+      return MakeError(absl::StatusCode::kResourceExhausted, "TOO_MANY_FETCHES",
+                       absl::StrCat("expected at most ", environment.foldings().limit(),
+                                    " deltas that are made while they are sent; try later"));
+    }
   }
-  return std::make_unique<DeltaFiles>(environment, std::move(steps), std::move(slot), offset);
+  WDELTA_ASSIGN_OR_RETURN(steps, std::move(planner).Stored());
+  return SendSteps(store.reader(), std::move(resume), std::move(steps));
 }
 
 }  // namespace wdelta

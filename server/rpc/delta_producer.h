@@ -10,10 +10,11 @@
 
 namespace wdelta {
 
-// Blocks on storage, and on the codec pool for a sample of the model. A delta that is made
-// while it is sent takes a slot and a thread of the environment's comparisons, as it reads two
-// models to the end, too; the environment must outlive the producer. Errors as documented in
-// fetch.proto; reasons besides the engine's: `TOO_MANY_FETCHES`, `OFFSET_PAST_END`.
+// Blocks on storage. Where a delta may have to be made, that is found out, and done, with a
+// slot and in a thread of the environment's foldings; without one, the stored ones are sent if
+// they lead from a held model. The environment must outlive the producer. Errors, some of which
+// come from the producer, as documented in fetch.proto; reasons besides the engine's:
+// `TOO_MANY_FETCHES`, `OFFSET_PAST_END`, `SLOW_READER`.
 absl::StatusOr<std::unique_ptr<FileProducer>> OpenDelta(RpcEnvironment& environment,
                                                         const v1::FetchDeltaRequest& request);
 

@@ -24,6 +24,8 @@ class FetchProducer {
   // kPiece: `message` is the next one. After an error or kEnd there is nothing more.
   virtual absl::StatusOr<Cursor::Progress> Next(Response& message) = 0;
   virtual void Cancel() = 0;
+  // Not OK: its client is too slow and is given up, even amid a message. The waker tells.
+  virtual absl::Status CheckTaker() const { return absl::OkStatus(); }
 };
 
 using FileProducer = FetchProducer<v1::FetchFileResponse>;

@@ -1,6 +1,7 @@
 // Streams the messages of a producer to the client.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string_view>
@@ -31,7 +32,10 @@ class FetchReactor final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
                            public std::enable_shared_from_this<FetchReactor<Response>> {
  public:
   using Producer = FetchProducer<Response>;
-  using Opener = absl::AnyInvocable<absl::StatusOr<std::unique_ptr<Producer>>()>;
+  // An error of `check_alive` ends the opening: the client went away.
+  using CheckAlive = std::function<absl::Status()>;
+  using Opener =
+      absl::AnyInvocable<absl::StatusOr<std::unique_ptr<Producer>>(const CheckAlive& check_alive)>;
 
   // `open` runs in a pool thread. The reactor owns itself and goes with its rpc.
   static FetchReactor* Start(RpcEnvironment* environment, std::string_view method,
@@ -73,7 +77,8 @@ class FetchReactor final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
  private:
   FetchReactor(RpcEnvironment* environment, std::string_view method,
                grpc::CallbackServerContext* context)
-      : token_(environment->active_calls().Enter()),
+      : context_(*context),
+        token_(environment->active_calls().Enter()),
         log_(environment->log(), method, context),
         slot_(environment->fetches().TryEnter()),
         buffers_(environment->store().reader().buffers()) {}
@@ -86,7 +91,7 @@ class FetchReactor final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   }
 
   void Open(Opener& open) ABSL_LOCKS_EXCLUDED(mutex_) {
-    absl::StatusOr<std::unique_ptr<Producer>> producer = open();
+    absl::StatusOr<std::unique_ptr<Producer>> producer = open([this] { return CheckWanted(); });
     absl::MutexLock lock(&mutex_);
     if (!producer.ok()) {
       End(producer.status());
@@ -99,6 +104,12 @@ class FetchReactor final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
     Pump();
   }
 
+  absl::Status CheckWanted() ABSL_LOCKS_EXCLUDED(mutex_) {
+    absl::MutexLock lock(&mutex_);
+    return cancelled_ ? GoneError() : absl::OkStatus();
+  }
+  static absl::Status GoneError() { return absl::CancelledError("the client went away"); }
+
   void Wake() ABSL_LOCKS_EXCLUDED(mutex_) {
     absl::MutexLock lock(&mutex_);
     Pump();
@@ -108,9 +119,15 @@ class FetchReactor final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   void Pump() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     if (ended_ || producer_ == nullptr) return;  // Open goes on
     if (cancelled_) producer_->Cancel();
-    if (write_in_flight_) return;
+    if (write_in_flight_) {
+      if (cancelled_ || !slow_client_.ok()) return;
+      slow_client_ = producer_->CheckTaker();
+      // Before Finish the call is there. Ends the write.
+      if (!slow_client_.ok()) context_.TryCancel();
+      return;
+    }
     if (cancelled_) {
-      End(absl::CancelledError("the client went away"));
+      End(slow_client_.ok() ? GoneError() : slow_client_);
       return;
     }
     message_.Clear();
@@ -135,6 +152,7 @@ class FetchReactor final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
     this->Finish(ToGrpcStatus(status));
   }
 
+  grpc::CallbackServerContext& context_;  // until Finish
   std::optional<ActiveCalls::Token> token_;
   RpcLog log_;
   std::optional<Admission::Slot> slot_;
@@ -147,6 +165,7 @@ class FetchReactor final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   grpc::ByteBuffer buffer_ ABSL_GUARDED_BY(mutex_);  // the message being written
   bool write_in_flight_ ABSL_GUARDED_BY(mutex_) = false;
   bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
+  absl::Status slow_client_ ABSL_GUARDED_BY(mutex_);  // not OK: it is given up
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;
 };
 

@@ -1,5 +1,6 @@
 #include "server/rpc/fetch_service.h"
 
+#include <functional>
 #include <utility>
 
 #include "server/rpc/delta_producer.h"
@@ -12,7 +13,9 @@
 namespace wdelta {
 namespace {
 
-// `open(request)` makes the producer; it runs in a pool thread.
+using CheckAlive = std::function<absl::Status()>;
+
+// `open(request, check_alive)` makes the producer; it runs in a pool thread.
 template <typename Request, typename Response, typename Open>
 FetchService::Reactor* Start(RpcEnvironment& environment, std::string_view method,
                              grpc::CallbackServerContext* context, const grpc::ByteBuffer& bytes,
@@ -22,9 +25,10 @@ FetchService::Reactor* Start(RpcEnvironment& environment, std::string_view metho
   return FetchReactor<Response>::Start(
       &environment, method, context,
       [open = std::move(open), parsed = std::move(parsed),
-       request = std::move(request)]() -> absl::StatusOr<std::unique_ptr<FetchProducer<Response>>> {
+       request = std::move(request)](const CheckAlive& check_alive)
+          -> absl::StatusOr<std::unique_ptr<FetchProducer<Response>>> {
         WDELTA_RETURN_IF_ERROR(parsed);
-        return open(request);
+        return open(request, check_alive);
       });
 }
 
@@ -35,15 +39,18 @@ FetchService::Reactor* FetchService::FetchTensors(grpc::CallbackServerContext* c
   using Request = v1::FetchTensorsRequest;
   return Start<Request, v1::FetchTensorsResponse>(
       environment_, "Fetch.FetchTensors", context, *request,
-      [this](const Request& parsed) { return OpenTensors(environment_.store(), parsed); });
+      [this](const Request& parsed, const CheckAlive& check_alive) {
+        return OpenTensors(environment_.store(), parsed, check_alive);
+      });
 }
 
 FetchService::Reactor* FetchService::FetchFile(grpc::CallbackServerContext* context,
                                                const grpc::ByteBuffer* request) {
   using Request = v1::FetchFileRequest;
-  return Start<Request, v1::FetchFileResponse>(
-      environment_, "Fetch.FetchFile", context, *request,
-      [this](const Request& parsed) { return OpenFile(environment_.store(), parsed); });
+  return Start<Request, v1::FetchFileResponse>(environment_, "Fetch.FetchFile", context, *request,
+                                               [this](const Request& parsed, const CheckAlive&) {
+                                                 return OpenFile(environment_.store(), parsed);
+                                               });
 }
 
 FetchService::Reactor* FetchService::FetchDelta(grpc::CallbackServerContext* context,
@@ -51,7 +58,7 @@ FetchService::Reactor* FetchService::FetchDelta(grpc::CallbackServerContext* con
   using Request = v1::FetchDeltaRequest;
   return Start<Request, v1::FetchFileResponse>(
       environment_, "Fetch.FetchDelta", context, *request,
-      [this](const Request& parsed) { return OpenDelta(environment_, parsed); });
+      [this](const Request& parsed, const CheckAlive&) { return OpenDelta(environment_, parsed); });
 }
 
 }  // namespace wdelta

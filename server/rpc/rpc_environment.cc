@@ -17,10 +17,12 @@ RpcEnvironment::RpcEnvironment(ModelStore* store, spdlog::logger* log, const Rpc
       write_streams_(options.max_write_streams),
       watches_(limits::kMaxJobWatches),
       comparisons_(limits::kMaxComparisons),
+      foldings_(options.max_foldings),
       unary_(limits::kUnaryThreads),
       streams_(limits::kStreamThreads),
       watching_(limits::kMaxJobWatches),
-      comparing_(limits::kMaxComparisons) {}
+      comparing_(limits::kMaxComparisons),
+      folding_(options.max_foldings) {}
 
 absl::Status RpcEnvironment::CheckServing() const {
   if (!IsDraining()) return absl::OkStatus();

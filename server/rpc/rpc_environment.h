@@ -22,18 +22,19 @@ struct RpcOptions {
   // Outlives the environment; null: the storage has no backups.
   BackupMaker* backup_maker = nullptr;
   // How long a client may take for a message of a stream that holds a thread: Diff, Blame, PlanGc,
-  // Backup.
+  // Backup, FetchDelta of what is folded.
   absl::Duration max_write_wait = absl::Minutes(1);
   int max_write_streams = limits::kMaxWriteStreams;  // of pieces, at once
+  int max_foldings = limits::kMaxFoldings;           // of deltas, at once
 };
 
 // Any thread may call it. Must outlive the server and every rpc. Does not own
 // store and log, which must outlive it; the destructor waits for running calls.
 //
 // gRPC's own threads never block: unary calls run in one pool, pieces of uploads and
-// the opening of fetches in another, and each watch of a job and each comparison of
-// models has a thread of its own pool, so that neither slow disks nor patient watchers hold up a
-// short call.
+// the opening of fetches in another, and each watch of a job, each comparison of
+// models and each folding of a delta has a thread of its own pool, so that neither slow disks nor
+// patient watchers hold up a short call.
 class RpcEnvironment {
  public:
   RpcEnvironment(ModelStore* store, spdlog::logger* log, const RpcOptions& options);
@@ -54,6 +55,8 @@ class RpcEnvironment {
   void ScheduleStreamTask(absl::AnyInvocable<void()> task) { streams_.Schedule(std::move(task)); }
   // For the holder of a slot of comparisons(): starts at once and may block.
   void ScheduleComparison(absl::AnyInvocable<void()> task) { comparing_.Schedule(std::move(task)); }
+  // For the holder of a slot of foldings(): starts at once and may block.
+  void ScheduleFolding(absl::AnyInvocable<void()> task) { folding_.Schedule(std::move(task)); }
   // For the holder of a slot of watches(): starts at once and may block.
   void ScheduleWatch(absl::AnyInvocable<void()> task) { watching_.Schedule(std::move(task)); }
 
@@ -61,6 +64,7 @@ class RpcEnvironment {
   Admission& write_streams() { return write_streams_; }
   Admission& watches() { return watches_; }
   Admission& comparisons() { return comparisons_; }
+  Admission& foldings() { return foldings_; }
 
   // Refuses further calls and ends watches, which would otherwise hold up a drain. Once.
   void StartDraining() { draining_.Notify(); }
@@ -76,11 +80,13 @@ class RpcEnvironment {
   Admission write_streams_;
   Admission watches_;
   Admission comparisons_;
+  Admission foldings_;
   absl::Notification draining_;
   ThreadPool unary_;
   ThreadPool streams_;
   ThreadPool watching_;
   ThreadPool comparing_;
+  ThreadPool folding_;
 };
 
 }  // namespace wdelta

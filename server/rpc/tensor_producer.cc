@@ -20,7 +20,7 @@ using Progress = Cursor::Progress;
 // A tensor of the stream, and the first of its bytes that is sent.
 struct StreamPosition {
   size_t selection = 0;
-  size_t index = 0;  // in its streams
+  size_t index = 0;  // in its tensors
   uint64_t offset = 0;
 };
 
@@ -83,7 +83,7 @@ class ManyTensors final : public TensorsProducer {
       ahead.cursor->SetWaker(waker_);
       ahead_.push_back(std::move(ahead));
       next_.offset = 0;
-      if (++next_.index < selections_[next_.selection].streams.size()) continue;
+      if (++next_.index < selections_[next_.selection].tensors.size()) continue;
       next_.index = 0;
       ++next_.selection;
     }
@@ -91,7 +91,7 @@ class ManyTensors final : public TensorsProducer {
 
   Ahead Open(const StreamPosition& at) {
     const OpenSelection& selection = selections_[at.selection];
-    const uint32_t stream = selection.streams[at.index];
+    const uint32_t stream = selection.tensors[at.index].stream;
     Ahead ahead{at, selection.SliceAt(at.index), 0, nullptr};
     if (ahead.slice.has_value()) {
       ahead.length_bytes = ahead.slice->size_bytes() - at.offset;
@@ -118,13 +118,13 @@ class ManyTensors final : public TensorsProducer {
 
   std::optional<Digest> DigestOf(const Ahead& ahead) const {
     const OpenSelection& selection = selections_[ahead.at.selection];
-    return selection.source->StreamDigest(selection.streams[ahead.at.index]);
+    return selection.source->StreamDigest(selection.tensors[ahead.at.index].stream);
   }
 
   void FillHeader(const Ahead& ahead, v1::TensorHeader* header) const {
     const OpenSelection& selection = selections_[ahead.at.selection];
     const Checkpoint& checkpoint = selection.source->checkpoint();
-    const StreamInfo& info = checkpoint.streams[selection.streams[ahead.at.index]];
+    const StreamInfo& info = checkpoint.streams[selection.tensors[ahead.at.index].stream];
     header->set_name(info.tensor.name);
     header->set_dtype(std::string(DTypeName(info.tensor.dtype)));
     header->mutable_shape()->Add(info.tensor.shape.begin(), info.tensor.shape.end());
@@ -169,8 +169,8 @@ absl::StatusOr<StreamPosition> FirstPosition(const std::vector<OpenSelection>& s
   StreamPosition position{0, 0, request.first_tensor_offset()};
   uint64_t left = request.first_tensor();
   while (position.selection < selections.size() &&
-         left >= selections[position.selection].streams.size()) {
-    left -= selections[position.selection++].streams.size();
+         left >= selections[position.selection].tensors.size()) {
+    left -= selections[position.selection++].tensors.size();
   }
   if (position.selection == selections.size()) {
     if (left > 0)
@@ -188,9 +188,11 @@ absl::StatusOr<StreamPosition> FirstPosition(const std::vector<OpenSelection>& s
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<TensorsProducer>> OpenTensors(
-    ModelStore& store, const v1::FetchTensorsRequest& request) {
-  WDELTA_ASSIGN_OR_RETURN(std::vector<OpenSelection> selections, OpenSelections(store, request));
+absl::StatusOr<std::unique_ptr<TensorsProducer>> OpenTensors(ModelStore& store,
+                                                             const v1::FetchTensorsRequest& request,
+                                                             const CheckAlive& check_alive) {
+  WDELTA_ASSIGN_OR_RETURN(std::vector<OpenSelection> selections,
+                          OpenSelections(store, request, check_alive));
   WDELTA_ASSIGN_OR_RETURN(const StreamPosition begin, FirstPosition(selections, request));
   // Those that are left out need not stay open.
   for (size_t i = 0; i < begin.selection; ++i) selections[i].source.reset();

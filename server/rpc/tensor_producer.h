@@ -1,6 +1,7 @@
 // The messages of FetchTensors.
 #pragma once
 
+#include <functional>
 #include <memory>
 
 #include "absl/status/statusor.h"
@@ -10,9 +11,11 @@
 
 namespace wdelta {
 
-// Blocks on storage. Errors: as OpenSelections (tensor_selection.h); OUT_OF_RANGE
-// (`OFFSET_PAST_END`), where the stream is to be resumed behind its end.
+// Blocks on storage. An error of `check_alive`, which is called often, ends the work.
+// Errors: as OpenSelections (tensor_selection.h); OUT_OF_RANGE (`OFFSET_PAST_END`), where the
+// stream is to be resumed behind its end.
 absl::StatusOr<std::unique_ptr<TensorsProducer>> OpenTensors(
-    ModelStore& store, const v1::FetchTensorsRequest& request);
+    ModelStore& store, const v1::FetchTensorsRequest& request,
+    const std::function<absl::Status()>& check_alive);
 
 }  // namespace wdelta

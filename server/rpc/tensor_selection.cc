@@ -16,6 +16,9 @@ namespace {
 using NamePatterns = google::protobuf::RepeatedPtrField<std::string>;
 using Slices = google::protobuf::RepeatedPtrField<v1::TensorSlice>;
 
+// Each may take some ten milliseconds, with all the patterns that there may be.
+constexpr size_t kTensorsPerCheck = 4;
+
 // The fields that the request itself and each further selection have.
 struct Asked {
   std::string field;  // of the request, with a dot; empty for the request itself
@@ -47,9 +50,12 @@ absl::Status CheckCounts(const std::vector<Asked>& all) {
   }
   uint64_t patterns = 0;
   uint64_t slices = 0;
+  uint64_t pattern_bytes = 0;
   for (const Asked& asked : all) {
     patterns += asked.name_patterns.size();
     slices += asked.slices.size();
+    for (const std::string& pattern : asked.name_patterns) pattern_bytes += pattern.size();
+    for (const v1::TensorSlice& slice : asked.slices) pattern_bytes += slice.name_pattern().size();
   }
   if (patterns > limits::kMaxTensorPatterns) {
     return Bad("BAD_PATTERN", absl::StrCat("name_patterns: expected at most ",
@@ -58,6 +64,11 @@ absl::Status CheckCounts(const std::vector<Asked>& all) {
   if (slices > limits::kMaxTensorSlices) {
     return Bad("BAD_SLICE", absl::StrCat("slices: expected at most ", limits::kMaxTensorSlices,
                                          ", found ", slices));
+  }
+  if (pattern_bytes > limits::kMaxPatternBytesOfFetch) {
+    return Bad("BAD_PATTERN", absl::StrCat("patterns of names and slices: expected at most ",
+                                           limits::kMaxPatternBytesOfFetch,
+                                           " bytes together, found ", pattern_bytes));
   }
   return absl::OkStatus();
 }
@@ -108,18 +119,24 @@ bool AnyMatches(const NamePatterns& patterns, const std::string& name) {
 }
 
 absl::StatusOr<OpenSelection> Open(ModelStore& store, const Asked& asked,
-                                   std::vector<SliceRule> rules) {
+                                   std::vector<SliceRule> rules, const CheckAlive& check_alive) {
   WDELTA_ASSIGN_OR_RETURN(const Model model, store.models().ResolveToFetch(asked.model));
   OpenSelection selection{IdReference(model.record.id()), {}, {}, std::move(rules)};
   WDELTA_ASSIGN_OR_RETURN(selection.source, store.reader().OpenToServe(model.record));
   const std::vector<StreamInfo>& all = selection.source->checkpoint().streams;
   for (size_t i = 0; i < all.size(); ++i) {
     if (all[i].kind != StreamKind::kTensor) continue;
+    if (i % kTensorsPerCheck == 0) WDELTA_RETURN_IF_ERROR(check_alive());
     if (!AnyMatches(asked.name_patterns, all[i].tensor.name)) continue;
-    WDELTA_RETURN_IF_ERROR(SliceOf(selection.rules, all[i].tensor).status());
-    selection.streams.push_back(static_cast<uint32_t>(i));
+    OpenSelection::Tensor tensor{static_cast<uint32_t>(i)};
+    if (const SliceRule* const rule = FirstRuleFor(selection.rules, all[i].tensor)) {
+      WDELTA_ASSIGN_OR_RETURN(const std::optional<TensorSlice> slice,
+                              SliceBy(*rule, all[i].tensor));
+      if (slice.has_value()) tensor.rule = static_cast<uint32_t>(rule - selection.rules.data());
+    }
+    selection.tensors.push_back(tensor);
   }
-  if (selection.streams.empty()) {
+  if (selection.tensors.empty()) {
     return MakeError(absl::StatusCode::kNotFound, "NO_TENSOR_MATCHES",
                      absl::StrCat("model '", asked.model, "' has no tensor that matches"));
   }
@@ -129,7 +146,9 @@ absl::StatusOr<OpenSelection> Open(ModelStore& store, const Asked& asked,
 }  // namespace
 
 std::optional<TensorSlice> OpenSelection::SliceAt(size_t index) const {
-  absl::StatusOr<std::optional<TensorSlice>> slice = SliceOf(rules, TensorAt(index));
+  const uint32_t rule = tensors[index].rule;
+  if (rule == kWhole) return std::nullopt;
+  absl::StatusOr<std::optional<TensorSlice>> slice = SliceBy(rules[rule], TensorAt(index));
   return slice.ok() ? *std::move(slice) : std::nullopt;
 }
 
@@ -139,7 +158,8 @@ uint64_t OpenSelection::SentBytesAt(size_t index) const {
 }
 
 absl::StatusOr<std::vector<OpenSelection>> OpenSelections(ModelStore& store,
-                                                          const v1::FetchTensorsRequest& request) {
+                                                          const v1::FetchTensorsRequest& request,
+                                                          const CheckAlive& check_alive) {
   const std::vector<Asked> all = AllAsked(request);
   WDELTA_RETURN_IF_ERROR(CheckCounts(all));
   std::vector<std::vector<SliceRule>> rules;
@@ -149,7 +169,8 @@ absl::StatusOr<std::vector<OpenSelection>> OpenSelections(ModelStore& store,
   }
   std::vector<OpenSelection> selections;
   for (size_t i = 0; i < all.size(); ++i) {
-    WDELTA_ASSIGN_OR_RETURN(selections.emplace_back(), Open(store, all[i], std::move(rules[i])));
+    WDELTA_ASSIGN_OR_RETURN(selections.emplace_back(),
+                            Open(store, all[i], std::move(rules[i]), check_alive));
   }
   return selections;
 }

@@ -7,9 +7,29 @@
 #include "absl/strings/str_cat.h"
 #include "storage/base/checksum.h"
 #include "storage/base/error.h"
+#include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
 
 namespace wdelta {
+namespace {
+
+class FilePieces final : public PiecePlan {
+ public:
+  // `ends`: of the pieces, within the file.
+  FilePieces(uint64_t begin, std::vector<uint64_t> ends) : begin_(begin), ends_(std::move(ends)) {}
+  size_t piece_count() const override { return ends_.size(); }
+  absl::Status Read(const ContentSource& source, size_t index, std::string& bytes) const override {
+    const uint64_t first = index == 0 ? begin_ : ends_[index - 1];
+    bytes.resize(ends_[index] - first);
+    return source.Read(0, first, bytes.size(), bytes.data());
+  }
+
+ private:
+  const uint64_t begin_;
+  const std::vector<uint64_t> ends_;
+};
+
+}  // namespace
 
 absl::StatusOr<std::shared_ptr<const CheckedDelta>> CheckedDelta::Open(
     std::string name, std::shared_ptr<const RandomAccessFile> file) {
@@ -44,6 +64,25 @@ absl::Status CheckedDelta::CheckChunks(uint64_t offset, absl::string_view bytes)
     if (is_whole) return absl::DataLossError(absl::StrCat("chunk ", number, " was read damaged"));
   }
   return absl::OkStatus();
+}
+
+std::unique_ptr<const PiecePlan> CheckedDelta::PiecesFrom(uint64_t offset) const {
+  const std::vector<WdeltaChunk>& chunks = reader_->file().chunks;
+  const uint64_t file_bytes = reader_->file().file_bytes;
+  std::vector<uint64_t> ends;
+  auto chunk = chunks.begin();
+  for (uint64_t begin = offset; begin < file_bytes; begin = ends.back()) {
+    uint64_t end = std::min(file_bytes, begin + limits::kFetchPieceBytes);
+    // The payload that the end of the piece would cut.
+    chunk = std::partition_point(chunk, chunks.end(), [&](const WdeltaChunk& c) {
+      return c.payload_offset + c.payload_bytes <= end;
+    });
+    if (chunk != chunks.end() && chunk->payload_offset > begin) {
+      end = std::min(end, chunk->payload_offset);
+    }
+    ends.push_back(end);
+  }
+  return std::make_unique<const FilePieces>(offset, std::move(ends));
 }
 
 absl::Status CheckedDelta::CheckStoredChunk(size_t chunk) const {

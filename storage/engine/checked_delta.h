@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "storage/base/file_system.h"
+#include "storage/engine/piece_plan.h"
 #include "storage/wdelta/wdelta_reader.h"
 
 namespace wdelta {
@@ -22,6 +23,11 @@ class CheckedDelta final : public RandomAccessFile {
   // damaged, be it before or behind the range.
   absl::Status Read(uint64_t offset, char* destination, size_t size) const override;
   absl::StatusOr<uint64_t> SizeBytes() const override { return reader_->file().file_bytes; }
+
+  // The file from `offset` on, at most its size, as the only stream of a source. Cut where
+  // payloads end, so that each is read once, for the piece that it lies in; but one of more
+  // than kFetchPieceBytes is cut, and verified with each of its parts.
+  std::unique_ptr<const PiecePlan> PiecesFrom(uint64_t offset) const;
 
  private:
   CheckedDelta(std::string name, std::shared_ptr<const RandomAccessFile> file,

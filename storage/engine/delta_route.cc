@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "storage/base/error.h"
 #include "storage/base/limits.h"
@@ -24,6 +25,8 @@ using store::v1::ModelRecord;
 // A folded delta is taken when it has no more than this part of the bytes that are stored.
 constexpr double kWorthFolding = 15.0 / 16;
 
+constexpr absl::string_view kFoldedPrefix = "folded:";
+
 // Of a `.wdelta` beside its payloads, about.
 constexpr double kChunkEntryBytes = 16;
 constexpr double kStreamEntryBytes = 64;
@@ -38,7 +41,7 @@ std::string FoldedId(const ModelRecord& target, const ModelRecord* parent) {
       absl::StrCat("wdelta ", WDELTA_VERSION, "\n", absl::BytesToHexString(target.digest()), "\n",
                    absl::BytesToHexString(target.delta_digest()), "\n",
                    parent == nullptr ? "alone" : absl::BytesToHexString(parent->digest()), "\n"));
-  return absl::StrCat("folded:", digest.ToHex());
+  return absl::StrCat(kFoldedPrefix, digest.ToHex());
 }
 
 absl::StatusOr<DeltaStep> StepOf(HeldDelta held) {
@@ -68,143 +71,6 @@ absl::StatusOr<DeltaEncoderInput> FoldingInput(const DeltaStep& step, ThreadPool
   return input;
 }
 
-class RoutePlanner {
- public:
-  explicit RoutePlanner(const RouteTools& tools) : tools_(tools) {}
-
-  absl::StatusOr<std::vector<DeltaStep>> Run(const std::string& model_id,
-                                             const std::vector<std::string>& references) {
-    WDELTA_RETURN_IF_ERROR(FindHeld(references));
-    WDELTA_ASSIGN_OR_RETURN(chain_, HoldChain(*tools_.models, *tools_.reader, model_id));
-    FindStoredSteps();
-    WDELTA_RETURN_IF_ERROR(MeasureFolded());
-    const double enough = kWorthFolding * static_cast<double>(stored_bytes_);
-    std::vector<DeltaStep> steps;
-    if (folded_.has_value() && static_cast<double>(folded_->size_bytes) <= enough) {
-      steps.push_back(*std::move(folded_));
-      return steps;
-    }
-    for (size_t i = stored_steps_; i-- > 0;) {
-      WDELTA_ASSIGN_OR_RETURN(DeltaStep step, StepOf(std::move(chain_[i])));
-      steps.push_back(std::move(step));
-    }
-    // A twin of the storage parent may be the one that is held.
-    steps.front().parent_id = stored_parent_id_;
-    return steps;
-  }
-
- private:
-  absl::Status FindHeld(const std::vector<std::string>& references) {
-    if (references.size() > limits::kMaxHeldModels) {
-      return MakeError(absl::StatusCode::kInvalidArgument, "TOO_MANY_HELD_MODELS",
-                       absl::StrCat("held_models: expected at most ", limits::kMaxHeldModels,
-                                    ", found ", references.size()));
-    }
-    for (const std::string& reference : references) {
-      WDELTA_ASSIGN_OR_RETURN(std::optional<ModelRecord> model, Resolve(reference));
-      if (!model.has_value() || FindHeld(*model) != nullptr) continue;
-      held_.push_back(*std::move(model));
-    }
-    if (!held_.empty()) return absl::OkStatus();
-    return MakeError(absl::StatusCode::kFailedPrecondition, "NO_HELD_MODEL",
-                     "held_models: expected one that is stored and READY at least, found none");
-  }
-
-  absl::StatusOr<std::optional<ModelRecord>> Resolve(const std::string& text) {
-    WDELTA_ASSIGN_OR_RETURN(const ModelReference reference, ParseModelReference(text));
-    std::optional<ModelRecord> record;
-    if (reference.kind == ModelReference::Kind::kId) {
-      WDELTA_ASSIGN_OR_RETURN(std::optional<Model> model, tools_.models->GetById(reference.id));
-      if (model.has_value()) record = std::move(model->record);
-    } else {
-      absl::StatusOr<Model> model = tools_.models->Resolve(text);
-      if (!model.ok() && !absl::IsNotFound(model.status())) return model.status();
-      if (model.ok()) record = std::move(model->record);
-    }
-    const bool is_stored =
-        record.has_value() && record->delta_pieces_size() > 0 &&
-        (record->state() == ModelRecord::READY || record->state() == ModelRecord::DELETED);
-    if (!is_stored) record.reset();
-    return record;
-  }
-
-  // One of equal content.
-  const ModelRecord* FindHeld(const ModelRecord& model) const {
-    const auto held = std::find_if(held_.begin(), held_.end(), [&](const ModelRecord& h) {
-      return h.digest() == model.digest();
-    });
-    return held == held_.end() ? nullptr : &*held;
-  }
-
-  // From the nearest ancestor that is held, or else from the root on.
-  void FindStoredSteps() {
-    stored_bytes_ = chain_[0].model.stored_bytes();
-    for (stored_steps_ = 1; stored_steps_ < chain_.size(); ++stored_steps_) {
-      const ModelRecord& ancestor = chain_[stored_steps_].model;
-      if (const ModelRecord* held = FindHeld(ancestor)) {
-        stored_parent_id_ = held->id();
-        return;
-      }
-      stored_bytes_ += ancestor.stored_bytes();
-    }
-  }
-
-  absl::Status MeasureFolded() {
-    // The nearest model is held: what is stored is against it.
-    const bool has_parent = stored_steps_ == 1 && !stored_parent_id_.empty();
-    if (!has_parent && chain_.size() > 1) WDELTA_RETURN_IF_ERROR(Measure(nullptr));
-    for (const ModelRecord& held : held_) {
-      if (has_parent && held.id() == stored_parent_id_) continue;
-      WDELTA_RETURN_IF_ERROR(Measure(&held));
-    }
-    return absl::OkStatus();
-  }
-
-  absl::Status Measure(const ModelRecord* held) {
-    const absl::Status measured = TryMeasure(held);
-    return IsUnreadable(measured) ? absl::OkStatus() : measured;
-  }
-
-  absl::Status TryMeasure(const ModelRecord* held) {
-    DeltaStep step;
-    step.model = chain_[0].model;
-    WDELTA_ASSIGN_OR_RETURN(step.target, tools_.reader->Open(step.model));
-    if (held != nullptr) {
-      step.parent_id = held->id();
-      WDELTA_ASSIGN_OR_RETURN(step.parent, tools_.reader->Open(*held));
-    }
-    // The id is of the form that is open: the model may have been repacked meanwhile.
-    WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> now,
-                            tools_.models->GetById(step.model.id()));
-    if (!now.has_value() || now->record.delta_digest() != step.model.delta_digest()) {
-      return absl::FailedPreconditionError("repacked meanwhile");
-    }
-    step.delta_id = FoldedId(step.model, held);
-    WDELTA_ASSIGN_OR_RETURN(const DeltaEncoderInput input,
-                            FoldingInput(step, tools_.pool, [] { return absl::OkStatus(); }));
-    const Checkpoint& checkpoint = step.target->checkpoint();
-    const std::vector<WeightedChunk> sample =
-        SampleOfModel(checkpoint, limits::kMaxRouteSampleChunks);
-    WDELTA_ASSIGN_OR_RETURN(const DeltaEstimate estimate,
-                            EstimateDelta(input, sample, tools_.pool));
-    double chunk_count = 0;
-    for (const WeightedChunk& chunk : sample) chunk_count += chunk.weight;
-    step.size_bytes =
-        static_cast<uint64_t>(estimate.payload_bytes + kChunkEntryBytes * chunk_count +
-                              kStreamEntryBytes * static_cast<double>(checkpoint.streams.size()));
-    if (!folded_.has_value() || step.size_bytes < folded_->size_bytes) folded_ = std::move(step);
-    return absl::OkStatus();
-  }
-
-  const RouteTools& tools_;
-  std::vector<ModelRecord> held_;  // each of another content
-  std::vector<HeldDelta> chain_;   // of the target, itself first
-  size_t stored_steps_ = 0;        // so many of the chain lead from what is held
-  std::string stored_parent_id_;   // of the first of them; empty: they begin at the root
-  uint64_t stored_bytes_ = 0;      // of them all
-  std::optional<DeltaStep> folded_;
-};
-
 }  // namespace
 
 absl::StatusOr<DeltaStep> StoredDeltaOf(const RouteTools& tools, const std::string& model_id) {
@@ -212,11 +78,135 @@ absl::StatusOr<DeltaStep> StoredDeltaOf(const RouteTools& tools, const std::stri
   return StepOf(std::move(held));
 }
 
-absl::StatusOr<std::vector<DeltaStep>> PlanDeltaRoute(
+absl::StatusOr<DeltaRoutePlanner> DeltaRoutePlanner::Open(
     const RouteTools& tools, const std::string& model_id,
     const std::vector<std::string>& held_references) {
-  return RoutePlanner(tools).Run(model_id, held_references);
+  DeltaRoutePlanner planner(tools);
+  WDELTA_RETURN_IF_ERROR(planner.FindHeld(held_references));
+  WDELTA_ASSIGN_OR_RETURN(planner.chain_, HoldChain(*tools.models, *tools.reader, model_id));
+  planner.FindStoredSteps();
+  return planner;
 }
+
+absl::StatusOr<std::vector<DeltaStep>> DeltaRoutePlanner::Stored() && {
+  std::vector<DeltaStep> steps;
+  for (size_t i = stored_steps_; i-- > 0;) {
+    WDELTA_ASSIGN_OR_RETURN(DeltaStep step, StepOf(std::move(chain_[i])));
+    steps.push_back(std::move(step));
+  }
+  // A twin of the storage parent may be the one that is held.
+  steps.front().parent_id = stored_parent_id_;
+  return steps;
+}
+
+absl::StatusOr<std::vector<DeltaStep>> DeltaRoutePlanner::Best(
+    const std::function<absl::Status()>& check_alive) && {
+  if (CanStandAlone()) WDELTA_RETURN_IF_ERROR(Measure(nullptr, check_alive));
+  for (const ModelRecord& held : held_) {
+    if (NearestIsHeld() && held.id() == stored_parent_id_) continue;
+    WDELTA_RETURN_IF_ERROR(Measure(&held, check_alive));
+  }
+  const double enough = kWorthFolding * static_cast<double>(stored_bytes_);
+  if (!folded_.has_value() || static_cast<double>(folded_->size_bytes) > enough) {
+    return std::move(*this).Stored();
+  }
+  std::vector<DeltaStep> steps;
+  steps.push_back(*std::exchange(folded_, std::nullopt));
+  return steps;
+}
+
+absl::Status DeltaRoutePlanner::FindHeld(const std::vector<std::string>& references) {
+  if (references.size() > limits::kMaxHeldModels) {
+    return MakeError(absl::StatusCode::kInvalidArgument, "TOO_MANY_HELD_MODELS",
+                     absl::StrCat("held_models: expected at most ", limits::kMaxHeldModels,
+                                  ", found ", references.size()));
+  }
+  for (const std::string& reference : references) {
+    WDELTA_ASSIGN_OR_RETURN(std::optional<ModelRecord> model, Resolve(reference));
+    if (!model.has_value() || HeldTwinOf(*model) != nullptr) continue;
+    held_.push_back(*std::move(model));
+  }
+  if (!held_.empty()) return absl::OkStatus();
+  return MakeError(absl::StatusCode::kFailedPrecondition, "NO_HELD_MODEL",
+                   "held_models: expected one that is stored and READY at least, found none");
+}
+
+absl::StatusOr<std::optional<ModelRecord>> DeltaRoutePlanner::Resolve(const std::string& text) {
+  WDELTA_ASSIGN_OR_RETURN(const ModelReference reference, ParseModelReference(text));
+  std::optional<ModelRecord> record;
+  if (reference.kind == ModelReference::Kind::kId) {
+    WDELTA_ASSIGN_OR_RETURN(std::optional<Model> model, tools_.models->GetById(reference.id));
+    if (model.has_value()) record = std::move(model->record);
+  } else {
+    absl::StatusOr<Model> model = tools_.models->ResolveReady(text);
+    if (!model.ok() && !absl::IsNotFound(model.status())) return model.status();
+    if (model.ok()) record = std::move(model->record);
+  }
+  const bool is_stored =
+      record.has_value() && record->delta_pieces_size() > 0 &&
+      (record->state() == ModelRecord::READY || record->state() == ModelRecord::DELETED);
+  if (!is_stored) record.reset();
+  return record;
+}
+
+const ModelRecord* DeltaRoutePlanner::HeldTwinOf(const ModelRecord& model) const {
+  const auto held = std::find_if(held_.begin(), held_.end(), [&](const ModelRecord& h) {
+    return h.digest() == model.digest();
+  });
+  return held == held_.end() ? nullptr : &*held;
+}
+
+// From the nearest ancestor that is held, or else from the root on.
+void DeltaRoutePlanner::FindStoredSteps() {
+  stored_bytes_ = chain_[0].model.stored_bytes();
+  for (stored_steps_ = 1; stored_steps_ < chain_.size(); ++stored_steps_) {
+    const ModelRecord& ancestor = chain_[stored_steps_].model;
+    if (const ModelRecord* held = HeldTwinOf(ancestor)) {
+      stored_parent_id_ = held->id();
+      return;
+    }
+    stored_bytes_ += ancestor.stored_bytes();
+  }
+}
+
+absl::Status DeltaRoutePlanner::Measure(const ModelRecord* held,
+                                        const std::function<absl::Status()>& check_alive) {
+  WDELTA_RETURN_IF_ERROR(check_alive());
+  const absl::Status measured = TryMeasure(held, check_alive);
+  return IsUnreadable(measured) ? absl::OkStatus() : measured;
+}
+
+absl::Status DeltaRoutePlanner::TryMeasure(const ModelRecord* held,
+                                           const std::function<absl::Status()>& check_alive) {
+  DeltaStep step;
+  step.model = chain_[0].model;
+  WDELTA_ASSIGN_OR_RETURN(step.target, tools_.reader->Open(step.model));
+  if (held != nullptr) {
+    step.parent_id = held->id();
+    WDELTA_ASSIGN_OR_RETURN(step.parent, tools_.reader->Open(*held));
+  }
+  // The id is of the form that is open: the model may have been repacked meanwhile.
+  WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> now, tools_.models->GetById(step.model.id()));
+  if (!now.has_value() || now->record.delta_digest() != step.model.delta_digest()) {
+    return absl::FailedPreconditionError("repacked meanwhile");
+  }
+  step.delta_id = FoldedId(step.model, held);
+  WDELTA_ASSIGN_OR_RETURN(const DeltaEncoderInput input,
+                          FoldingInput(step, tools_.pool, check_alive));
+  const Checkpoint& checkpoint = step.target->checkpoint();
+  const std::vector<WeightedChunk> sample =
+      SampleOfModel(checkpoint, limits::kMaxRouteSampleChunks);
+  WDELTA_ASSIGN_OR_RETURN(const DeltaEstimate estimate, EstimateDelta(input, sample, tools_.pool));
+  double chunk_count = 0;
+  for (const WeightedChunk& chunk : sample) chunk_count += chunk.weight;
+  step.size_bytes =
+      static_cast<uint64_t>(estimate.payload_bytes + kChunkEntryBytes * chunk_count +
+                            kStreamEntryBytes * static_cast<double>(checkpoint.streams.size()));
+  if (!folded_.has_value() || step.size_bytes < folded_->size_bytes) folded_ = std::move(step);
+  return absl::OkStatus();
+}
+
+bool IsFoldedId(absl::string_view delta_id) { return absl::StartsWith(delta_id, kFoldedPrefix); }
 
 absl::Status EncodeFolded(const DeltaStep& step, ThreadPool* pool,
                           const std::function<absl::Status()>& check_alive,

@@ -54,7 +54,13 @@ absl::Status FoldedStream::PushPiece() {
   std::function<void()> waker;
   {
     absl::MutexLock lock(&mutex_);
-    mutex_.Await(absl::Condition(this, &FoldedStream::HasRoom));
+    if (!mutex_.AwaitWithTimeout(absl::Condition(this, &FoldedStream::HasRoom), max_wait_)) {
+      pieces_.clear();
+      slow_taker_ =
+          MakeError(absl::StatusCode::kDeadlineExceeded, "SLOW_READER",
+                    absl::StrCat("the client took no piece for ", absl::FormatDuration(max_wait_)));
+      return slow_taker_;
+    }
     if (is_cancelled_) return absl::CancelledError("nobody wants the delta any more");
     pieces_.push_back(std::move(piece));
     waker = TakeWaker();
@@ -75,6 +81,7 @@ void FoldedStream::End(const absl::Status& status) {
     absl::MutexLock lock(&mutex_);
     status_ = status;
     has_ended_ = true;
+    if (!slow_taker_.ok()) wants_wake_ = true;
     waker = TakeWaker();
   }
   if (waker) waker();
@@ -103,6 +110,11 @@ absl::StatusOr<Cursor::Step> FoldedStream::TryNext() {
   }
   WDELTA_RETURN_IF_ERROR(std::exchange(status_, absl::OkStatus()));
   return Cursor::Step{};
+}
+
+absl::Status FoldedStream::CheckTaker() const {
+  absl::MutexLock lock(&mutex_);
+  return slow_taker_;
 }
 
 void FoldedStream::Cancel() {

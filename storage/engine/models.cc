@@ -77,6 +77,31 @@ absl::StatusOr<StringMap> ChangedMetadata(const ModelRecord& model, StringMap me
   return metadata;
 }
 
+bool IsReady(const ModelRecord& model) { return model.state() == ModelRecord::READY; }
+
+// A bare name stands for the newest of its versions that `suits`, or else for the newest.
+absl::StatusOr<Model> ResolveNewest(Models& models, Catalog& catalog, absl::string_view text,
+                                    bool (*suits)(const ModelRecord&)) {
+  WDELTA_ASSIGN_OR_RETURN(const ModelReference reference, ParseModelReference(text));
+  WDELTA_ASSIGN_OR_RETURN(Model newest, models.Resolve(text));
+  if (reference.kind != ModelReference::Kind::kName || suits(newest.record)) return newest;
+  const std::string prefix = keys::VersionPrefix(reference.name);
+  ScanRequest request{prefix, keys::Version(reference.name, newest.record.id()),
+                      limits::kModelsPerScan, true};
+  uint32_t tried = 0;
+  while (true) {
+    WDELTA_ASSIGN_OR_RETURN(const ScanPage page, catalog.Scan(request));
+    for (const Record& version : page.records) {
+      WDELTA_ASSIGN_OR_RETURN(std::optional<Model> model,
+                              models.GetById(version.key.substr(prefix.size())));
+      if (model.has_value() && suits(model->record)) return *std::move(model);
+    }
+    tried += static_cast<uint32_t>(page.records.size());
+    if (!page.more || page.records.empty() || tried >= limits::kMaxVersionsTried) return newest;
+    request.end = page.records.back().key;
+  }
+}
+
 }  // namespace
 
 absl::StatusOr<std::string> Models::ResolveDigest(absl::string_view hex_prefix) {
@@ -135,24 +160,11 @@ absl::StatusOr<Model> Models::Resolve(absl::string_view text) {
 }
 
 absl::StatusOr<Model> Models::ResolveToFetch(absl::string_view text) {
-  WDELTA_ASSIGN_OR_RETURN(const ModelReference reference, ParseModelReference(text));
-  WDELTA_ASSIGN_OR_RETURN(Model newest, Resolve(text));
-  if (reference.kind != ModelReference::Kind::kName || CanBeFetched(newest.record)) return newest;
-  const std::string prefix = keys::VersionPrefix(reference.name);
-  ScanRequest request{prefix, keys::Version(reference.name, newest.record.id()),
-                      limits::kModelsPerScan, true};
-  uint32_t tried = 0;
-  while (true) {
-    WDELTA_ASSIGN_OR_RETURN(const ScanPage page, catalog_->Scan(request));
-    for (const Record& version : page.records) {
-      WDELTA_ASSIGN_OR_RETURN(std::optional<Model> model,
-                              GetById(version.key.substr(prefix.size())));
-      if (model.has_value() && CanBeFetched(model->record)) return *std::move(model);
-    }
-    tried += static_cast<uint32_t>(page.records.size());
-    if (!page.more || page.records.empty() || tried >= limits::kMaxVersionsTried) return newest;
-    request.end = page.records.back().key;
-  }
+  return ResolveNewest(*this, *catalog_, text, &CanBeFetched);
+}
+
+absl::StatusOr<Model> Models::ResolveReady(absl::string_view text) {
+  return ResolveNewest(*this, *catalog_, text, &IsReady);
 }
 
 absl::StatusOr<std::optional<Model>> Models::GetById(absl::string_view id) {

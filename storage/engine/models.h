@@ -72,10 +72,11 @@ class Models {
   // A live model. INVALID_ARGUMENT (malformed), NOT_FOUND (reason
   // `MODEL_NOT_FOUND`), FAILED_PRECONDITION (`AMBIGUOUS_DIGEST`).
   absl::StatusOr<Model> Resolve(absl::string_view reference);
-
   // Likewise, but a bare name stands for the newest of its versions that can be fetched; if
   // none of the newest kMaxVersionsTried can, for the newest.
   absl::StatusOr<Model> ResolveToFetch(absl::string_view reference);
+  // Likewise, but of those that are READY.
+  absl::StatusOr<Model> ResolveReady(absl::string_view reference);
 
   // By id, deleted ones (that still have descendants) too; nullopt: unknown.
   absl::StatusOr<std::optional<Model>> GetById(absl::string_view id);

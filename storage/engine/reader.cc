@@ -251,9 +251,10 @@ std::shared_ptr<Cursor> Reader::NewSliceCursor(ContentSourcePtr source, uint32_t
 }
 
 std::shared_ptr<Cursor> Reader::NewFileCursor(std::shared_ptr<const RandomAccessFile> file,
-                                              uint64_t size_bytes) {
-  return NewCursor(std::make_shared<const FileSource>(std::move(file), size_bytes),
-                   {{0, 0, size_bytes}});
+                                              uint64_t size_bytes,
+                                              std::unique_ptr<const PiecePlan> plan) {
+  return Cursor::Create(std::make_shared<const FileSource>(std::move(file), size_bytes),
+                        std::move(plan), pool_, WindowPieces(pool_->thread_count()), buffers_);
 }
 
 bool Reader::AnyInUse(const std::string& prefix, const std::string& except_key) {

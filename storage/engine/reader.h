@@ -68,7 +68,7 @@ class Reader {
   const std::shared_ptr<PieceBuffers>& buffers() const { return buffers_; }
   // Bytes of a stored file as one stream, for a `.wdelta` on its way out.
   std::shared_ptr<Cursor> NewFileCursor(std::shared_ptr<const RandomAccessFile> file,
-                                        uint64_t size_bytes);
+                                        uint64_t size_bytes, std::unique_ptr<const PiecePlan> plan);
 
   // True while someone outside this class holds or opens a source of the model or of one
   // that is encoded against it.
