@@ -2,146 +2,21 @@
 // what is served.
 #include "storage/engine/delta_route.h"
 
-#include <cstring>
 #include <string>
-#include <thread>
+#include <utility>
 #include <vector>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "storage/base/checksum.h"
 #include "storage/base/error.h"
 #include "storage/base/limits.h"
-#include "storage/engine/folded_stream.h"
-#include "storage/engine/wdelta_source.h"
-#include "tests/engine/engine_fixture.h"
-#include "tests/support/checkpoint_builder.h"
+#include "tests/engine/delta_route_fixture.h"
 
-namespace wdelta {
+namespace wdelta::testing {
 namespace {
 
 using store::v1::ModelRecord;
-using testing::BuildSafetensors;
-using testing::Files;
-using testing::FineTuned;
 using ::testing::HasSubstr;
-using testing::RandomWeights;
-using testing::TestTensor;
-
-class StringFile final : public RandomAccessFile {
- public:
-  explicit StringFile(std::string bytes) : bytes_(std::move(bytes)) {}
-  absl::Status Read(uint64_t offset, char* destination, size_t size) const override {
-    if (offset + size > bytes_.size()) return absl::DataLossError("past the end");
-    std::memcpy(destination, bytes_.data() + offset, size);
-    return absl::OkStatus();
-  }
-  absl::StatusOr<uint64_t> SizeBytes() const override { return bytes_.size(); }
-
- private:
-  const std::string bytes_;
-};
-
-Files FilesOf(const std::vector<TestTensor>& tensors, const std::string& config = "{}") {
-  return {{"model.safetensors", BuildSafetensors(tensors)}, {"config.json", config}};
-}
-
-std::vector<TestTensor> Tuned(std::vector<TestTensor> tensors, uint32_t seed) {
-  for (TestTensor& tensor : tensors) tensor = FineTuned(tensor, seed++);
-  return tensors;
-}
-
-class DeltaRouteTest : public testing::EngineTest {
- protected:
-  DeltaRouteTest() {
-    base_ = {RandomWeights("a", {700, 512}, 1), RandomWeights("b", {256, 512}, 2),
-             RandomWeights("c", {64}, 3)};
-  }
-
-  void Push(const std::string& name, const Files& files, const std::string& parent = "") {
-    const std::vector<std::string> parents =
-        parent.empty() ? std::vector<std::string>() : std::vector<std::string>{parent};
-    ASSERT_TRUE(Upload(name, files, parents).ok());
-    RunJobs();
-    ASSERT_EQ(RecordOf(name).state(), ModelRecord::READY);
-  }
-  // base <- m1 <- m2 <- m3, every weight moving now and then.
-  void PushTunedChain() {
-    std::vector<TestTensor> tensors = base_;
-    Push("base", FilesOf(tensors));
-    for (uint32_t i = 1; i <= 3; ++i) {
-      tensors = Tuned(tensors, 10 * i);
-      const std::string parent = i == 1 ? "base" : absl::StrCat("m", i - 1);
-      Push(absl::StrCat("m", i), FilesOf(tensors, absl::StrCat("{\"step\": ", i, "}")), parent);
-      ASSERT_EQ(RecordOf(absl::StrCat("m", i)).storage_parent_id(), RecordOf(parent).id());
-    }
-  }
-  // base <- d1 <- d2, each of which moves a tensor of its own: a folded delta is no smaller.
-  void PushDisjointChain() {
-    std::vector<TestTensor> tensors = base_;
-    Push("base", FilesOf(tensors));
-    tensors[0] = FineTuned(tensors[0], 5);
-    Push("d1", FilesOf(tensors), "base");
-    tensors[1] = FineTuned(tensors[1], 6);
-    Push("d2", FilesOf(tensors), "d1");
-    ASSERT_EQ(RecordOf("d2").storage_parent_id(), RecordOf("d1").id());
-    ASSERT_EQ(RecordOf("d1").storage_parent_id(), RecordOf("base").id());
-  }
-
-  RouteTools Tools() { return {&store_->models(), &store_->reader(), &store_->codec_pool()}; }
-  absl::StatusOr<std::vector<DeltaStep>> Plan(const std::string& model,
-                                              const std::vector<std::string>& held) {
-    return PlanDeltaRoute(Tools(), RecordOf(model).id(), held);
-  }
-  absl::StatusOr<std::string> BytesOf(const DeltaStep& step) {
-    std::string bytes;
-    if (!step.is_folded()) {
-      bytes.resize(step.size_bytes);
-      const absl::Status read = step.stored->Read(0, bytes.data(), bytes.size());
-      return read.ok() ? absl::StatusOr<std::string>(bytes) : read;
-    }
-    const absl::Status encoded = EncodeFolded(
-        step, &store_->codec_pool(), [] { return absl::OkStatus(); },
-        [&](absl::string_view more) {
-          bytes.append(more.data(), more.size());
-          return absl::OkStatus();
-        });
-    return encoded.ok() ? absl::StatusOr<std::string>(bytes) : encoded;
-  }
-  // What a client has that applies the steps to the model `held`; how many bytes it received.
-  Files Apply(const std::vector<DeltaStep>& steps, const std::string& held,
-              uint64_t* received = nullptr) {
-    ContentSourcePtr source;
-    if (!steps.front().parent_id.empty()) {
-      EXPECT_EQ(steps.front().parent_id, RecordOf(held).id());
-      source = *Open(held);
-    }
-    for (const DeltaStep& step : steps) {
-      const absl::StatusOr<std::string> bytes = BytesOf(step);
-      EXPECT_TRUE(bytes.ok()) << bytes.status();
-      if (!bytes.ok()) return {};
-      if (received != nullptr) *received += bytes->size();
-      const auto reader = *WdeltaReader::Open(std::make_shared<const StringFile>(*bytes));
-      const auto next = WdeltaSource::Open("delta", reader, source, &codecs_, &cache_);
-      EXPECT_TRUE(next.ok()) << next.status();
-      if (!next.ok()) return {};
-      source = *next;
-    }
-    return ReadAll(source);
-  }
-  // Checks that a route leads to what is served; its steps.
-  std::vector<DeltaStep> ExpectRoute(const std::string& model, const std::string& held) {
-    absl::StatusOr<std::vector<DeltaStep>> steps = Plan(model, {held});
-    EXPECT_TRUE(steps.ok()) << steps.status();
-    if (!steps.ok()) return {};
-    EXPECT_TRUE(Apply(*steps, held) == ReadBack(model)) << held << " to " << model;
-    return *std::move(steps);
-  }
-
-  std::vector<TestTensor> base_;
-  CodecPool codecs_;
-  ChunkCache cache_{0};
-};
 
 TEST_F(DeltaRouteTest, TheNearestAncestorsStoredDeltaIsSentAsItIs) {
   PushTunedChain();
@@ -267,12 +142,46 @@ TEST_F(DeltaRouteTest, NothingOfARouteIsFreedWhileItLives) {
   for (const char* name : {"d2", "d1", "base"}) {
     ASSERT_TRUE(store_->models().Delete(name).ok());
   }
-  for (int i = 0; i < 5; ++i) {
-    TryJobs().IgnoreError();
-    clock_.Advance(absl::Minutes(5));
+  const auto run_jobs = [&] {
+    for (int i = 0; i < 5; ++i) {
+      EXPECT_TRUE(TryJobs().ok());
+      clock_.Advance(absl::Minutes(5));
+    }
+  };
+  run_jobs();
+  for (const DeltaStep& step : stored) {
+    const absl::Status status = BytesOf(step).status();
+    EXPECT_TRUE(status.ok()) << status;
   }
-  for (const DeltaStep& step : stored) EXPECT_TRUE(BytesOf(step).ok());
-  EXPECT_TRUE(*BytesOf(folded[0]) == expected);
+  const absl::StatusOr<std::string> bytes = BytesOf(folded[0]);
+  ASSERT_TRUE(bytes.ok()) << bytes.status();
+  EXPECT_TRUE(*bytes == expected);
+  stored.clear();
+  folded.clear();
+  run_jobs();
+  EXPECT_TRUE(BlobHexes().empty());
+}
+
+TEST_F(DeltaRouteTest, PlanningStopsWhenNobodyWantsIt) {
+  PushTunedChain();
+  absl::StatusOr<DeltaRoutePlanner> planner =
+      DeltaRoutePlanner::Open(Tools(), RecordOf("m3").id(), {"base"});
+  ASSERT_TRUE(planner.ok()) << planner.status();
+  EXPECT_TRUE(planner->MayFold());
+  EXPECT_TRUE(planner->LeadsFromHeld());
+  // Amid the work: some looks are let pass.
+  int looks_left = 3;
+  const auto steps = (*std::move(planner)).Best([&]() -> absl::Status {
+    return looks_left-- > 0 ? absl::OkStatus() : absl::CancelledError("gone");
+  });
+  EXPECT_TRUE(absl::IsCancelled(steps.status())) << steps.status();
+  // What is stored needs no look at any model.
+  planner = DeltaRoutePlanner::Open(Tools(), RecordOf("m3").id(), {"base"});
+  const auto stored = (*std::move(planner)).Stored();
+  ASSERT_TRUE(stored.ok()) << stored.status();
+  EXPECT_EQ(stored->size(), 3u);
+  EXPECT_TRUE(Apply(*stored, "base") == ReadBack("m3"));
+  EXPECT_FALSE(DeltaRoutePlanner::Open(Tools(), RecordOf("m3").id(), {"m2"})->MayFold());
 }
 
 TEST_F(DeltaRouteTest, DamageIsNamedByItsChunk) {
@@ -318,73 +227,5 @@ TEST_F(DeltaRouteTest, SaysWhatIsWrongWithTheHeldModels) {
   EXPECT_EQ(ErrorReason(Plan("staged", {"base"}).status()), "MODEL_NOT_READY");
 }
 
-class FoldedStreamTest : public DeltaRouteTest {
- protected:
-  // All that comes; the last status.
-  absl::Status Take(FoldedStream& stream, std::string& bytes) {
-    stream.SetWaker([this] {
-      absl::MutexLock lock(&mutex_);
-      is_woken_ = true;
-    });
-    while (true) {
-      const absl::StatusOr<Cursor::Step> step = stream.TryNext();
-      if (!step.ok()) return step.status();
-      if (step->progress == Cursor::Progress::kEnd) return absl::OkStatus();
-      if (step->progress == Cursor::Progress::kPiece) {
-        EXPECT_EQ(step->piece.crc32c, Crc32c(step->piece.data));
-        bytes += step->piece.data;
-        continue;
-      }
-      absl::MutexLock lock(&mutex_);
-      mutex_.Await(absl::Condition(&is_woken_));
-      is_woken_ = false;
-    }
-  }
-
-  // The encoder's thread may be about to leave them when all has been taken.
-  absl::Mutex mutex_;
-  bool is_woken_ = false;
-};
-
-TEST_F(FoldedStreamTest, GivesTheRestOfTheSameBytes) {
-  PushTunedChain();
-  const DeltaStep step = Plan("m3", {"base"})->front();
-  ASSERT_TRUE(step.is_folded());
-  const std::string expected = *BytesOf(step);
-  for (const uint64_t skip :
-       {uint64_t{0}, uint64_t{1}, uint64_t{expected.size() / 2}, uint64_t{expected.size()}}) {
-    FoldedStream stream(step, skip, &store_->codec_pool());
-    std::thread encoder([&] { stream.Run(); });
-    std::string bytes;
-    EXPECT_TRUE(Take(stream, bytes).ok());
-    encoder.join();
-    EXPECT_TRUE(bytes == expected.substr(skip)) << skip;
-    EXPECT_EQ(stream.sha256(), Digest::Of(expected));
-  }
-  FoldedStream stream(step, expected.size() + 1, &store_->codec_pool());
-  stream.Run();
-  std::string bytes;
-  EXPECT_EQ(ErrorReason(Take(stream, bytes)), "OFFSET_PAST_END");
-}
-
-TEST_F(FoldedStreamTest, CancelEndsAnEncoderThatWaitsToBeRead) {
-  // Of more bytes than wait to be taken.
-  Push("big", FilesOf({RandomWeights("w", {2048, 2048}, 7)}));
-  Push("other", FilesOf({RandomWeights("w", {2048, 2048}, 8)}));
-  DeltaStep step;
-  step.model = RecordOf("big");
-  step.target = *Open("big");
-  step.parent = *Open("other");
-  FoldedStream stream(std::move(step), 0, &store_->codec_pool());
-  std::thread encoder([&] { stream.Run(); });
-  absl::StatusOr<Cursor::Step> first = stream.TryNext();
-  while (first.ok() && first->progress == Cursor::Progress::kWait) first = stream.TryNext();
-  ASSERT_TRUE(first.ok());
-  EXPECT_EQ(first->progress, Cursor::Progress::kPiece);
-  stream.Cancel();
-  encoder.join();
-  EXPECT_EQ(stream.TryNext()->progress, Cursor::Progress::kEnd);
-}
-
 }  // namespace
-}  // namespace wdelta
+}  // namespace wdelta::testing

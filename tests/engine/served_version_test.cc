@@ -55,6 +55,21 @@ TEST_F(ServedVersionTest, ABareNameSkipsVersionsThatCannotBeFetched) {
   EXPECT_EQ(Fetched("m"), second_lossy) << "it is ready";
 }
 
+TEST_F(ServedVersionTest, AReadyVersionIsFoundBehindStagedOnes) {
+  const auto ready = [&](const std::string& reference) {
+    const absl::StatusOr<Model> model = store_->models().ResolveReady(reference);
+    return model.ok() ? model->record.id() : ErrorReason(model.status());
+  };
+  const std::string first = RecordOf("m").id();
+  const std::string staged = UploadVersion(2, false);
+  EXPECT_EQ(Fetched("m"), staged);
+  EXPECT_EQ(ready("m"), first);
+  EXPECT_EQ(ready("id:" + staged), staged) << "what is named exactly is not replaced";
+  RunJobs();
+  EXPECT_EQ(ready("m"), staged);
+  EXPECT_EQ(ready("nothing"), "MODEL_NOT_FOUND");
+}
+
 TEST_F(ServedVersionTest, TagsStayWhereTheyPoint) {
   const std::string lossy = UploadVersion(2, true);
   ASSERT_TRUE(store_->models().SetTag("m", "prod", "m").ok());

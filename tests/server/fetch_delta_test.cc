@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "gtest/gtest.h"
 #include "storage/base/checksum.h"
 #include "storage/base/digest.h"
@@ -120,7 +121,7 @@ TEST_F(FetchDeltaTest, FoldsAndResumesByOffset) {
     ASSERT_EQ(rest.deltas.size(), 1u);
     EXPECT_EQ(rest.deltas[0].header.offset(), offset);
     EXPECT_TRUE(rest.deltas[0].data == delta.data.substr(offset)) << offset;
-    EXPECT_EQ(rest.deltas[0].trailer.sha256(), "");
+    EXPECT_EQ(rest.deltas[0].trailer.sha256(), Digest::Of(delta.data).ToHex());
   }
   request.set_offset(delta.data.size() + 1);
   EXPECT_EQ(CodeAndReason(FetchDelta(server, request).status), "OUT_OF_RANGE OFFSET_PAST_END");
@@ -164,43 +165,125 @@ TEST_F(FetchDeltaTest, Errors) {
             "INVALID_ARGUMENT TOO_MANY_HELD_MODELS");
 }
 
-TEST_F(FetchDeltaTest, TooManyFoldingsAreRefusedAndACancelledOneGivesItsPlaceBack) {
+TEST_F(FetchDeltaTest, ABareNameIsTheNewestReadyVersion) {
   TestServer server;
+  PushFamily(server);
+  for (const char* name : {"twice", "tuned"}) {
+    v1::StartUploadRequest start;
+    start.set_name(name);
+    start.set_new_version(true);
+    const TestFiles files = SmallCheckpoint(5);
+    const std::string upload = server.Open(start, files);
+    ASSERT_TRUE(server.Write(TestServer::PiecesOf(upload, files)).ok());
+    v1::FinishUploadResponse finished;
+    ASSERT_TRUE(server.Finish(upload, &finished).ok());
+  }
+  for (const std::vector<std::string>& held : {std::vector<std::string>{}, {"tuned"}}) {
+    const ReceivedDeltas received = FetchDelta(server, Request("twice", held));
+    ASSERT_TRUE(received.status.ok()) << received.status.error_message();
+    ASSERT_EQ(received.deltas.size(), 1u);
+    EXPECT_EQ(received.deltas[0].header.delta().model(), "models/" + ids_["twice"]);
+    EXPECT_EQ(received.deltas[0].header.delta().parent_model(), "models/" + ids_["tuned"]);
+  }
+}
+
+// Readers of `a` that hold `b`, and take no more than the header of what is folded for them.
+class SlowFoldingsTest : public FetchDeltaTest {
+ protected:
   // The common part is worth building upon; the rest is larger than what a stream buffers and
   // what is folded ahead, so that a folding cannot end by itself.
-  const TestTensor common = RandomWeights("common", {4096, 1024}, 1);
-  const auto files = [&](uint32_t seed) {
-    return TestFiles{
-        {"model.safetensors", BuildSafetensors({common, RandomWeights("w", {4096, 1536}, seed)})}};
-  };
-  const std::string model = "a", held = "b";
-  server.Push(model, files(2));
-  server.RunJobs();
-  server.Push(held, files(3), {model});
-  server.RunJobs();
-  std::vector<std::unique_ptr<grpc::ClientContext>> contexts;
-  std::vector<std::unique_ptr<grpc::ClientReader<v1::FetchFileResponse>>> readers;
-  v1::FetchFileResponse message;
-  for (int i = 0; i < limits::kMaxComparisons; ++i) {
-    contexts.push_back(std::make_unique<grpc::ClientContext>());
-    readers.push_back(server.fetch->FetchDelta(contexts.back().get(), Request(model, {held})));
-    ASSERT_TRUE(readers.back()->Read(&message));
-    ASSERT_TRUE(message.header().delta().folded());
+  static void PushLarge(TestServer& server) {
+    const TestTensor common = RandomWeights("common", {4096, 1024}, 1);
+    const auto files = [&](uint32_t seed) {
+      return TestFiles{{"model.safetensors",
+                        BuildSafetensors({common, RandomWeights("w", {4096, 1536}, seed)})}};
+    };
+    const std::string target = "a", held = "b";
+    server.Push(target, files(2));
+    server.RunJobs();
+    server.Push(held, files(3), {target});
+    server.RunJobs();
   }
-  EXPECT_EQ(CodeAndReason(FetchDelta(server, Request(model, {held})).status),
-            "RESOURCE_EXHAUSTED TOO_MANY_FETCHES");
-  for (size_t i = 0; i < readers.size(); ++i) {
-    contexts[i]->TryCancel();
-    while (readers[i]->Read(&message)) {
+
+  void StartSlowReaders(TestServer& server, int count) {
+    v1::FetchFileResponse message;
+    for (int i = 0; i < count; ++i) {
+      contexts_.push_back(std::make_unique<grpc::ClientContext>());
+      readers_.push_back(server.fetch->FetchDelta(contexts_.back().get(), Request("a", {"b"})));
+      ASSERT_TRUE(readers_.back()->Read(&message));
+      ASSERT_TRUE(message.header().delta().folded());
     }
-    EXPECT_EQ(readers[i]->Finish().error_code(), grpc::StatusCode::CANCELLED);
   }
+  void ExpectCancelled() {
+    v1::FetchFileResponse message;
+    for (const auto& reader : readers_) {
+      while (reader->Read(&message)) {
+      }
+      EXPECT_EQ(reader->Finish().error_code(), grpc::StatusCode::CANCELLED);
+    }
+  }
+  // As soon as there is a place.
+  static grpc::Status FetchAtLast(TestServer& server) {
+    const absl::Time deadline = absl::Now() + absl::Minutes(1);
+    grpc::Status status;
+    do {
+      status = FetchDelta(server, Request("a", {"b"})).status;
+    } while (status.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED && absl::Now() < deadline);
+    return status;
+  }
+
+  std::vector<std::unique_ptr<grpc::ClientContext>> contexts_;
+  std::vector<std::unique_ptr<grpc::ClientReader<v1::FetchFileResponse>>> readers_;
+};
+
+TEST_F(SlowFoldingsTest, TooManyAreRefusedAndACancelledOneGivesItsPlaceBack) {
+  TestServer server;
+  PushLarge(server);
+  StartSlowReaders(server, limits::kMaxFoldings);
+  EXPECT_EQ(CodeAndReason(FetchDelta(server, Request("a", {"b"})).status),
+            "RESOURCE_EXHAUSTED TOO_MANY_FETCHES");
+  for (const auto& context : contexts_) context->TryCancel();
+  ExpectCancelled();
   // The server hears of the cancellation a little later than the client.
-  ReceivedDeltas received = FetchDelta(server, Request(model, {held}));
-  while (received.status.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED) {
-    received = FetchDelta(server, Request(model, {held}));
-  }
-  EXPECT_TRUE(received.status.ok()) << received.status.error_message();
+  EXPECT_EQ(CodeAndReason(FetchAtLast(server)), "OK");
+}
+
+TEST_F(SlowFoldingsTest, ReadersThatTakeNothingAreGivenUp) {
+  RpcOptions options;
+  options.max_write_wait = absl::Seconds(1);
+  TestServer server(options);
+  PushLarge(server);
+  StartSlowReaders(server, limits::kMaxFoldings);
+  EXPECT_EQ(CodeAndReason(FetchAtLast(server)), "OK");
+  ExpectCancelled();
+}
+
+TEST_F(SlowFoldingsTest, WithoutAPlaceStoredDeltasAreSent) {
+  RpcOptions options;
+  options.max_foldings = 1;
+  TestServer server(options);
+  PushFamily(server);
+  PushLarge(server);
+  const ReceivedDeltas folded = FetchDelta(server, Request("twice", {"base"}));
+  ASSERT_EQ(CodeAndReason(folded.status), "OK");
+  ASSERT_EQ(folded.deltas.size(), 1u);
+  ASSERT_TRUE(folded.deltas[0].header.delta().folded());
+  StartSlowReaders(server, 1);
+  v1::FetchDeltaRequest request = Request("twice", {"base"});
+  const ReceivedDeltas stored = FetchDelta(server, request);
+  EXPECT_EQ(CodeAndReason(stored.status), "OK");
+  ASSERT_EQ(stored.deltas.size(), 2u);
+  EXPECT_EQ(stored.deltas[0].header.delta().parent_model(), "models/" + ids_["base"]);
+  for (const ReceivedDelta& delta : stored.deltas) EXPECT_FALSE(delta.header.delta().folded());
+  // Neither is there one from a sibling, nor is the part of a folded one given up.
+  EXPECT_EQ(CodeAndReason(FetchDelta(server, Request("twice", {"sibling"})).status),
+            "RESOURCE_EXHAUSTED TOO_MANY_FETCHES");
+  request.set_delta_id(folded.deltas[0].header.delta().delta_id());
+  request.set_offset(1);
+  EXPECT_EQ(CodeAndReason(FetchDelta(server, request).status),
+            "RESOURCE_EXHAUSTED TOO_MANY_FETCHES");
+  contexts_[0]->TryCancel();
+  ExpectCancelled();
 }
 
 }  // namespace

@@ -324,6 +324,10 @@ TEST_F(MalformedInputTest, EnumValuesMasksAndRanges) {
                    [=] { return patterns(std::vector<std::string>(1001, "x")); },
                    bad_pattern,
                    {"name_patterns: expected at most 1000, found 1001"}});
+  cases.push_back({"long patterns together",
+                   [=] { return patterns(std::vector<std::string>(65, std::string(1024, '*'))); },
+                   bad_pattern,
+                   {"expected at most 65536 bytes together, found 66560"}});
   cases.push_back({"no match",
                    [=] { return patterns({"nothing"}); },
                    "NOT_FOUND NO_TENSOR_MATCHES",
