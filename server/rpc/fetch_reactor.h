@@ -15,10 +15,8 @@
 #include "grpcpp/server_context.h"
 #include "grpcpp/support/server_callback.h"
 #include "server/rpc/fetch_producers.h"
-#include "server/rpc/piece_message.h"
 #include "server/rpc/rpc_environment.h"
 #include "server/rpc/rpc_log.h"
-#include "server/rpc/status_map.h"
 #include "storage/base/error.h"
 
 namespace wdelta {
@@ -90,19 +88,7 @@ class FetchReactor final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
                                   " fetches at once; try later"));
   }
 
-  void Open(Opener& open) ABSL_LOCKS_EXCLUDED(mutex_) {
-    absl::StatusOr<std::unique_ptr<Producer>> producer = open([this] { return CheckWanted(); });
-    absl::MutexLock lock(&mutex_);
-    if (!producer.ok()) {
-      End(producer.status());
-      return;
-    }
-    producer_ = *std::move(producer);
-    producer_->SetWaker([weak = this->weak_from_this()] {
-      if (const std::shared_ptr<FetchReactor> reactor = weak.lock()) reactor->Wake();
-    });
-    Pump();
-  }
+  void Open(Opener& open) ABSL_LOCKS_EXCLUDED(mutex_);
 
   absl::Status CheckWanted() ABSL_LOCKS_EXCLUDED(mutex_) {
     absl::MutexLock lock(&mutex_);
@@ -116,41 +102,9 @@ class FetchReactor final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   }
 
   // Takes the next step that can be taken, if any.
-  void Pump() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    if (ended_ || producer_ == nullptr) return;  // Open goes on
-    if (cancelled_) producer_->Cancel();
-    if (write_in_flight_) {
-      if (cancelled_ || !slow_client_.ok()) return;
-      slow_client_ = producer_->CheckTaker();
-      // Before Finish the call is there. Ends the write.
-      if (!slow_client_.ok()) context_.TryCancel();
-      return;
-    }
-    if (cancelled_) {
-      End(slow_client_.ok() ? GoneError() : slow_client_);
-      return;
-    }
-    message_.Clear();
-    const absl::StatusOr<Cursor::Progress> progress = producer_->Next(message_);
-    if (!progress.ok()) {
-      End(progress.status());
-    } else if (*progress == Cursor::Progress::kEnd) {
-      End(absl::OkStatus());
-    } else if (*progress == Cursor::Progress::kPiece) {
-      write_in_flight_ = true;
-      buffer_ = SerializePiece(message_, buffers_);
-      this->StartWrite(&buffer_);
-    }
-  }
+  void Pump() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
-  void End(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    ended_ = true;
-    // The model is free again before the client hears of the end.
-    if (producer_ != nullptr) producer_->Cancel();
-    producer_.reset();
-    log_.Done(status);
-    this->Finish(ToGrpcStatus(status));
-  }
+  void End(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   grpc::CallbackServerContext& context_;  // until Finish
   std::optional<ActiveCalls::Token> token_;
@@ -170,3 +124,5 @@ class FetchReactor final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
 };
 
 }  // namespace wdelta
+
+#include "server/rpc/fetch_reactor_steps.h"  // IWYU pragma: export
