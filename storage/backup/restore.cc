@@ -22,7 +22,7 @@ namespace {
 
 using store::v1::BackupRecord;
 
-constexpr char kRestoringName[] = "RESTORING";
+constexpr char kMarkerName[] = "RESTORING";
 
 absl::StatusOr<std::vector<uint32_t>> ListSome(const BackupFolder& folder) {
   WDELTA_ASSIGN_OR_RETURN(std::vector<uint32_t> ids, folder.List());
@@ -72,7 +72,7 @@ std::string TemporaryPath(const std::string& path) { return absl::StrCat(path, "
 
 // There while a restore runs, and after one that was interrupted.
 std::string MarkerPath(const std::string& data_dir) {
-  return absl::StrCat(data_dir, "/", kRestoringName);
+  return absl::StrCat(data_dir, "/", kMarkerName);
 }
 
 bool IsLeftOfARestore(const std::string& data_dir) {
@@ -103,7 +103,7 @@ absl::StatusOr<DataDir> BeginRestore(FileSystem& files, const std::string& data_
   if (IsLeftOfARestore(data_dir)) WDELTA_RETURN_IF_ERROR(RemoveRestored(files, data_dir));
   WDELTA_RETURN_IF_ERROR(DataDir::CreateVacant(data_dir));
   WDELTA_RETURN_IF_ERROR(
-      WriteFileAtOnce(files, data_dir, kRestoringName, "a restore fills this folder\n"));
+      WriteFileAtOnce(files, data_dir, kMarkerName, "a restore fills this folder\n"));
   return lock;
 }
 

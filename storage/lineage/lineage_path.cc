@@ -9,7 +9,7 @@ namespace {
 
 using Index = LineageGraph::Index;
 
-constexpr Index kNotReached = UINT32_MAX;
+constexpr Index kNone = UINT32_MAX;
 
 // Breadth first from one end, a level at a time.
 class Side {
@@ -17,13 +17,13 @@ class Side {
   Side(const LineageGraph* graph, Index end, uint64_t end_rank)
       : graph_(*graph),
         end_rank_(end_rank),
-        came_from_(graph->index_end(), kNotReached),
+        came_from_(graph->index_end(), kNone),
         frontier_({end}) {
     came_from_[end] = end;
   }
 
   size_t frontier_size() const { return frontier_.size(); }
-  bool Reached(Index index) const { return came_from_[index] != kNotReached; }
+  bool Reached(Index index) const { return came_from_[index] != kNone; }
 
   // The first node of the next level that `is_goal` holds for.
   template <typename IsGoal>

@@ -26,7 +26,7 @@ absl::Status BadHeader(absl::string_view message) {
 }
 
 template <typename... Parts>
-absl::Status InvalidFile(const Parts&... parts) {
+absl::Status Invalid(const Parts&... parts) {
   return absl::InvalidArgumentError(absl::StrCat(parts...));
 }
 
@@ -104,7 +104,7 @@ absl::string_view HeaderVisitor::Expectation() const {
 }
 
 absl::Status HeaderVisitor::Unexpected(absl::string_view found) const {
-  return InvalidFile(Subject(), ": expected ", Expectation(), ", found ", found);
+  return Invalid(Subject(), ": expected ", Expectation(), ", found ", found);
 }
 
 absl::Status HeaderVisitor::OnStartObject() {
@@ -114,14 +114,13 @@ absl::Status HeaderVisitor::OnStartObject() {
   }
   if (place_ != Place::kRoot) return Unexpected("an object");
   if (key_ == kMetadataKey) {
-    if (has_metadata_) return InvalidFile(kMetadataKey, ": expected once, found twice");
+    if (has_metadata_) return Invalid(kMetadataKey, ": expected once, found twice");
     has_metadata_ = true;
     place_ = Place::kMetadata;
     return absl::OkStatus();
   }
   if (tensors_.size() >= limits::kMaxTensorsPerFile) {
-    return InvalidFile("header: expected at most ", limits::kMaxTensorsPerFile,
-                       " tensors, found more");
+    return Invalid("header: expected at most ", limits::kMaxTensorsPerFile, " tensors, found more");
   }
   place_ = Place::kTensor;
   tensor_ = TensorInfo{.name = std::move(key_)};
@@ -133,12 +132,12 @@ absl::Status HeaderVisitor::OnStartObject() {
 absl::Status HeaderVisitor::OnKey(std::string key) {
   if (place_ == Place::kTensor) return OnTensorKey(key);
   if (place_ == Place::kRoot && key.size() > limits::kMaxTensorNameBytes) {
-    return InvalidFile(TensorSubject(key), ": expected a name of at most ",
-                       limits::kMaxTensorNameBytes, " bytes, found ", key.size());
+    return Invalid(TensorSubject(key), ": expected a name of at most ", limits::kMaxTensorNameBytes,
+                   " bytes, found ", key.size());
   }
   if (place_ == Place::kMetadata && metadata_.size() >= limits::kMaxSafetensorsMetadataEntries) {
-    return InvalidFile(kMetadataKey, ": expected at most ", limits::kMaxSafetensorsMetadataEntries,
-                       " keys, found more");
+    return Invalid(kMetadataKey, ": expected at most ", limits::kMaxSafetensorsMetadataEntries,
+                   " keys, found more");
   }
   key_ = std::move(key);
   return absl::OkStatus();
@@ -150,11 +149,10 @@ absl::Status HeaderVisitor::OnTensorKey(const std::string& key) {
   if (key == kShapeField) seen = &has_shape_;
   if (key == kOffsetsField) seen = &has_offsets_;
   if (seen == nullptr) {
-    return InvalidFile(TensorSubject(tensor_.name),
-                       ": expected only dtype, shape and data_offsets, found ", Excerpt(key));
+    return Invalid(TensorSubject(tensor_.name),
+                   ": expected only dtype, shape and data_offsets, found ", Excerpt(key));
   }
-  if (*seen)
-    return InvalidFile(TensorSubject(tensor_.name), ": ", key, ": expected once, found twice");
+  if (*seen) return Invalid(TensorSubject(tensor_.name), ": ", key, ": expected once, found twice");
   *seen = true;
   field_ = key;
   return absl::OkStatus();
@@ -174,7 +172,7 @@ absl::Status HeaderVisitor::OnStartArray() {
 
 absl::Status HeaderVisitor::OnEndArray() {
   if (place_ == Place::kOffsets && offsets_.size() != 2) {
-    return InvalidFile(Subject(), ": expected 2 values, found ", offsets_.size());
+    return Invalid(Subject(), ": expected 2 values, found ", offsets_.size());
   }
   place_ = Place::kTensor;
   return absl::OkStatus();
@@ -200,14 +198,14 @@ absl::Status HeaderVisitor::OnScalar(JsonScalar scalar) {
 
 absl::Status HeaderVisitor::OnNumber(uint64_t number) {
   if (place_ == Place::kOffsets) {
-    if (offsets_.size() == 2) return InvalidFile(Subject(), ": expected 2 values, found more");
+    if (offsets_.size() == 2) return Invalid(Subject(), ": expected 2 values, found more");
     offsets_.push_back(number);
     return absl::OkStatus();
   }
   if (place_ != Place::kShape) return Unexpected(absl::StrCat(number));
   if (tensor_.shape.size() == limits::kMaxTensorDimensions) {
-    return InvalidFile(Subject(), ": expected at most ", limits::kMaxTensorDimensions,
-                       " dimensions, found more");
+    return Invalid(Subject(), ": expected at most ", limits::kMaxTensorDimensions,
+                   " dimensions, found more");
   }
   tensor_.shape.push_back(number);
   return absl::OkStatus();
@@ -215,21 +213,21 @@ absl::Status HeaderVisitor::OnNumber(uint64_t number) {
 
 absl::Status HeaderVisitor::FinishTensor() {
   const std::string subject = TensorSubject(tensor_.name);
-  if (!has_dtype_) return InvalidFile(subject, ": dtype: expected one, found none");
-  if (!has_shape_) return InvalidFile(subject, ": shape: expected one, found none");
-  if (!has_offsets_) return InvalidFile(subject, ": data_offsets: expected them, found none");
+  if (!has_dtype_) return Invalid(subject, ": dtype: expected one, found none");
+  if (!has_shape_) return Invalid(subject, ": shape: expected one, found none");
+  if (!has_offsets_) return Invalid(subject, ": data_offsets: expected them, found none");
   if (offsets_[0] > offsets_[1]) {
-    return InvalidFile(subject, ": data_offsets: expected begin <= end, found [", offsets_[0], ",",
-                       offsets_[1], "]");
+    return Invalid(subject, ": data_offsets: expected begin <= end, found [", offsets_[0], ",",
+                   offsets_[1], "]");
   }
   const absl::StatusOr<uint64_t> expected_bytes = TensorBytes(tensor_.dtype, tensor_.shape);
   if (!expected_bytes.ok()) return Annotate(expected_bytes.status(), subject);
   tensor_.offset_bytes = offsets_[0];
   tensor_.size_bytes = offsets_[1] - offsets_[0];
   if (tensor_.size_bytes != *expected_bytes) {
-    return InvalidFile(subject, ": data_offsets: expected ", *expected_bytes, " bytes for ",
-                       DTypeName(tensor_.dtype), " [", absl::StrJoin(tensor_.shape, ","),
-                       "], found ", tensor_.size_bytes);
+    return Invalid(subject, ": data_offsets: expected ", *expected_bytes, " bytes for ",
+                   DTypeName(tensor_.dtype), " [", absl::StrJoin(tensor_.shape, ","), "], found ",
+                   tensor_.size_bytes);
   }
   tensors_.push_back(std::move(tensor_));
   return absl::OkStatus();
@@ -242,7 +240,7 @@ absl::Status CheckNamesDiffer(const std::vector<TensorInfo>& tensors) {
   std::sort(names.begin(), names.end());
   const auto twin = std::adjacent_find(names.begin(), names.end());
   if (twin == names.end()) return absl::OkStatus();
-  return InvalidFile(TensorSubject(*twin), ": expected once, found twice");
+  return Invalid(TensorSubject(*twin), ": expected once, found twice");
 }
 
 // Puts the tensors in order of offset and moves their offsets behind the header.
@@ -256,37 +254,36 @@ absl::Status PlaceTensors(uint64_t header_bytes, uint64_t file_bytes,
   uint64_t position = 0;
   for (TensorInfo& tensor : tensors) {
     if (tensor.offset_bytes != position) {
-      return InvalidFile(TensorSubject(tensor.name), ": data_offsets: expected to begin at ",
-                         position, ", found ", tensor.offset_bytes,
-                         tensor.offset_bytes < position ? " (overlap)" : " (hole)");
+      return Invalid(TensorSubject(tensor.name), ": data_offsets: expected to begin at ", position,
+                     ", found ", tensor.offset_bytes,
+                     tensor.offset_bytes < position ? " (overlap)" : " (hole)");
     }
     // Cannot overflow: the sum is the second of the data_offsets.
     position += tensor.size_bytes;
     if (position > data_bytes) {
-      return InvalidFile(TensorSubject(tensor.name), ": data_offsets: expected an end of at most ",
-                         data_bytes, ", found ", position);
+      return Invalid(TensorSubject(tensor.name), ": data_offsets: expected an end of at most ",
+                     data_bytes, ", found ", position);
     }
     tensor.offset_bytes += header_bytes;
   }
   if (position != data_bytes) {
-    return InvalidFile("header: expected tensors of ", data_bytes,
-                       " bytes, as the file has behind it, found ", position);
+    return Invalid("header: expected tensors of ", data_bytes,
+                   " bytes, as the file has behind it, found ", position);
   }
   return absl::OkStatus();
 }
 
 absl::StatusOr<SafetensorsLayout> ParseHeader(absl::string_view json, uint64_t file_bytes) {
   if (json.size() > limits::kMaxSafetensorsHeaderBytes) {
-    return InvalidFile("header: expected at most ", limits::kMaxSafetensorsHeaderBytes,
-                       " bytes, found ", json.size());
+    return Invalid("header: expected at most ", limits::kMaxSafetensorsHeaderBytes,
+                   " bytes, found ", json.size());
   }
   if (file_bytes < kLengthFieldBytes || json.size() > file_bytes - kLengthFieldBytes) {
-    return InvalidFile("header: expected a file of at least ", kLengthFieldBytes + json.size(),
-                       " bytes, found ", file_bytes);
+    return Invalid("header: expected a file of at least ", kLengthFieldBytes + json.size(),
+                   " bytes, found ", file_bytes);
   }
-  if (json.empty()) return InvalidFile("header: expected '{', found an empty header");
-  if (json[0] != '{')
-    return InvalidFile("header: expected '{', found ", Excerpt(json.substr(0, 1)));
+  if (json.empty()) return Invalid("header: expected '{', found an empty header");
+  if (json[0] != '{') return Invalid("header: expected '{', found ", Excerpt(json.substr(0, 1)));
   HeaderVisitor visitor;
   WDELTA_RETURN_IF_ERROR(VisitJson(json, visitor));
 
@@ -299,7 +296,7 @@ absl::StatusOr<SafetensorsLayout> ParseHeader(absl::string_view json, uint64_t f
       std::adjacent_find(layout.metadata.begin(), layout.metadata.end(),
                          [](const auto& a, const auto& b) { return a.first == b.first; });
   if (twin != layout.metadata.end()) {
-    return InvalidFile(kMetadataKey, ": ", Excerpt(twin->first), ": expected once, found twice");
+    return Invalid(kMetadataKey, ": ", Excerpt(twin->first), ": expected once, found twice");
   }
   WDELTA_RETURN_IF_ERROR(CheckNamesDiffer(layout.tensors));
   WDELTA_RETURN_IF_ERROR(PlaceTensors(layout.header_bytes, file_bytes, layout.tensors));
@@ -338,8 +335,8 @@ absl::StatusOr<std::string> WriteHeader(
     if (!size_bytes.ok()) return Annotate(size_bytes.status(), TensorSubject(tensor.name));
     uint64_t end = 0;
     if (__builtin_add_overflow(position, *size_bytes, &end) || end > limits::kMaxFileBytes) {
-      return InvalidFile(TensorSubject(tensor.name), ": expected tensors of at most ",
-                         limits::kMaxFileBytes, " bytes, found more");
+      return Invalid(TensorSubject(tensor.name), ": expected tensors of at most ",
+                     limits::kMaxFileBytes, " bytes, found more");
     }
     WDELTA_ASSIGN_OR_RETURN(std::string entry, TensorEntry(tensor, position, end));
     entries.push_back(std::move(entry));

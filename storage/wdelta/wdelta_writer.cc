@@ -41,8 +41,7 @@ absl::StatusOr<std::string> CompressMetadata(absl::string_view metadata) {
   return stored;
 }
 
-std::string FooterBytes(uint64_t metadata_offset, absl::string_view stored,
-                        uint64_t metadata_bytes) {
+std::string Footer(uint64_t metadata_offset, absl::string_view stored, uint64_t metadata_bytes) {
   std::string out;
   AppendU64(out, metadata_offset);
   AppendU64(out, stored.size());
@@ -175,7 +174,7 @@ absl::StatusOr<WdeltaFile> WdeltaWriter::Finish(std::vector<CheckpointFile> file
   const std::string metadata = SerializeMetadata(file_);
   WDELTA_ASSIGN_OR_RETURN(const std::string stored, CompressMetadata(metadata));
   WDELTA_RETURN_IF_ERROR(Emit(stored));
-  WDELTA_RETURN_IF_ERROR(Emit(FooterBytes(metadata_offset, stored, metadata.size())));
+  WDELTA_RETURN_IF_ERROR(Emit(Footer(metadata_offset, stored, metadata.size())));
   state_ = State::kFinished;
   return std::move(file_);
 }

@@ -25,7 +25,7 @@ namespace {
 
 using v1_format::ForEachValue;
 
-constexpr size_t kWriteBufferBytes = 256 * limits::kKiB;
+constexpr size_t kBufferBytes = 256 * limits::kKiB;
 // A range of values below this is one value to the package's own writer as well.
 constexpr float kLeastRange = 1e-8f;
 
@@ -84,9 +84,7 @@ class V1Writer::TensorEncoder {
     return absl::OkStatus();
   }
 
-  absl::Status FlushIfLarge() {
-    return buffer_.size() < kWriteBufferBytes ? absl::OkStatus() : Flush();
-  }
+  absl::Status FlushIfLarge() { return buffer_.size() < kBufferBytes ? absl::OkStatus() : Flush(); }
 
   absl::Status Flush() {
     WDELTA_RETURN_IF_ERROR(writer_.scratch_->Append(buffer_));
@@ -319,7 +317,7 @@ absl::StatusOr<V1WriterResult> V1Writer::Finish(const Digest& parent_hash, Sink 
   WDELTA_ASSIGN_OR_RETURN(const auto arrays, files_->OpenForRead(scratch_path_));
   std::string buffer;
   for (uint64_t offset = 0; offset < scratch_bytes_; offset += buffer.size()) {
-    buffer.resize(std::min<uint64_t>(kWriteBufferBytes, scratch_bytes_ - offset));
+    buffer.resize(std::min<uint64_t>(kBufferBytes, scratch_bytes_ - offset));
     WDELTA_RETURN_IF_ERROR(arrays->Read(offset, buffer.data(), buffer.size()));
     WDELTA_RETURN_IF_ERROR(emit(buffer));
   }
