@@ -54,7 +54,7 @@ int MaxFetchesFor(const Config& config) {
 
 int MaxWriteStreamsFor(const Config& config) {
   return static_cast<int>(std::clamp<uint64_t>(Part(config, 6) / kWriteStreamBytes,
-                                               kMinWriteStreams, limits::kMaxWriteStreams));
+                                               limits::kMinWriteStreams, limits::kMaxWriteStreams));
 }
 
 uint64_t ReadAheadBytesFor(const Config& config) {

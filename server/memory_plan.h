@@ -14,8 +14,7 @@ RocksdbCatalogOptions CatalogOptionsFor(const Config& config);
 uint64_t ChunkCacheBytesFor(const Config& config);
 // At least 1, at most what was configured.
 int MaxFetchesFor(const Config& config);
-// Streams of pieces at once: at least kMinWriteStreams, at most limits::kMaxWriteStreams.
-inline constexpr int kMinWriteStreams = 4;
+// Streams of pieces at once: kMinWriteStreams to kMaxWriteStreams.
 int MaxWriteStreamsFor(const Config& config);
 // What gRPC may receive of a stream before it is asked for.
 uint64_t ReadAheadBytesFor(const Config& config);

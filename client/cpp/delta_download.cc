@@ -31,8 +31,8 @@ constexpr uint64_t kUnknownBytes = std::numeric_limits<uint64_t>::max();
 constexpr char kTruncated[] = "TRUNCATED_STREAM";
 constexpr char kLockName[] = "lock";
 
-std::string IdOf(const std::string& resource_name) {
-  return std::string(absl::StripPrefix(resource_name, "models/"));
+std::string IdOf(const std::string& reference) {
+  return std::string(absl::StripPrefix(reference, "id:"));
 }
 
 // What `N.id` holds: three lines.

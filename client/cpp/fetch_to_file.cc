@@ -38,12 +38,6 @@ v1::FetchTensorsRequest RequestOf(const std::string& model, const FetchToFileOpt
   return request;
 }
 
-bool IsWanted(const std::string& name, const std::vector<std::string>& patterns) {
-  return patterns.empty() ||
-         std::any_of(patterns.begin(), patterns.end(),
-                     [&](const std::string& pattern) { return MatchesPattern(pattern, name); });
-}
-
 absl::StatusOr<WrittenTensor> Describe(const v1::Tensor& listed,
                                        const std::vector<SliceRule>& rules) {
   WrittenTensor written;
@@ -69,7 +63,7 @@ absl::StatusOr<std::vector<WrittenTensor>> Plan(Client& client, const std::strin
   while (true) {
     WDELTA_ASSIGN_OR_RETURN(const std::optional<v1::Tensor> listed, pager.Next());
     if (!listed.has_value()) break;
-    if (!IsWanted(listed->name(), options.name_patterns)) continue;
+    if (!MatchesAny(options.name_patterns, listed->name())) continue;
     const auto [known, is_new] = file_of.emplace(listed->name(), listed->file());
     if (!is_new) {
       return MakeError(

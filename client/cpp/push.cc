@@ -1,15 +1,16 @@
 #include "client/cpp/push.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include "client/cpp/backoff.h"
 #include "client/cpp/local_files.h"
 #include "client/cpp/push_stream.h"
 #include "client/cpp/rpc_status.h"
+#include "client/cpp/transfer_retries.h"
 #include "storage/base/clock.h"
 #include "storage/base/error.h"
 #include "storage/base/id.h"
@@ -65,9 +66,7 @@ class Push {
                                                                           const Request&,
                                                                           Response*),
                                 const Request& request, absl::Duration timeout) {
-    Backoff backoff(options_.initial_backoff);
-    int broken = 0;
-    absl::Duration busy_for;
+    TransferRetries retries(options_);
     while (true) {
       grpc::ClientContext context;
       context.set_deadline(absl::ToChronoTime(absl::Now() + timeout));
@@ -78,13 +77,11 @@ class Push {
           FromGrpcStatus((client_.uploads().*method)(&context, request, &response));
       if (status.ok()) connected_ = true;
       if (status.ok()) return response;
-      const bool may_retry = IsBusy(status) ? busy_for < options_.max_busy_wait
-                                            : connected_ && absl::IsUnavailable(status) &&
-                                                  broken++ < options_.max_reconnects;
-      if (!may_retry || IsInterrupted(options_)) return status;
-      const absl::Duration pause = backoff.Next();
-      if (IsBusy(status)) busy_for += pause;
-      Sleep(pause);
+      // Where nobody has answered yet, there is no server.
+      if (!connected_ && !IsBusy(status)) return status;
+      const std::optional<absl::Duration> pause = retries.Next(status);
+      if (!pause.has_value() || IsInterrupted(options_)) return status;
+      Sleep(*pause);
     }
   }
 
@@ -190,9 +187,7 @@ absl::Status Push::AddEntries() {
 absl::Status Push::SendFiles() {
   WDELTA_ASSIGN_OR_RETURN(const uint64_t piece_bytes, PieceBytes());
   bool reconnected = false;
-  int broken = 0;
-  absl::Duration busy_for;
-  Backoff backoff(options_.initial_backoff);
+  TransferRetries retries(options_);
   while (true) {
     const absl::Status status = SendRemaining(client_, upload_.id(), piece_bytes, files_,
                                               options_.progress, options_.interrupt, bytes_);
@@ -203,28 +198,23 @@ absl::Status Push::SendFiles() {
     if (is_forgotten) {
       for (UploadFile& file : files_) file.known.clear();
     }
-    const bool is_broken = absl::IsUnavailable(status) ||
-                           (reconnected && (absl::IsAborted(status) || absl::IsOutOfRange(status)));
-    const bool may_retry = is_forgotten || (IsBusy(status) && busy_for < options_.max_busy_wait) ||
-                           (is_broken && broken++ < options_.max_reconnects);
-    if (!may_retry) return status;
-    reconnected = true;
     if (!is_forgotten) {
-      const absl::Duration pause = backoff.Next();
-      if (IsBusy(status)) busy_for += pause;
-      Sleep(pause);
+      // The stream that broke may still be at work.
+      const bool is_overtaken =
+          reconnected && (absl::IsAborted(status) || absl::IsOutOfRange(status));
+      const std::optional<absl::Duration> pause =
+          is_overtaken ? retries.NextAfterBreak() : retries.Next(status);
+      if (!pause.has_value()) return status;
+      Sleep(*pause);
     }
+    reconnected = true;
     const uint64_t durable_before = DurableBytes();
     v1::GetUploadRequest request;
     request.set_upload(upload_.id());
     WDELTA_ASSIGN_OR_RETURN(v1::Upload upload, Call(&v1::Uploads::Stub::GetUpload, request,
                                                     client_.options().rpc_timeout));
     WDELTA_RETURN_IF_ERROR(TakeDurableSizes(upload));
-    if (DurableBytes() > durable_before) {
-      backoff.Reset();
-      broken = 0;
-      busy_for = absl::ZeroDuration();
-    }
+    if (DurableBytes() > durable_before) retries.Reset();
   }
 }
 

@@ -13,7 +13,7 @@ namespace wdelta {
 // One thread at a time.
 class TransferRetries {
  public:
-  // By what PullOptions or FetchTensorsOptions allow.
+  // By what PullOptions, PushOptions or FetchTensorsOptions allow.
   template <typename Options>
   explicit TransferRetries(const Options& options)
       : max_reconnects_(options.max_reconnects),
@@ -30,13 +30,15 @@ class TransferRetries {
   // How long to wait before the next attempt after one that ended with `status`; nullopt: there is
   // to be none.
   std::optional<absl::Duration> Next(const absl::Status& status) {
-    const bool may_retry = IsBusy(status)
-                               ? busy_for_ < max_busy_wait_
-                               : absl::IsUnavailable(status) && broken_++ < max_reconnects_;
-    if (!may_retry) return std::nullopt;
+    if (!IsBusy(status)) return absl::IsUnavailable(status) ? NextAfterBreak() : std::nullopt;
+    if (busy_for_ >= max_busy_wait_) return std::nullopt;
     const absl::Duration pause = backoff_.Next();
-    if (IsBusy(status)) busy_for_ += pause;
+    busy_for_ += pause;
     return pause;
+  }
+  // Likewise after what came of a broken connection, whatever its code.
+  std::optional<absl::Duration> NextAfterBreak() {
+    return broken_++ < max_reconnects_ ? std::optional(backoff_.Next()) : std::nullopt;
   }
 
  private:

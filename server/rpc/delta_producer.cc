@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "server/rpc/convert.h"
 #include "server/rpc/folding_task.h"
 #include "storage/base/error.h"
 #include "storage/base/status_macros.h"
@@ -18,8 +19,8 @@ namespace {
 
 using Progress = Cursor::Progress;
 
-std::string ResourceName(const std::string& model_id) {
-  return model_id.empty() ? "" : absl::StrCat("models/", model_id);
+std::string ReferenceOf(const std::string& model_id) {
+  return model_id.empty() ? "" : IdReference(model_id);
 }
 
 // The bytes of one step.
@@ -131,8 +132,8 @@ class DeltaFiles final : public FileProducer {
     first_offset_ = offset_;
     header.set_path(absl::StrCat(step.model.id(), ".wdelta"));
     header.set_offset(offset_);
-    header.mutable_delta()->set_model(ResourceName(step.model.id()));
-    header.mutable_delta()->set_parent_model(ResourceName(step.parent_id));
+    header.mutable_delta()->set_model(ReferenceOf(step.model.id()));
+    header.mutable_delta()->set_parent_model(ReferenceOf(step.parent_id));
     header.mutable_delta()->set_delta_id(step.delta_id);
     header.mutable_delta()->set_folded(step.is_folded());
     if (step.is_folded()) {

@@ -23,7 +23,7 @@ struct RpcOptions {
   BackupMaker* backup_maker = nullptr;
   // How long a client may take for a message of a stream that holds a thread: Diff, Blame, PlanGc,
   // Backup, FetchDelta of what is folded.
-  absl::Duration max_write_wait = absl::Minutes(1);
+  absl::Duration max_write_wait = absl::Milliseconds(limits::kMaxWriteWaitMs);
   int max_write_streams = limits::kMaxWriteStreams;  // of pieces, at once
   int max_foldings = limits::kMaxFoldings;           // of deltas, at once
 };

@@ -112,12 +112,6 @@ absl::StatusOr<std::vector<SliceRule>> RulesOf(const Asked& asked) {
   return rules;
 }
 
-bool AnyMatches(const NamePatterns& patterns, const std::string& name) {
-  return patterns.empty() ||
-         std::any_of(patterns.begin(), patterns.end(),
-                     [&](const std::string& pattern) { return MatchesPattern(pattern, name); });
-}
-
 absl::StatusOr<OpenSelection> Open(ModelStore& store, const Asked& asked,
                                    std::vector<SliceRule> rules, const CheckAlive& check_alive) {
   WDELTA_ASSIGN_OR_RETURN(const Model model, store.models().ResolveToFetch(asked.model));
@@ -127,7 +121,7 @@ absl::StatusOr<OpenSelection> Open(ModelStore& store, const Asked& asked,
   for (size_t i = 0; i < all.size(); ++i) {
     if (all[i].kind != StreamKind::kTensor) continue;
     if (i % kTensorsPerCheck == 0) WDELTA_RETURN_IF_ERROR(check_alive());
-    if (!AnyMatches(asked.name_patterns, all[i].tensor.name)) continue;
+    if (!MatchesAny(asked.name_patterns, all[i].tensor.name)) continue;
     OpenSelection::Tensor tensor{static_cast<uint32_t>(i)};
     if (const SliceRule* const rule = FirstRuleFor(selection.rules, all[i].tensor)) {
       WDELTA_ASSIGN_OR_RETURN(const std::optional<TensorSlice> slice,

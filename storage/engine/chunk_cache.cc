@@ -39,14 +39,12 @@ ChunkCache::Bytes ChunkCache::Join(const Place& place) {
     }
     const std::shared_ptr<Flight> flight = entry->second;
     ++flight->waiting;
-    ++waiting_;
     const absl::Condition is_done(&flight->is_done);
     if (waits_by_ == nullptr) {
       mutex_.Await(is_done);
     } else {
       waits_by_->Await(mutex_, is_done);
     }
-    --waiting_;
     if (flight->bytes != nullptr) return flight->bytes;
   }
 }
@@ -125,7 +123,9 @@ bool ChunkCache::Recall(const ChunkKey& key) {
 
 int ChunkCache::waiting() const {
   absl::ReaderMutexLock lock(&mutex_);
-  return waiting_;
+  int waiting = 0;
+  for (const auto& [place, flight] : flights_) waiting += flight->waiting;
+  return waiting;
 }
 
 uint64_t ChunkCache::size_bytes() const {

@@ -57,11 +57,11 @@ class ChunkCache {
 
   enum class Keep { kAlways, kWhenAskedAgain };
 
-  // What is found, or else decoded, and kept, or kept only when it was asked for before, not
-  // long ago. Of threads that ask for the same chunk of the same
-  // `source` at once one decodes, and the others wait for it. `decode` may ask for chunks of
-  // sources that its own leans on, never of one that leans on its own: so no two threads wait
-  // for each other. The status of `decode`, whose chunk is then asked for again.
+  // What is found, or else decoded and kept; or kept only when it was asked for before, not long
+  // ago. Of threads that ask for the same chunk of the same `source` at once one decodes, and
+  // the others wait for it; after an error of `decode`, which is returned, one of them tries
+  // again. `decode` may ask for chunks of sources that its own leans on, never of one that leans
+  // on its own: so no two threads wait for each other.
   absl::StatusOr<Bytes> FindOrDecode(const ChunkKey& key, const void* source, Keep keep,
                                      Decode decode) ABSL_LOCKS_EXCLUDED(mutex_);
   // The same into `destination`, with kWhenAskedAgain.
@@ -100,7 +100,6 @@ class ChunkCache {
   std::vector<ChunkKey> keys_ ABSL_GUARDED_BY(mutex_);  // of all entries
   uint64_t size_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   uint64_t random_ ABSL_GUARDED_BY(mutex_) = 1;
-  int waiting_ ABSL_GUARDED_BY(mutex_) = 0;
   absl::flat_hash_map<Place, std::shared_ptr<Flight>> flights_ ABSL_GUARDED_BY(mutex_);
   // Chunks asked for once: two generations, of which the older is forgotten when the younger
   // has as many bytes as the cache.

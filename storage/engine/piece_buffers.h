@@ -11,8 +11,8 @@
 
 namespace wdelta {
 
-// A new megabyte costs the kernel a page fault for every 4 KiB, and zeros, which together take
-// a tenth of what a fetch takes. Any thread may call it.
+// A new megabyte costs the kernel a page fault for every 4 KiB, and its reader zeros that nobody
+// wants. Any thread may call it.
 class PieceBuffers {
  public:
   // Keeps at most `max_idle`.

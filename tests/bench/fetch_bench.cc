@@ -9,7 +9,7 @@
 //
 // Rows, for models of depth 1, 2 and 4 where the chain has them:
 //   cold      the first fetch after a start of the daemon: no base chunk is cached
-//   warm      the best of three more
+//   warm      the best of three more; of a model that fits, the cache may hold the chunks by then
 //   8 clients all fetch the same model at once, the base chunks being cached
 //   http      the best of three downloads, as clients of the Hub make them
 //   pull      PullModel into a folder, SHA-256 verified; pull-crc: checksums of pieces only
@@ -79,7 +79,7 @@ Cost Measure(const Process* server, const std::function<uint64_t()>& body) {
   return cost;
 }
 
-// The run with the least CPU time: what other programs do to the caches is left out best.
+// The least CPU time and the least wall time of some runs.
 Cost Best(const Process* server, const std::function<uint64_t()>& body) {
   Cost best = Measure(server, body);
   for (int i = 1; i < kRuns; ++i) {

@@ -4,13 +4,11 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
-#include "client/cpp/push.h"
 #include "client/cpp/rpc_status.h"
 #include "gtest/gtest.h"
-#include "storage/base/checksum.h"
 #include "storage/base/digest.h"
 #include "storage/base/status_macros.h"
+#include "tests/crash/upload_calls.h"
 #include "wdelta/v1/maintenance.grpc.pb.h"
 
 namespace wdelta::testing {
@@ -18,12 +16,6 @@ namespace {
 
 constexpr size_t kMaxModels = 7;
 constexpr size_t kMaxUploads = 3;
-constexpr size_t kPieceBytes = 50'000;
-constexpr absl::Duration kTimeout = absl::Seconds(60);
-
-void SetDeadline(grpc::ClientContext& context) {
-  context.set_deadline(absl::ToChronoTime(absl::Now() + kTimeout));
-}
 
 }  // namespace
 
@@ -34,7 +26,7 @@ absl::StatusOr<TestFiles> FetchAll(Client& client, const v1::Model& model) {
     request.set_model(absl::StrCat("id:", model.id()));
     request.set_path(file.path());
     grpc::ClientContext context;
-    SetDeadline(context);
+    SetCallDeadline(context);
     const auto reader = client.fetch().FetchFile(&context, request);
     std::string& bytes = files[file.path()];
     v1::FetchFileResponse message;
@@ -117,22 +109,6 @@ bool CrashWorker::Succeeded(const absl::Status& status, const char* call,
   return false;
 }
 
-std::vector<LiveModel> CrashWorker::MyModels() const {
-  std::vector<LiveModel> mine;
-  for (LiveModel& model : truth_.Models()) {
-    if (IsMine(model.name) && !model.maybe_deleted) mine.push_back(std::move(model));
-  }
-  return mine;
-}
-
-std::vector<OpenUpload> CrashWorker::MyUploads() const {
-  std::vector<OpenUpload> mine;
-  for (OpenUpload& upload : truth_.Uploads()) {
-    if (IsMine(upload.request.name())) mine.push_back(std::move(upload));
-  }
-  return mine;
-}
-
 OpenUpload CrashWorker::NewUpload() {
   OpenUpload upload;
   v1::StartUploadRequest& request = upload.request;
@@ -154,7 +130,7 @@ OpenUpload CrashWorker::NewUpload() {
       request.mutable_fidelity()->mutable_near_lossless()->set_relative_error(0.1);
     }
   }
-  const std::vector<LiveModel> mine = MyModels();
+  const std::vector<LiveModel> mine = truth_.ModelsOf(prefix_);
   if (!mine.empty() && Random(4) == 0) {
     request.set_new_version(true);
     request.set_name(mine[Random(mine.size())].name);
@@ -163,54 +139,42 @@ OpenUpload CrashWorker::NewUpload() {
 }
 
 void CrashWorker::Upload() {
-  if (MyModels().size() >= kMaxModels || MyUploads().size() >= kMaxUploads) return Resume();
+  if (truth_.ModelsOf(prefix_).size() >= kMaxModels ||
+      truth_.UploadsOf(prefix_).size() >= kMaxUploads)
+    return Resume();
   const OpenUpload upload = NewUpload();
   truth_.PutUpload(upload);
   Finish(upload);
 }
 
 void CrashWorker::Resume() {
-  const std::vector<OpenUpload> uploads = MyUploads();
-  if (uploads.empty() || MyModels().size() >= kMaxModels) return;
+  const std::vector<OpenUpload> uploads = truth_.UploadsOf(prefix_);
+  if (uploads.empty() || truth_.ModelsOf(prefix_).size() >= kMaxModels) return;
   Finish(uploads[Random(uploads.size())]);
 }
 
 // From wherever it is to its model.
 void CrashWorker::Finish(const OpenUpload& upload) {
-  const v1::StartUploadRequest& request = upload.request;
-  for (const auto& [path, bytes] : upload.content->files) {
-    folder_.Write(absl::StrCat(request.request_id(), "/", path), bytes);
-  }
-  PushOptions options;
-  options.name = request.name();
-  options.request_id = request.request_id();
-  options.parents.assign(request.parents().begin(), request.parents().end());
-  options.fidelity = request.fidelity();
-  options.new_version = request.new_version();
+  PushOptions options = OptionsOfPush(upload.request);
   options.max_reconnects = 0;
-  const std::string folder = folder_ / request.request_id();
-  const absl::StatusOr<PushResult> pushed = PushCheckpoint(*client_, folder, options);
-  std::filesystem::remove_all(folder);
+  absl::StatusOr<LiveModel> model = PushUpload(*client_, folder_, upload, options);
   using Code = absl::StatusCode;
   // Another worker may have deleted a parent.
-  if (!Succeeded(pushed.status(), "push", {Code::kNotFound, Code::kAborted})) {
-    if (absl::IsNotFound(pushed.status())) CancelUpload(upload);
+  if (!Succeeded(model.status(), "push", {Code::kNotFound, Code::kAborted})) {
+    if (absl::IsNotFound(model.status())) CancelUpload(upload);
     return;
   }
-  LiveModel model;
-  model.id = pushed->model.id();
-  model.name = request.name();
-  model.content = upload.content;
-  model.is_lossy = request.has_fidelity();
-  truth_.AddModel(std::move(model));
-  truth_.DropUpload(request.request_id());
+  truth_.AddModel(*std::move(model));
+  truth_.DropUpload(upload.request.request_id());
 }
 
 void CrashWorker::UploadPart() {
-  if (MyUploads().size() >= kMaxUploads) return Cancel();
+  if (truth_.UploadsOf(prefix_).size() >= kMaxUploads) return Cancel();
   OpenUpload upload = NewUpload();
   truth_.PutUpload(upload);
-  const absl::Status status = StartAndWritePart(upload);
+  const absl::StatusOr<uint64_t> durable_bytes = StartAndWritePart(*client_, random_, upload);
+  const absl::Status& status = durable_bytes.status();
+  if (status.ok()) EXPECT_EQ(*durable_bytes, upload.durable_bytes.begin()->second);
   const bool was_started = !upload.id.empty();
   using Code = absl::StatusCode;
   if (Succeeded(status, "part of an upload", {Code::kNotFound}) || was_started) {
@@ -220,83 +184,28 @@ void CrashWorker::UploadPart() {
   }
 }
 
-absl::Status CrashWorker::StartAndWritePart(OpenUpload& upload) {
-  v1::Upload started;
-  {
-    grpc::ClientContext context;
-    SetDeadline(context);
-    WDELTA_RETURN_IF_ERROR(
-        FromGrpcStatus(client_->uploads().StartUpload(&context, upload.request, &started)));
-  }
-  upload.id = started.id();
-  v1::AddEntriesRequest entries;
-  entries.set_upload(upload.id);
-  for (const auto& [path, bytes] : upload.content->files) {
-    v1::Entry& entry = *entries.add_entries();
-    entry.set_path(path);
-    entry.set_size_bytes(bytes.size());
-  }
-  {
-    grpc::ClientContext context;
-    SetDeadline(context);
-    WDELTA_RETURN_IF_ERROR(
-        FromGrpcStatus(client_->uploads().AddEntries(&context, entries, &started)));
-  }
-  grpc::ClientContext context;
-  SetDeadline(context);
-  v1::WriteEntriesResponse response;
-  const auto writer = client_->uploads().WriteEntries(&context, &response);
-  const auto& [path, bytes] = *upload.content->files.begin();
-  const size_t end = 1 + Random(bytes.size());
-  for (size_t offset = 0; offset < end; offset += kPieceBytes) {
-    v1::WriteEntriesRequest piece;
-    piece.set_upload(upload.id);
-    piece.set_path(path);
-    piece.set_offset(offset);
-    piece.set_data(bytes.substr(offset, std::min(kPieceBytes, end - offset)));
-    piece.set_crc32c(Crc32c(piece.data()));
-    if (!writer->Write(piece)) break;
-  }
-  writer->WritesDone();
-  WDELTA_RETURN_IF_ERROR(FromGrpcStatus(writer->Finish()));
-  EXPECT_EQ(response.durable_bytes(), end);
-  upload.durable_bytes[path] = end;
-  return absl::OkStatus();
-}
-
 void CrashWorker::Cancel() {
-  const std::vector<OpenUpload> uploads = MyUploads();
+  const std::vector<OpenUpload> uploads = truth_.UploadsOf(prefix_);
   if (!uploads.empty()) CancelUpload(uploads[Random(uploads.size())]);
 }
 
 void CrashWorker::CancelUpload(OpenUpload upload) {
   const std::string request_id = upload.request.request_id();
   if (upload.id.empty()) {
-    v1::Upload started;
-    grpc::ClientContext context;
-    SetDeadline(context);
-    const absl::Status status =
-        FromGrpcStatus(client_->uploads().StartUpload(&context, upload.request, &started));
+    const absl::Status status = StartUpload(*client_, upload);
     if (!Succeeded(status, "start to cancel", {absl::StatusCode::kNotFound})) {
       if (absl::IsNotFound(status)) truth_.DropUpload(request_id);
       return;
     }
-    upload.id = started.id();
   }
   upload.maybe_cancelled = true;
   truth_.PutUpload(upload);
-  v1::CancelUploadRequest request;
-  request.set_upload(upload.id);
-  google::protobuf::Empty response;
-  grpc::ClientContext context;
-  SetDeadline(context);
-  const absl::Status status =
-      FromGrpcStatus(client_->uploads().CancelUpload(&context, request, &response));
+  const absl::Status status = testing::CancelUpload(*client_, upload.id);
   if (Succeeded(status, "cancel")) truth_.DropUpload(request_id);
 }
 
 void CrashWorker::Delete() {
-  const std::vector<LiveModel> models = MyModels();
+  const std::vector<LiveModel> models = truth_.ModelsOf(prefix_);
   if (models.size() < 3) return;
   const std::string& id = models[Random(models.size())].id;
   truth_.MarkMaybeDeleted(id);
@@ -305,7 +214,7 @@ void CrashWorker::Delete() {
 }
 
 void CrashWorker::SetTag() {
-  const std::vector<LiveModel> models = MyModels();
+  const std::vector<LiveModel> models = truth_.ModelsOf(prefix_);
   if (models.empty()) return;
   const std::string& id = models[Random(models.size())].id;
   const std::string name = absl::StrCat("t", Random(3));
@@ -330,7 +239,7 @@ void CrashWorker::DeleteTag() {
 }
 
 void CrashWorker::Repack() {
-  const std::vector<LiveModel> models = MyModels();
+  const std::vector<LiveModel> models = truth_.ModelsOf(prefix_);
   if (models.empty()) return;
   const std::string& id = models[Random(models.size())].id;
   const auto job = client_->RepackModel(absl::StrCat("id:", id), v1::FidelityPolicy::FAST);
@@ -340,7 +249,7 @@ void CrashWorker::Repack() {
 
 void CrashWorker::CollectGarbage() {
   grpc::ClientContext context;
-  SetDeadline(context);
+  SetCallDeadline(context);
   v1::StartGcResponse response;
   const auto stub = v1::Maintenance::NewStub(channel_);
   Succeeded(FromGrpcStatus(stub->StartGc(&context, v1::StartGcRequest(), &response)), "gc",
@@ -348,7 +257,7 @@ void CrashWorker::CollectGarbage() {
 }
 
 void CrashWorker::FetchOne() {
-  const std::vector<LiveModel> models = MyModels();
+  const std::vector<LiveModel> models = truth_.ModelsOf(prefix_);
   if (models.empty()) return;
   Succeeded(CheckContent(*client_, truth_, models[Random(models.size())]), "fetch");
 }

@@ -57,16 +57,12 @@ class CrashWorker {
   void FetchOne();
 
   OpenUpload NewUpload();
-  absl::Status StartAndWritePart(OpenUpload& upload);
   void Finish(const OpenUpload& upload);
   void CancelUpload(OpenUpload upload);
   // False if the call failed. Fails the test unless that may be, as one of `allowed` or for
   // the daemon's death.
   bool Succeeded(const absl::Status& status, const char* call,
                  std::initializer_list<absl::StatusCode> allowed = {});
-  bool IsMine(const std::string& name) const { return name.rfind(prefix_, 0) == 0; }
-  std::vector<LiveModel> MyModels() const;
-  std::vector<OpenUpload> MyUploads() const;
   uint32_t Random(size_t below) { return static_cast<uint32_t>(random_() % below); }
 
   const std::string prefix_;  // of names, request ids and tags

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 
 namespace wdelta::testing {
@@ -44,6 +45,14 @@ std::vector<LiveModel> Truth::Models() const {
   return models;
 }
 
+std::vector<LiveModel> Truth::ModelsOf(const std::string& prefix) const {
+  std::vector<LiveModel> models = Models();
+  std::erase_if(models, [&](const LiveModel& model) {
+    return model.maybe_deleted || !absl::StartsWith(model.name, prefix);
+  });
+  return models;
+}
+
 bool Truth::IsLive(const std::string& id) const {
   absl::MutexLock lock(&mutex_);
   const auto model = models_.find(id);
@@ -65,6 +74,14 @@ std::vector<OpenUpload> Truth::Uploads() const {
   absl::MutexLock lock(&mutex_);
   std::vector<OpenUpload> uploads;
   for (const auto& [id, upload] : uploads_) uploads.push_back(upload);
+  return uploads;
+}
+
+std::vector<OpenUpload> Truth::UploadsOf(const std::string& prefix) const {
+  std::vector<OpenUpload> uploads = Uploads();
+  std::erase_if(uploads, [&](const OpenUpload& upload) {
+    return !absl::StartsWith(upload.request.name(), prefix);
+  });
   return uploads;
 }
 

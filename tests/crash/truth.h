@@ -55,12 +55,15 @@ class Truth {
   bool TakeServed(const std::string& id, const std::map<std::string, std::string>& sha256)
       ABSL_LOCKS_EXCLUDED(mutex_);
   std::vector<LiveModel> Models() const ABSL_LOCKS_EXCLUDED(mutex_);
+  // Those whose names begin with `prefix` and that no delete without an answer may have taken.
+  std::vector<LiveModel> ModelsOf(const std::string& prefix) const ABSL_LOCKS_EXCLUDED(mutex_);
   bool IsLive(const std::string& id) const ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Uploads, by request id.
   void PutUpload(OpenUpload upload) ABSL_LOCKS_EXCLUDED(mutex_);
   void DropUpload(const std::string& request_id) ABSL_LOCKS_EXCLUDED(mutex_);
   std::vector<OpenUpload> Uploads() const ABSL_LOCKS_EXCLUDED(mutex_);
+  std::vector<OpenUpload> UploadsOf(const std::string& prefix) const ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Tags: what `tag` may point at; an empty id is none.
   void AllowTag(const std::string& tag, const std::string& model_id) ABSL_LOCKS_EXCLUDED(mutex_);

@@ -1,6 +1,7 @@
 // Storage that calls back before changes and reads, so that tests can put other work there.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -12,7 +13,8 @@
 
 namespace wdelta::testing {
 
-// Owns no inner store. Hooks run in the calling thread; set them while none is there.
+// Owns no inner store. Hooks run in the calling thread; set them while none is there. Decoding
+// of a fetch that ended may still read: what a hook uses lives as long as the store.
 class HookedBlobStore final : public BlobStore {
  public:
   explicit HookedBlobStore(BlobStore* inner) : inner_(*inner) {}
@@ -20,6 +22,7 @@ class HookedBlobStore final : public BlobStore {
     return inner_.Put(digest, data);
   }
   absl::StatusOr<std::string> Get(const Digest& digest, uint64_t offset, uint64_t size) override {
+    ++reads;
     if (before_get) before_get();
     return inner_.Get(digest, offset, size);
   }
@@ -34,6 +37,7 @@ class HookedBlobStore final : public BlobStore {
 
   std::function<void()> before_delete;
   std::function<void()> before_get;
+  std::atomic<int> reads = 0;  // calls of Get, from any thread
 
  private:
   BlobStore& inner_;

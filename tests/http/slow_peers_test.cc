@@ -159,8 +159,7 @@ TEST_F(SlowPeersTest, PeersThatTrickleLeaveTheServerToOthers) {
 
 // A closed socket ends the work for it: it is found at the next piece that is sent.
 TEST_F(SlowPeersTest, AClosedConnectionEndsItsDownload) {
-  std::atomic<int> reads = 0;
-  blobs().before_get = [&] { ++reads; };
+  std::atomic<int>& reads = blobs().reads;
   Push("large", {{"model.safetensors", BuildSafetensors({RandomWeights("w", {4096, 8192}, 1)})}});
   reads = 0;
   EXPECT_EQ(StatusAndCode(Get("/large/resolve/main/model.safetensors")), "200");

@@ -87,8 +87,8 @@ TEST_F(FetchDeltaTest, SendsTheStoredDeltaToTheStorageParent) {
   ASSERT_TRUE(received.status.ok()) << received.status.error_message();
   ASSERT_EQ(received.deltas.size(), 1u);
   const ReceivedDelta& delta = received.deltas[0];
-  EXPECT_EQ(delta.header.delta().model(), "models/" + ids_["twice"]);
-  EXPECT_EQ(delta.header.delta().parent_model(), "models/" + ids_["tuned"]);
+  EXPECT_EQ(delta.header.delta().model(), "id:" + ids_["twice"]);
+  EXPECT_EQ(delta.header.delta().parent_model(), "id:" + ids_["tuned"]);
   EXPECT_EQ(delta.header.delta().delta_id(), "sha256:" + Digest::Of(delta.data).ToHex());
   EXPECT_FALSE(delta.header.delta().folded());
   EXPECT_EQ(delta.header.size_bytes(), delta.data.size());
@@ -109,7 +109,7 @@ TEST_F(FetchDeltaTest, FoldsAndResumesByOffset) {
   const ReceivedDelta& delta = whole.deltas[0];
   EXPECT_TRUE(delta.header.delta().folded());
   EXPECT_EQ(delta.header.size_bytes(), 0u);
-  EXPECT_EQ(delta.header.delta().parent_model(), "models/" + ids_["sibling"]);
+  EXPECT_EQ(delta.header.delta().parent_model(), "id:" + ids_["sibling"]);
   EXPECT_EQ(delta.trailer.sha256(), Digest::Of(delta.data).ToHex());
 
   request.set_delta_id(delta.header.delta().delta_id());
@@ -182,8 +182,8 @@ TEST_F(FetchDeltaTest, ABareNameIsTheNewestReadyVersion) {
     const ReceivedDeltas received = FetchDelta(server, Request("twice", held));
     ASSERT_TRUE(received.status.ok()) << received.status.error_message();
     ASSERT_EQ(received.deltas.size(), 1u);
-    EXPECT_EQ(received.deltas[0].header.delta().model(), "models/" + ids_["twice"]);
-    EXPECT_EQ(received.deltas[0].header.delta().parent_model(), "models/" + ids_["tuned"]);
+    EXPECT_EQ(received.deltas[0].header.delta().model(), "id:" + ids_["twice"]);
+    EXPECT_EQ(received.deltas[0].header.delta().parent_model(), "id:" + ids_["tuned"]);
   }
 }
 
@@ -270,7 +270,7 @@ TEST_F(SlowFoldingsTest, WithoutAPlaceStoredDeltasAreSent) {
   const ReceivedDeltas stored = FetchDelta(server, request);
   EXPECT_EQ(CodeAndReason(stored.status), "OK");
   ASSERT_EQ(stored.deltas.size(), 2u);
-  EXPECT_EQ(stored.deltas[0].header.delta().parent_model(), "models/" + ids_["base"]);
+  EXPECT_EQ(stored.deltas[0].header.delta().parent_model(), "id:" + ids_["base"]);
   for (const ReceivedDelta& delta : stored.deltas) EXPECT_FALSE(delta.header.delta().folded());
   // Neither is there one from a sibling, nor is the part of a folded one given up.
   EXPECT_EQ(CodeAndReason(FetchDelta(server, Request("twice", {"sibling"})).status),

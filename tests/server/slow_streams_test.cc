@@ -40,8 +40,7 @@ void Abandon(SlowCall<Reader>& call) {
 
 TEST(SlowStreams, ReadersHoldNoThreadAndAWindowEach) {
   TestServer server({}, nullptr, /*chunk_cache_bytes=*/0);
-  std::atomic<int> reads = 0;
-  server.blobs().before_get = [&] { ++reads; };
+  std::atomic<int>& reads = server.blobs().reads;
   server.Push("m",
               {{"model.safetensors", BuildSafetensors({RandomWeights("w", {4096, 3072}, 1)})}});
   server.RunJobs();

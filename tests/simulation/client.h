@@ -41,10 +41,22 @@ class SimulatedClient {
   bool Succeeded(const absl::Status& status, std::initializer_list<absl::StatusCode> allowed = {});
   bool MayFail() const;
 
+  // client_uploads.cc: uploads, from their beginning to their end.
   void Upload();
   void UploadPart();
   void Resume();
   void Cancel();
+  OpenUpload NewUpload();
+  void Finish(OpenUpload upload);
+  // Until some of it is durable. False: it is over, or nothing more is known.
+  bool Write(OpenUpload& upload, bool all);
+  bool WriteEntry(OpenUpload& upload, UploadWriter& writer, const std::string& path,
+                  uint64_t durable_bytes, bool all);
+  bool Open(OpenUpload& upload, UploadView& view);
+  bool HasExpired(const OpenUpload& upload, const absl::Status& status);
+  void CancelUpload(OpenUpload upload);
+
+  // client.cc: the rest.
   void Delete();
   void SetTag();
   void DeleteTag();
@@ -56,20 +68,14 @@ class SimulatedClient {
   void Fetch();
   void CancelJob();
 
-  OpenUpload NewUpload();
-  void Finish(OpenUpload upload);
-  // Until some of it is durable. False: it is over, or nothing more is known.
-  bool Write(OpenUpload& upload, bool all);
-  bool WriteEntry(OpenUpload& upload, UploadWriter& writer, const std::string& path,
-                  uint64_t durable_bytes, bool all);
-  bool Open(OpenUpload& upload, UploadView& view);
-  bool HasExpired(const OpenUpload& upload, const absl::Status& status);
-  void CancelUpload(OpenUpload upload);
   std::vector<LiveModel> MyModels(bool also_maybe_deleted = false) const;
   std::vector<OpenUpload> MyUploads() const;
   std::string NewName(absl::string_view kind);
   bool IsMine(absl::string_view name) const;
   uint64_t Below(uint64_t bound) { return machine_.random.Below(bound); }
+
+  static constexpr size_t kMaxModels = 5;
+  static constexpr size_t kMaxUploads = 2;
 
   const std::string suffix_;  // of the names of what it makes
   Machine& machine_;

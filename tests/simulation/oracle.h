@@ -36,6 +36,8 @@ struct LiveModel {
   bool may_expire = false;       // by a rule, at any time
   std::set<std::string> labels;  // values that its label may have
   std::optional<Digest> served;  // of what was served first, unless `content` tells
+
+  std::string Reference() const { return "id:" + id; }
 };
 
 struct OpenUpload {

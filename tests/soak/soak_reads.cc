@@ -15,6 +15,7 @@
 #include "storage/base/digest.h"
 #include "storage/base/error.h"
 #include "storage/base/status_macros.h"
+#include "tests/crash/upload_calls.h"
 #include "tests/soak/soak_worker.h"
 
 namespace wdelta::testing {
@@ -158,7 +159,7 @@ void SoakWorker::FetchRange() {
   const Outcome outcome = Do(SoakCall::kFetchRange, [&] {
     found.clear();
     grpc::ClientContext context;
-    SetSoakDeadline(context);
+    SetCallDeadline(context);
     const auto reader = client_->fetch().FetchFile(&context, request);
     for (v1::FetchFileResponse part; reader->Read(&part);) found += part.piece().data();
     return FromGrpcStatus(reader->Finish());
@@ -207,7 +208,7 @@ void SoakWorker::BreakOffFetch() {
   request.set_path(kFile);
   const Outcome outcome = Do(SoakCall::kCancelledFetch, [&] {
     grpc::ClientContext context;
-    SetSoakDeadline(context);
+    SetCallDeadline(context);
     const auto reader = client_->fetch().FetchFile(&context, request);
     v1::FetchFileResponse part;
     if (reader->Read(&part)) context.TryCancel();
@@ -266,7 +267,7 @@ void SoakWorker::Diff() {
   if (request.model_b().size() <= 3 || request.model_a().size() <= 3) return;
   Do(SoakCall::kDiff, [&] {
     grpc::ClientContext context;
-    SetSoakDeadline(context);
+    SetCallDeadline(context);
     return ReadAll<v1::DiffResponse>(*client_->compare().Diff(&context, request));
   });
 }
@@ -278,7 +279,7 @@ void SoakWorker::Blame() {
   request.set_model(IdOf(model));
   const Outcome outcome = Do(SoakCall::kBlame, [&] {
     grpc::ClientContext context;
-    SetSoakDeadline(context);
+    SetCallDeadline(context);
     return ReadAll<v1::BlameResponse>(*client_->compare().Blame(&context, request));
   });
   CheckGone(outcome.status, model);
@@ -287,7 +288,7 @@ void SoakWorker::Blame() {
 void SoakWorker::PlanGc() {
   Do(SoakCall::kPlanGc, [&] {
     grpc::ClientContext context;
-    SetSoakDeadline(context);
+    SetCallDeadline(context);
     return ReadAll<v1::PlanGcResponse>(*client_->maintenance().PlanGc(&context, {}));
   });
 }

@@ -1,7 +1,5 @@
 #include "tests/soak/soak_worker.h"
 
-#include <algorithm>
-#include <filesystem>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -10,15 +8,14 @@
 #include "client/cpp/push.h"
 #include "client/cpp/rpc_status.h"
 #include "gtest/gtest.h"
-#include "storage/base/checksum.h"
 #include "storage/base/status_macros.h"
+#include "tests/crash/upload_calls.h"
 
 namespace wdelta::testing {
 namespace {
 
 constexpr size_t kMaxModels = 4;
 constexpr size_t kMaxUploads = 2;
-constexpr size_t kPieceBytes = 50'000;
 constexpr absl::Duration kTimeout = absl::Seconds(60);
 constexpr absl::Duration kFirstPause = absl::Milliseconds(50);
 // How long after a start clients may still find their old connections.
@@ -32,22 +29,7 @@ ClientOptions OptionsOfClient() {
   return options;
 }
 
-PushOptions OptionsOfPush(const v1::StartUploadRequest& request) {
-  PushOptions options;
-  options.name = request.name();
-  options.request_id = request.request_id();
-  options.parents.assign(request.parents().begin(), request.parents().end());
-  options.fidelity = request.fidelity();
-  options.new_version = request.new_version();
-  options.max_reconnects = 20;
-  return options;
-}
-
 }  // namespace
-
-void SetSoakDeadline(grpc::ClientContext& context) {
-  context.set_deadline(absl::ToChronoTime(absl::Now() + kTimeout));
-}
 
 SoakWorker::SoakWorker(int number, uint32_t seed, SoakShared* shared)
     : prefix_(absl::StrCat("c", number, "-")),
@@ -127,22 +109,6 @@ SoakWorker::Outcome SoakWorker::Do(SoakCall call, const Attempt& attempt) {
   return outcome;
 }
 
-std::vector<LiveModel> SoakWorker::MyModels() const {
-  std::vector<LiveModel> mine;
-  for (LiveModel& model : truth_.Models()) {
-    if (IsMine(model.name) && !model.maybe_deleted) mine.push_back(std::move(model));
-  }
-  return mine;
-}
-
-std::vector<OpenUpload> SoakWorker::MyUploads() const {
-  std::vector<OpenUpload> mine;
-  for (OpenUpload& upload : truth_.Uploads()) {
-    if (IsMine(upload.request.name())) mine.push_back(std::move(upload));
-  }
-  return mine;
-}
-
 OpenUpload SoakWorker::NewUpload(SoakCall call) {
   OpenUpload upload;
   v1::StartUploadRequest& request = upload.request;
@@ -163,7 +129,7 @@ OpenUpload SoakWorker::NewUpload(SoakCall call) {
       request.mutable_fidelity()->mutable_near_lossless()->set_relative_error(0.1);
     }
   }
-  const std::vector<LiveModel> mine = MyModels();
+  const std::vector<LiveModel> mine = truth_.ModelsOf(prefix_);
   if (!mine.empty() && Random(4) == 0) {
     request.set_new_version(true);
     request.set_name(mine[Random(mine.size())].name);
@@ -172,42 +138,32 @@ OpenUpload SoakWorker::NewUpload(SoakCall call) {
 }
 
 void SoakWorker::Upload(SoakCall call) {
-  if (MyModels().size() >= kMaxModels) return Delete();
-  if (MyUploads().size() >= kMaxUploads) return Resume();
+  if (truth_.ModelsOf(prefix_).size() >= kMaxModels) return Delete();
+  if (truth_.UploadsOf(prefix_).size() >= kMaxUploads) return Resume();
   const OpenUpload upload = NewUpload(call);
   truth_.PutUpload(upload);
   Finish(call, upload);
 }
 
 void SoakWorker::Resume() {
-  const std::vector<OpenUpload> uploads = MyUploads();
-  if (uploads.empty() || MyModels().size() >= kMaxModels) return;
+  const std::vector<OpenUpload> uploads = truth_.UploadsOf(prefix_);
+  if (uploads.empty() || truth_.ModelsOf(prefix_).size() >= kMaxModels) return;
   Finish(SoakCall::kResume, uploads[Random(uploads.size())]);
 }
 
 // From wherever it is to its model.
 void SoakWorker::Finish(SoakCall call, const OpenUpload& upload) {
-  const v1::StartUploadRequest& request = upload.request;
-  for (const auto& [path, bytes] : upload.content->files) {
-    folder_.Write(absl::StrCat(request.request_id(), "/", path), bytes);
-  }
-  const std::string folder = folder_ / request.request_id();
-  const PushOptions options = OptionsOfPush(request);
-  PushResult pushed;
+  PushOptions options = OptionsOfPush(upload.request);
+  options.max_reconnects = 20;
+  LiveModel model;
   const Outcome outcome = Do(call, [&]() -> absl::Status {
-    WDELTA_ASSIGN_OR_RETURN(pushed, PushCheckpoint(*client_, folder, options));
+    WDELTA_ASSIGN_OR_RETURN(model, PushUpload(*client_, folder_, upload, options));
     return absl::OkStatus();
   });
-  std::filesystem::remove_all(folder);
   if (absl::IsNotFound(outcome.status)) return CancelUpload(upload);  // a parent is gone
   if (!outcome.ok()) return;
-  LiveModel model;
-  model.id = pushed.model.id();
-  model.name = request.name();
-  model.content = upload.content;
-  model.is_lossy = request.has_fidelity();
   truth_.AddModel(std::move(model));
-  truth_.DropUpload(request.request_id());
+  truth_.DropUpload(upload.request.request_id());
 }
 
 void SoakWorker::PushWithoutParent() {
@@ -218,17 +174,18 @@ void SoakWorker::PushWithoutParent() {
   const Outcome outcome = Do(SoakCall::kPushNoParent, [&] {
     v1::Upload upload;
     grpc::ClientContext context;
-    SetSoakDeadline(context);
+    SetCallDeadline(context);
     return FromGrpcStatus(client_->uploads().StartUpload(&context, request, &upload));
   });
   EXPECT_FALSE(outcome.ok());
 }
 
 void SoakWorker::UploadPart() {
-  if (MyUploads().size() >= kMaxUploads) return Cancel();
+  if (truth_.UploadsOf(prefix_).size() >= kMaxUploads) return Cancel();
   OpenUpload upload = NewUpload(SoakCall::kPush);
   truth_.PutUpload(upload);
-  const Outcome outcome = Do(SoakCall::kUploadPart, [&] { return StartAndWritePart(upload); });
+  const Outcome outcome = Do(SoakCall::kUploadPart,
+                             [&] { return StartAndWritePart(*client_, random_, upload).status(); });
   if (!upload.id.empty()) {
     truth_.PutUpload(upload);
   } else if (absl::IsNotFound(outcome.status)) {
@@ -236,55 +193,8 @@ void SoakWorker::UploadPart() {
   }
 }
 
-absl::Status SoakWorker::StartAndWritePart(OpenUpload& upload) {
-  v1::Upload started;
-  {
-    grpc::ClientContext context;
-    SetSoakDeadline(context);
-    WDELTA_RETURN_IF_ERROR(
-        FromGrpcStatus(client_->uploads().StartUpload(&context, upload.request, &started)));
-  }
-  upload.id = started.id();
-  v1::AddEntriesRequest entries;
-  entries.set_upload(upload.id);
-  for (const auto& [path, bytes] : upload.content->files) {
-    v1::Entry& entry = *entries.add_entries();
-    entry.set_path(path);
-    entry.set_size_bytes(bytes.size());
-  }
-  {
-    grpc::ClientContext context;
-    SetSoakDeadline(context);
-    WDELTA_RETURN_IF_ERROR(
-        FromGrpcStatus(client_->uploads().AddEntries(&context, entries, &started)));
-  }
-  const auto& [path, bytes] = *upload.content->files.begin();
-  size_t offset = 0;  // where an earlier attempt came to
-  for (const v1::Entry& entry : started.entries()) {
-    if (entry.path() == path) offset = entry.durable_bytes();
-  }
-  grpc::ClientContext context;
-  SetSoakDeadline(context);
-  v1::WriteEntriesResponse response;
-  const auto writer = client_->uploads().WriteEntries(&context, &response);
-  const size_t end = std::max<size_t>(offset, 1 + Random(bytes.size()));
-  for (; offset < end; offset += kPieceBytes) {
-    v1::WriteEntriesRequest piece;
-    piece.set_upload(upload.id);
-    piece.set_path(path);
-    piece.set_offset(offset);
-    piece.set_data(bytes.substr(offset, std::min(kPieceBytes, end - offset)));
-    piece.set_crc32c(Crc32c(piece.data()));
-    if (!writer->Write(piece)) break;
-  }
-  writer->WritesDone();
-  WDELTA_RETURN_IF_ERROR(FromGrpcStatus(writer->Finish()));
-  upload.durable_bytes[path] = end;
-  return absl::OkStatus();
-}
-
 void SoakWorker::Cancel() {
-  const std::vector<OpenUpload> uploads = MyUploads();
+  const std::vector<OpenUpload> uploads = truth_.UploadsOf(prefix_);
   if (!uploads.empty()) CancelUpload(uploads[Random(uploads.size())]);
 }
 
@@ -294,27 +204,17 @@ void SoakWorker::CancelUpload(OpenUpload upload) {
   truth_.PutUpload(upload);
   const Outcome outcome = Do(SoakCall::kCancelUpload, [&]() -> absl::Status {
     if (upload.id.empty()) {
-      v1::Upload started;
-      grpc::ClientContext context;
-      SetSoakDeadline(context);
-      WDELTA_RETURN_IF_ERROR(
-          FromGrpcStatus(client_->uploads().StartUpload(&context, upload.request, &started)));
-      upload.id = started.id();
+      WDELTA_RETURN_IF_ERROR(StartUpload(*client_, upload));
       truth_.PutUpload(upload);
     }
-    v1::CancelUploadRequest request;
-    request.set_upload(upload.id);
-    google::protobuf::Empty response;
-    grpc::ClientContext context;
-    SetSoakDeadline(context);
-    return FromGrpcStatus(client_->uploads().CancelUpload(&context, request, &response));
+    return testing::CancelUpload(*client_, upload.id);
   });
   // Not found: never opened, as its parent is gone.
   if (outcome.ok() || absl::IsNotFound(outcome.status)) truth_.DropUpload(request_id);
 }
 
 void SoakWorker::Delete() {
-  const std::vector<LiveModel> models = MyModels();
+  const std::vector<LiveModel> models = truth_.ModelsOf(prefix_);
   if (models.size() < 2) return;
   const std::string& id = models[Random(models.size())].id;
   truth_.MarkMaybeDeleted(id);
@@ -324,7 +224,7 @@ void SoakWorker::Delete() {
 }
 
 void SoakWorker::SetTag() {
-  const std::vector<LiveModel> models = MyModels();
+  const std::vector<LiveModel> models = truth_.ModelsOf(prefix_);
   if (models.empty()) return;
   const std::string& id = models[Random(models.size())].id;
   const std::string name = absl::StrCat("t", Random(3));
@@ -353,7 +253,7 @@ void SoakWorker::DeleteTag() {
 }
 
 void SoakWorker::RepackAndCancel(bool cancel) {
-  const std::vector<LiveModel> models = MyModels();
+  const std::vector<LiveModel> models = truth_.ModelsOf(prefix_);
   if (models.empty()) return;
   const std::string& id = models[Random(models.size())].id;
   std::string job;

@@ -65,7 +65,6 @@ class SoakWorker {
   void CollectGarbage();
   OpenUpload NewUpload(SoakCall call);
   void Finish(SoakCall call, const OpenUpload& upload);
-  absl::Status StartAndWritePart(OpenUpload& upload);
   void CancelUpload(OpenUpload upload);
 
   // soak_reads.cc: what does not.
@@ -83,9 +82,6 @@ class SoakWorker {
   void PlanGc();
   void ServerInfo();
 
-  bool IsMine(const std::string& name) const { return name.rfind(prefix_, 0) == 0; }
-  std::vector<LiveModel> MyModels() const;
-  std::vector<OpenUpload> MyUploads() const;
   // Of any client, now and then lossy; without content when there is none.
   LiveModel AnyModel();
   // The same, lossless: its bytes are known.
@@ -102,8 +98,5 @@ class SoakWorker {
   int made_ = 0;
   const TempFolder folder_;
 };
-
-// Of calls that the client library has no wrapper for.
-void SetSoakDeadline(grpc::ClientContext& context);
 
 }  // namespace wdelta::testing
