@@ -174,7 +174,9 @@ void CrashWorker::UploadPart() {
   truth_.PutUpload(upload);
   const absl::StatusOr<uint64_t> durable_bytes = StartAndWritePart(*client_, random_, upload);
   const absl::Status& status = durable_bytes.status();
-  if (status.ok()) EXPECT_EQ(*durable_bytes, upload.durable_bytes.begin()->second);
+  if (status.ok()) {
+    EXPECT_EQ(*durable_bytes, upload.durable_bytes.begin()->second);
+  }
   const bool was_started = !upload.id.empty();
   using Code = absl::StatusCode;
   if (Succeeded(status, "part of an upload", {Code::kNotFound}) || was_started) {
