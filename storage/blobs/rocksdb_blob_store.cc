@@ -11,6 +11,7 @@
 #include "rocksdb/file_checksum.h"
 #include "rocksdb/filter_policy.h"
 #include "rocksdb/options.h"
+#include "rocksdb/perf_context.h"
 #include "rocksdb/table.h"
 #include "rocksdb/utilities/checkpoint.h"
 #include "rocksdb/write_batch.h"
@@ -103,6 +104,21 @@ rocksdb::ReadOptions VerifyingRead() {
   rocksdb::ReadOptions read;
   read.verify_checksums = true;
   return read;
+}
+
+// What is kept in caches was verified: other readers may rely on it. So a value whose index or
+// filter had to be read from the disk is got once more, with a look at the checksums, for the
+// cache to have them.
+rocksdb::Status GetUnverified(rocksdb::DB& db, const std::string& key,
+                              rocksdb::PinnableSlice& value) {
+  rocksdb::ReadOptions read;
+  read.verify_checksums = false;
+  read.fill_cache = false;
+  const uint64_t blocks_before = rocksdb::get_perf_context()->block_read_count;  // this thread's
+  const rocksdb::Status status = db.Get(read, db.DefaultColumnFamily(), key, &value);
+  if (!status.ok() || rocksdb::get_perf_context()->block_read_count == blocks_before) return status;
+  value.Reset();
+  return db.Get(VerifyingRead(), db.DefaultColumnFamily(), key, &value);
 }
 
 absl::StatusOr<RocksdbBlobStore::Layout> ParseLayout(absl::string_view value) {
@@ -222,9 +238,6 @@ absl::Status RocksdbBlobStore::Read(const Digest& digest, uint64_t offset, uint6
   if (!layout.has_value()) return BlobNotFoundError(digest);
   WDELTA_RETURN_IF_ERROR(CheckBlobRange(digest, offset, size, layout->size_bytes));
   const RocksdbDatabase::Lease db = database_->Borrow();
-  // What is kept in caches was verified: other readers may rely on it. So the first part is in
-  // any case; it brings in the index and the filter, which the others then find there.
-  rocksdb::ReadOptions options = VerifyingRead();
   const uint64_t end = offset + size;
   while (offset < end) {
     const uint64_t part = offset / layout->part_bytes;
@@ -232,8 +245,10 @@ absl::Status RocksdbBlobStore::Read(const Digest& digest, uint64_t offset, uint6
     const uint64_t part_bytes = std::min(layout->part_bytes, layout->size_bytes - part_begin);
     const uint64_t skip = offset - part_begin;
     rocksdb::PinnableSlice value;
+    const std::string key = DataKey(digest, *layout, part);
     const rocksdb::Status status =
-        db->Get(options, db->DefaultColumnFamily(), DataKey(digest, *layout, part), &value);
+        is_verified ? db->Get(VerifyingRead(), db->DefaultColumnFamily(), key, &value)
+                    : GetUnverified(*db, key, value);
     // Deleted since its size was read.
     if (status.IsNotFound()) return BlobNotFoundError(digest);
     WDELTA_RETURN_IF_ERROR(
@@ -243,8 +258,6 @@ absl::Status RocksdbBlobStore::Read(const Digest& digest, uint64_t offset, uint6
                                               ", part ", part, ": expected ", part_bytes,
                                               " bytes, found ", value.size()));
     }
-    options.verify_checksums = is_verified;
-    options.fill_cache = is_verified;
     const uint64_t wanted = std::min(part_bytes - skip, end - offset);
     std::memcpy(destination, value.data() + skip, wanted);
     destination += wanted;

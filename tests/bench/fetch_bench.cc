@@ -1,6 +1,6 @@
 // What a fetch costs, beside the parts that it is made of.
 //
-//   wdelta_fetch_bench                       a synthetic chain of five models of --megabytes
+//   wdelta_fetch_bench                       a synthetic chain of --models of --megabytes each
 //   wdelta_fetch_bench BASE CHILD [CHILD…]   checkpoint folders, each the parent of the next
 //
 // With g the CPU seconds a GB of a bare gRPC stream (both ends) and c those of decoding alone,
@@ -9,18 +9,18 @@
 //
 // Rows, for models of depth 1, 2 and 4 where the chain has them:
 //   cold      the first fetch after a start of the daemon: no base chunk is cached
-//   warm      the best of three more; of a model that fits, the cache may hold the chunks by then
-//   8 clients all fetch the same model at once, the base chunks being cached
-//   http      the best of three downloads, as clients of the Hub make them
+//   warm      the first fetch of a daemon that has the base in its cache as far as it fits, the
+//             least of three
+//   again     the least of three more; of the model itself the cache has chunks by then
+//   8 clients all fetch the same model at once
+//   http      the least of three downloads, as clients of the Hub make them
 //   pull      PullModel into a folder, SHA-256 verified; pull-crc: checksums of pieces only
-// and the same bytes by other ways: a bare gRPC stream, nginx when it is installed, and `cat`.
+// and the same bytes by other ways: a bare gRPC stream, nginx when it is installed, `cat`,
+// deltatensors' load.
 // Then the time to the first byte, and of 1 MB out of the middle; the daemon's peak memory.
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <filesystem>
-#include <fstream>
-#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
@@ -33,9 +33,10 @@
 #include "client/cpp/push.h"
 #include "storage/base/limits.h"
 #include "tests/bench/fail.h"
+#include "tests/bench/fetch_cost.h"
 #include "tests/bench/fetch_parts.h"
+#include "tests/bench/fetch_peers.h"
 #include "tests/bench/table.h"
-#include "tests/bench/timers.h"
 #include "tests/bench/transfer_peers.h"
 #include "tests/support/temp_folder.h"
 
@@ -44,51 +45,17 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int kRuns = 3;
 constexpr int kClients = 8;
 constexpr int kRangeCalls = 20;
 constexpr uint64_t kRangeBytes = 1'000'000;
-constexpr char kNginx[] = "/usr/sbin/nginx";
 
 struct Arguments {
   std::vector<std::string> folders;
   uint64_t megabytes = 512;
+  int models = 5;
   std::string memory_limit = "2GiB";
+  std::string python;
 };
-
-// One way of moving bytes.
-struct Cost {
-  double seconds = 0;
-  double cpu_seconds = 0;
-  uint64_t bytes = 0;
-  double CpuSecondsPerGb() const { return cpu_seconds / (bytes / 1e9); }
-  double GbPerSecond() const { return bytes / seconds / 1e9; }
-};
-
-// `body` returns the bytes that it moved. Counts this program and `server`.
-Cost Measure(const Process* server, const std::function<uint64_t()>& body) {
-  const auto cpu = [&] {
-    return ProcessSeconds() + (server == nullptr ? 0 : server->CpuSeconds());
-  };
-  Cost cost;
-  const double cpu_start = cpu();
-  const double start = WallSeconds();
-  cost.bytes = body();
-  cost.seconds = WallSeconds() - start;
-  cost.cpu_seconds = cpu() - cpu_start;
-  return cost;
-}
-
-// The least CPU time and the least wall time of some runs.
-Cost Best(const Process* server, const std::function<uint64_t()>& body) {
-  Cost best = Measure(server, body);
-  for (int i = 1; i < kRuns; ++i) {
-    const Cost cost = Measure(server, body);
-    if (cost.cpu_seconds < best.cpu_seconds) best.cpu_seconds = cost.cpu_seconds;
-    best.seconds = std::min(best.seconds, cost.seconds);
-  }
-  return best;
-}
 
 class Daemon {
  public:
@@ -147,21 +114,13 @@ v1::FetchFileRequest LargestFile(Client& client, const std::string& name) {
   return request;
 }
 
-// nginx with sendfile, serving a folder; null when it is not installed.
-std::unique_ptr<Process> StartNginx(const fs::path& work, const fs::path& root, int port) {
-  if (!fs::exists(kNginx)) return nullptr;
-  const fs::path config = work / "nginx.conf";
-  std::ofstream(config) << "daemon off; master_process off; pid " << (work / "nginx.pid").string()
-                        << "; error_log /dev/null; events {} http { access_log off; sendfile on; "
-                        << "server { listen 127.0.0.1:" << port << "; root " << root.string()
-                        << "; } }\n";
-  return std::make_unique<Process>(std::vector<std::string>{kNginx, "-c", config.string()});
-}
-
 class Bench {
  public:
-  Bench(std::vector<fs::path> folders, fs::path work, std::string memory_limit)
-      : folders_(std::move(folders)), work_(std::move(work)), limit_(std::move(memory_limit)) {}
+  Bench(std::vector<fs::path> folders, fs::path work, const Arguments& arguments)
+      : folders_(std::move(folders)),
+        work_(std::move(work)),
+        limit_(arguments.memory_limit),
+        python_(arguments.python) {}
 
   void Run() {
     daemon_ = std::make_unique<Daemon>(work_, limit_);
@@ -172,7 +131,9 @@ class Bench {
     for (size_t depth : {1, 2, 4}) {
       if (depth < folders_.size()) MeasureDepth(depth);
     }
-    MeasureOthers();
+    MeasurePeers({folders_[0], folders_[1], LargestFile(daemon_->client(), NameOf(1)).path(), work_,
+                  python_},
+                 [this](const std::string& what, const Cost& cost) { Add(what, cost, 0); });
     std::fputs(table_.Text().c_str(), stdout);
     MeasureLatency();
     std::printf("peak memory of the daemon, fetches only: %.0f MiB, --memory_limit=%s\n",
@@ -241,7 +202,8 @@ class Bench {
     Restart();
     const auto fetch = [&] { return ValueOrDie(DropFile(daemon_->client(), whole)).bytes; };
     Add(label("cold"), Measure(daemon_->process(), fetch), sum);
-    Add(label("warm"), Best(daemon_->process(), fetch), sum);
+    Add(label("warm"), Best([&] { return MeasureWarm(whole); }), sum);
+    Add(label("again"), Best(daemon_->process(), fetch), sum);
     Add(label("8 clients"), Best(daemon_->process(), [&] { return FetchByMany(whole); }), sum);
     const std::string target = "/" + whole.model() + "/resolve/main/" + whole.path();
     Add(label("http"),
@@ -252,6 +214,16 @@ class Bench {
     AddPull(label("pull-crc"), depth, Verify::kChecksum, sum);
     peak_bytes_ = std::max(peak_bytes_, daemon_->process()->PeakResidentBytes());
     table_.AddRule();
+  }
+
+  // The second fetch of the base leaves as much of it in the cache as it holds.
+  Cost MeasureWarm(const v1::FetchFileRequest& whole) {
+    Restart();
+    for (int i = 0; i < 2; ++i) {
+      ValueOrDie(DropFile(daemon_->client(), LargestFile(daemon_->client(), NameOf(0))));
+    }
+    return Measure(daemon_->process(),
+                   [&] { return ValueOrDie(DropFile(daemon_->client(), whole)).bytes; });
   }
 
   void AddPull(const std::string& what, size_t depth, Verify verify, double sum) {
@@ -286,30 +258,6 @@ class Bench {
     return total;
   }
 
-  void MeasureOthers() {
-    const v1::FetchFileRequest whole = LargestFile(daemon_->client(), NameOf(1));
-    const fs::path file = folders_[1] / whole.path();
-    constexpr int kPort = 18'980;
-    if (const auto nginx = StartNginx(work_, folders_[1], kPort)) {
-      const std::string address = absl::StrCat("http://127.0.0.1:", kPort);
-      for (int i = 0; !DropDownload(address, "/" + whole.path(), 0, 1).ok(); ++i) {
-        if (i == 100) Die("nginx does not answer at " + address);
-        std::this_thread::sleep_for(std::chrono::milliseconds(50));
-      }
-      Add("nginx, the whole file",
-          Best(nginx.get(),
-               [&] { return ValueOrDie(DropDownload(address, "/" + whole.path())).bytes; }),
-          0);
-    }
-    Add("cat",
-        Best(nullptr,
-             [&] {
-               ValueOrDie(CatSeconds(file));
-               return fs::file_size(file);
-             }),
-        0);
-  }
-
   static std::string Milliseconds(std::vector<double> seconds) {
     std::sort(seconds.begin(), seconds.end());
     return absl::StrCat(Fixed(1e3 * seconds[seconds.size() / 2], 2), " ms, at most ",
@@ -340,6 +288,7 @@ class Bench {
   const std::vector<fs::path> folders_;
   const fs::path work_;
   const std::string limit_;
+  const std::string python_;
   const double cores_ = std::max(1u, std::thread::hardware_concurrency());
   std::unique_ptr<Daemon> daemon_;
   double bare_seconds_per_gb_ = 0;
@@ -354,16 +303,21 @@ int Main(int argc, char** argv) {
   app.add_option("folders", arguments.folders, "Checkpoints, each the parent of the next");
   app.add_option("--megabytes", arguments.megabytes, "Of each synthetic model")
       ->capture_default_str();
+  app.add_option("--models", arguments.models, "Of the synthetic chain")
+      ->check(CLI::Range(2, 5))
+      ->capture_default_str();
   app.add_option("--memory_limit", arguments.memory_limit, "Of the daemon")->capture_default_str();
+  app.add_option("--python", arguments.python, "An interpreter that has deltatensors");
   CLI11_PARSE(app, argc, argv);
   if (arguments.folders.size() == 1) Die("expected a base and at least one child");
   const TempFolder temp;
   const fs::path work = temp.path();
   std::vector<fs::path> folders(arguments.folders.begin(), arguments.folders.end());
   if (folders.empty()) {
-    folders = WriteSyntheticChain(work / "chain", 5, arguments.megabytes * 1'000'000);
+    folders =
+        WriteSyntheticChain(work / "chain", arguments.models, arguments.megabytes * 1'000'000);
   }
-  Bench(folders, work, arguments.memory_limit).Run();
+  Bench(folders, work, arguments).Run();
   return 0;
 }
 
