@@ -63,24 +63,31 @@ class Daemon {
     const fs::path file = work / "daemon";
     fs::remove(file);
     process_ = std::make_unique<Process>(std::vector<std::string>{
-        WDELTAD_PATH, "--data_dir=" + (work / "data").string(), "--listen=127.0.0.1:0",
+        WDELTAD_PATH, "--data_dir=" + (work / "data").string(),
+        absl::StrCat("--listen=127.0.0.1:0,unix:", (work / "socket").string()),
         "--http_listen=127.0.0.1:0", "--address_file=" + file.string(), "--log_level=warn",
         "--memory_limit=" + memory_limit});
     const std::vector<std::string> addresses = AwaitAddresses(file);
     client_ = ValueOrDie(Client::Create(addresses.front()));
     address_ = addresses.front();
+    socket_address_ = addresses[1];
     http_address_ = addresses.back();
   }
   const Process* process() const { return process_.get(); }
   Client& client() const { return *client_; }
   // A connection of its own.
   std::unique_ptr<Client> NewClient() const { return ValueOrDie(Client::Create(address_)); }
+  // The same on a Unix socket.
+  std::unique_ptr<Client> NewLocalClient() const {
+    return ValueOrDie(Client::Create(socket_address_));
+  }
   const std::string& http_address() const { return http_address_; }
 
  private:
   std::unique_ptr<Process> process_;
   std::unique_ptr<Client> client_;
   std::string address_;
+  std::string socket_address_;
   std::string http_address_;
 };
 
@@ -160,7 +167,7 @@ class Bench {
   void MeasureBare() {
     const fs::path file = work_ / "bare";
     const Process server({"/proc/self/exe", "--serve_bare", file.string()});
-    const auto client = ValueOrDie(Client::Create(AwaitAddresses(file).front()));
+    const std::vector<std::string> addresses = AwaitAddresses(file);
     v1::FetchFileRequest request;
     uint64_t size_bytes = 0;
     const v1::Model base = ValueOrDie(daemon_->client().GetModel(NameOf(0)));
@@ -168,9 +175,14 @@ class Bench {
       size_bytes = std::max<uint64_t>(size_bytes, f.size_bytes());
     }
     request.set_length(size_bytes);
-    const Cost cost = Best(&server, [&] { return ValueOrDie(DropFile(*client, request)).bytes; });
+    const auto measure = [&](const std::string& address) {
+      const auto client = ValueOrDie(Client::Create(address));
+      return Best(&server, [&] { return ValueOrDie(DropFile(*client, request)).bytes; });
+    };
+    const Cost cost = measure(addresses.front());
     bare_seconds_per_gb_ = cost.CpuSecondsPerGb();
     Add("bare gRPC stream (g)", cost, 0);
+    Add("the same on a Unix socket", measure(addresses.back()), 0);
     table_.AddRule();
   }
 
@@ -202,7 +214,8 @@ class Bench {
     Restart();
     const auto fetch = [&] { return ValueOrDie(DropFile(daemon_->client(), whole)).bytes; };
     Add(label("cold"), Measure(daemon_->process(), fetch), sum);
-    Add(label("warm"), Best([&] { return MeasureWarm(whole); }), sum);
+    Add(label("warm"), Best([&] { return MeasureWarm(whole, false); }), sum);
+    Add(label("warm, Unix socket"), Best([&] { return MeasureWarm(whole, true); }), sum);
     Add(label("again"), Best(daemon_->process(), fetch), sum);
     Add(label("8 clients"), Best(daemon_->process(), [&] { return FetchByMany(whole); }), sum);
     const std::string target = "/" + whole.model() + "/resolve/main/" + whole.path();
@@ -217,13 +230,13 @@ class Bench {
   }
 
   // The second fetch of the base leaves as much of it in the cache as it holds.
-  Cost MeasureWarm(const v1::FetchFileRequest& whole) {
+  Cost MeasureWarm(const v1::FetchFileRequest& whole, bool is_local) {
     Restart();
+    const auto client = is_local ? daemon_->NewLocalClient() : daemon_->NewClient();
     for (int i = 0; i < 2; ++i) {
       ValueOrDie(DropFile(daemon_->client(), LargestFile(daemon_->client(), NameOf(0))));
     }
-    return Measure(daemon_->process(),
-                   [&] { return ValueOrDie(DropFile(daemon_->client(), whole)).bytes; });
+    return Measure(daemon_->process(), [&] { return ValueOrDie(DropFile(*client, whole)).bytes; });
   }
 
   void AddPull(const std::string& what, size_t depth, Verify verify, double sum) {

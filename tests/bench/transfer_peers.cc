@@ -13,6 +13,7 @@
 #include <random>
 #include <thread>
 
+#include "absl/strings/str_cat.h"
 #include "grpcpp/grpcpp.h"
 #include "storage/tensor/safetensors.h"
 #include "tests/bench/fail.h"
@@ -108,9 +109,11 @@ int ServeBare(const std::string& address_file) {
   grpc::ServerBuilder builder;
   int port = 0;
   builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
+  const std::string socket = absl::StrCat("unix:", address_file, ".socket");
+  builder.AddListeningPort(socket, grpc::InsecureServerCredentials());
   builder.RegisterService(&service);
   const auto server = builder.BuildAndStart();
-  std::ofstream(address_file + ".part") << "127.0.0.1:" << port << "\n";
+  std::ofstream(address_file + ".part") << "127.0.0.1:" << port << "\n" << socket << "\n";
   fs::rename(address_file + ".part", address_file);
   server->Wait();
   return 0;
