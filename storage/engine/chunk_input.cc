@@ -4,6 +4,9 @@
 
 #include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
+#include "storage/codec/converted_parent.h"
+#include "storage/engine/storage_plan.h"
+#include "storage/wdelta/wdelta_file.h"
 
 namespace wdelta {
 namespace {
@@ -74,14 +77,20 @@ ChunkGeometry GeometryOf(const TensorInfo& tensor, uint64_t offset_bytes) {
 }
 
 absl::StatusOr<std::optional<absl::string_view>> ReadParentChunk(
-    const ContentSource* parent, std::optional<uint32_t> parent_stream, const ChunkRef& chunk,
-    std::string& buffer) {
+    const ContentSource* parent, std::optional<uint32_t> parent_stream, const TensorInfo& tensor,
+    const ChunkRef& chunk, std::string& buffer) {
   if (parent == nullptr || !parent_stream.has_value()) return std::optional<absl::string_view>();
-  const uint64_t parent_bytes = parent->checkpoint().streams[*parent_stream].tensor.size_bytes;
-  const uint64_t begin = std::min(chunk.offset, parent_bytes);
-  buffer.resize(std::min(chunk.size, parent_bytes - begin));
-  if (buffer.empty()) return std::optional<absl::string_view>();
-  WDELTA_RETURN_IF_ERROR(parent->Read(*parent_stream, begin, buffer.size(), buffer.data()));
+  const TensorInfo& other = parent->checkpoint().streams[*parent_stream].tensor;
+  const std::optional<DType> converted = ConvertedDType(tensor, other);
+  const ChunkSpan span =
+      SpanInParent({chunk.offset, chunk.size}, tensor.dtype, converted, other.size_bytes);
+  if (span.size_bytes == 0) return std::optional<absl::string_view>();
+  std::string numbers;
+  std::string& bytes = converted.has_value() ? numbers : buffer;
+  bytes.resize(span.size_bytes);
+  WDELTA_RETURN_IF_ERROR(
+      parent->Read(*parent_stream, span.offset_bytes, span.size_bytes, bytes.data()));
+  if (converted.has_value()) ConvertNumbers(*converted, numbers, tensor.dtype, buffer);
   return std::optional<absl::string_view>(buffer);
 }
 

@@ -39,10 +39,11 @@ std::vector<WeightedChunk> SampleOfModel(const Checkpoint& checkpoint, size_t ma
 
 ChunkGeometry GeometryOf(const TensorInfo& tensor, uint64_t offset_bytes);
 
-// The parent's bytes at the place of a chunk, read into `buffer`; nullopt when the
-// stream has no match, or the chunk lies wholly beyond its end.
+// What a chunk of `tensor` is coded against, in `buffer`: the parent's bytes at its place, or its
+// numbers, converted where ConvertedDType says so. Nullopt when the stream has no match, or the
+// chunk lies wholly beyond its end.
 absl::StatusOr<std::optional<absl::string_view>> ReadParentChunk(
-    const ContentSource* parent, std::optional<uint32_t> parent_stream, const ChunkRef& chunk,
-    std::string& buffer);
+    const ContentSource* parent, std::optional<uint32_t> parent_stream, const TensorInfo& tensor,
+    const ChunkRef& chunk, std::string& buffer);
 
 }  // namespace wdelta

@@ -12,6 +12,7 @@
 #include "storage/engine/chunk_input.h"
 #include "storage/engine/codec_pool.h"
 #include "storage/engine/ordered_tasks.h"
+#include "storage/engine/storage_plan.h"
 
 namespace wdelta {
 namespace {
@@ -29,6 +30,13 @@ struct ChunkResult {
   absl::string_view decoded() const { return reconstructed.has_value() ? *reconstructed : bytes; }
 };
 
+// Of the parent's stream where its numbers are converted.
+std::optional<DType> ParentDType(const DeltaEncoderInput& input, uint32_t stream) {
+  if (!input.parent_streams[stream].has_value()) return std::nullopt;
+  return ConvertedDType(input.target->checkpoint().streams[stream].tensor,
+                        input.parent->checkpoint().streams[*input.parent_streams[stream]].tensor);
+}
+
 // Reads and encodes chunks; any thread.
 class ChunkEncoder {
  public:
@@ -44,10 +52,10 @@ class ChunkEncoder {
     result.bytes.resize(at.size);
     WDELTA_RETURN_IF_ERROR(input_.target->Read(at.stream, at.offset, at.size, result.bytes.data()));
     CodecPool::Lease worker = codecs_.Borrow();
-    WDELTA_ASSIGN_OR_RETURN(
-        const std::optional<absl::string_view> parent,
-        ReadParentChunk(input_.parent.get(), input_.parent_streams[at.stream], at, worker->parent));
     const TensorInfo& tensor = input_.target->checkpoint().streams[at.stream].tensor;
+    WDELTA_ASSIGN_OR_RETURN(const std::optional<absl::string_view> parent,
+                            ReadParentChunk(input_.parent.get(), input_.parent_streams[at.stream],
+                                            tensor, at, worker->parent));
     const LossyStream* lossy = input_.lossy == nullptr ? nullptr : input_.lossy->Find(at.stream);
     if (lossy != nullptr && lossy->params.strategy != Strategy::kLossless) {
       return EncodeLossy(worker->codec, tensor, parent, lossy->params, result);
@@ -84,7 +92,8 @@ class ChunkEncoder {
     const uint64_t chunk_index = result.at.offset / limits::kChunkBytes;
     const WdeltaChunk& chunk = file.chunks[stream.first_chunk + chunk_index];
     const bool same_parent = file.parent_digest == parent_digest_ &&
-                             stream.parent_stream == input_.parent_streams[result.at.stream];
+                             stream.parent_stream == input_.parent_streams[result.at.stream] &&
+                             stream.parent_dtype == ParentDType(input_, result.at.stream);
     if (NeedsParent(chunk.mode) && !same_parent) return absl::OkStatus();
     if (chunk.payload_bytes > result.encoded.payload.size()) return absl::OkStatus();
     WDELTA_ASSIGN_OR_RETURN(result.encoded.payload,
@@ -150,7 +159,8 @@ class DeltaEncoder {
     if (at.offset == 0) {
       WDELTA_RETURN_IF_ERROR(MarkPayload());
       WDELTA_RETURN_IF_ERROR(EnterFile(stream.file_index));
-      WDELTA_RETURN_IF_ERROR(writer_.BeginStream(stream, input_.parent_streams[at.stream]));
+      WDELTA_RETURN_IF_ERROR(writer_.BeginStream(stream, input_.parent_streams[at.stream],
+                                                 ParentDType(input_, at.stream)));
       stream_hasher_ = Sha256Hasher();
     }
     if (at.size > 0) {

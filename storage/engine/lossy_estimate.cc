@@ -48,14 +48,14 @@ absl::StatusOr<std::vector<std::optional<SampledDelta>>> SampleDeltas(
     CodecPool::Lease worker = codecs.Borrow();
     worker->chunk.resize(at.size);
     WDELTA_RETURN_IF_ERROR(input.target->Read(at.stream, at.offset, at.size, worker->chunk.data()));
-    WDELTA_ASSIGN_OR_RETURN(
-        const std::optional<absl::string_view> parent,
-        ReadParentChunk(input.parent.get(), input.parent_streams[at.stream], at, worker->parent));
+    const TensorInfo& tensor = target.streams[at.stream].tensor;
+    WDELTA_ASSIGN_OR_RETURN(const std::optional<absl::string_view> parent,
+                            ReadParentChunk(input.parent.get(), input.parent_streams[at.stream],
+                                            tensor, at, worker->parent));
     if (!parent.has_value()) return absl::OkStatus();
     delta.emplace();
     delta->relative_error = lossy->relative_error;
-    WDELTA_ASSIGN_OR_RETURN(delta->moments, MeasureDelta(target.streams[at.stream].tensor.dtype,
-                                                         worker->chunk, *parent));
+    WDELTA_ASSIGN_OR_RETURN(delta->moments, MeasureDelta(tensor.dtype, worker->chunk, *parent));
     if (!delta->moments.finite) delta.reset();
     return absl::OkStatus();
   };

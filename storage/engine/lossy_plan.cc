@@ -15,6 +15,7 @@
 #include "storage/engine/codec_pool.h"
 #include "storage/engine/fidelity.h"
 #include "storage/engine/ordered_tasks.h"
+#include "storage/engine/storage_plan.h"
 
 namespace wdelta {
 namespace {
@@ -124,8 +125,8 @@ class Planning {
         input_.target->Read(chunk.stream, chunk.offset, chunk.size, worker->chunk.data()));
     WDELTA_ASSIGN_OR_RETURN(
         const std::optional<absl::string_view> parent,
-        ReadParentChunk(input_.parent.get(), input_.parent_streams[stream.stream], chunk,
-                        worker->parent));
+        ReadParentChunk(input_.parent.get(), input_.parent_streams[stream.stream],
+                        InfoOf(stream).tensor, chunk, worker->parent));
     if (!parent.has_value()) return absl::InternalError("a lossy tensor without parent bytes");
     return body(*worker.get(), worker->chunk, *parent);
   }
@@ -167,8 +168,8 @@ class Planning {
                              ChunkFigures& figures) -> absl::Status {
       WDELTA_ASSIGN_OR_RETURN(
           const std::optional<absl::string_view> other,
-          ReadParentChunk(input_.declared.get(), input_.declared_streams[stream.stream], chunk,
-                          worker.parent));
+          ReadParentChunk(input_.declared.get(), input_.declared_streams[stream.stream],
+                          InfoOf(stream).tensor, chunk, worker.parent));
       WDELTA_ASSIGN_OR_RETURN(figures.moments, MeasureDelta(stream.tensor.dtype, target, *other));
       return absl::OkStatus();
     };
@@ -204,7 +205,7 @@ class Planning {
     if (!match.has_value()) return false;
     const TensorInfo& tensor = InfoOf(stream).tensor;
     const TensorInfo& other = input_.declared->checkpoint().streams[*match].tensor;
-    return other.dtype == tensor.dtype && other.shape == tensor.shape;
+    return DTypesMatch(tensor, other) && other.shape == tensor.shape;
   }
 
   // What the present parameters do, by stream.
@@ -250,7 +251,7 @@ std::optional<TensorPolicy> LossyPolicyOf(
     return std::nullopt;
   }
   const TensorInfo& other = parent.checkpoint().streams[*parent_streams[stream]].tensor;
-  if (other.dtype != tensor.dtype || other.shape != tensor.shape) return std::nullopt;
+  if (!DTypesMatch(tensor, other) || other.shape != tensor.shape) return std::nullopt;
   const TensorPolicy found = PolicyOf(policy, tensor.name);
   if (found.strategy == Strategy::kLossless) return std::nullopt;
   return found;

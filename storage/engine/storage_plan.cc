@@ -5,12 +5,13 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
+#include "storage/codec/converted_parent.h"
 
 namespace wdelta {
 namespace {
 
 bool RowsAlign(const TensorInfo& target, const TensorInfo& parent) {
-  if (target.dtype != parent.dtype || target.shape.size() != parent.shape.size()) return false;
+  if (target.shape.size() != parent.shape.size()) return false;
   if (target.shape.empty()) return true;
   return std::equal(target.shape.begin() + 1, target.shape.end(), parent.shape.begin() + 1);
 }
@@ -48,7 +49,8 @@ std::vector<std::optional<uint32_t>> MatchStreams(const Checkpoint& target,
     const auto found = parent_streams.find(MatchKey(target, stream));
     if (found != parent_streams.end()) {
       const TensorInfo& other = parent.streams[found->second].tensor;
-      if (stream.kind != StreamKind::kTensor || RowsAlign(stream.tensor, other)) {
+      if (stream.kind != StreamKind::kTensor ||
+          (DTypesMatch(stream.tensor, other) && RowsAlign(stream.tensor, other))) {
         matches[i] = found->second;
       }
     } else if (stream.kind == StreamKind::kHeader && single_headers) {
@@ -86,6 +88,15 @@ std::vector<std::optional<uint32_t>> MatchContents(const Checkpoint& target,
     }
   }
   return matches;
+}
+
+bool DTypesMatch(const TensorInfo& target, const TensorInfo& parent) {
+  return target.dtype == parent.dtype || CanConvert(parent.dtype, target.dtype);
+}
+
+std::optional<DType> ConvertedDType(const TensorInfo& target, const TensorInfo& parent) {
+  if (!CanConvert(parent.dtype, target.dtype) || !RowsAlign(target, parent)) return std::nullopt;
+  return parent.dtype;
 }
 
 }  // namespace wdelta

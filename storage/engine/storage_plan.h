@@ -22,8 +22,9 @@ struct StorageParent {
 };
 
 // For every stream of `target` the stream of `parent` to encode against, if any.
-// Tensors match by name when dtype is equal and the shapes are equal or differ in
-// the first dimension only, so that common rows lie at equal offsets. Headers and
+// Tensors match by name when the dtypes are equal, or one CanConvert to the other, and the
+// shapes are equal or differ in the first dimension only, so that common rows have equal
+// indices. Headers and
 // side files match by path; a header also matches the only other one.
 std::vector<std::optional<uint32_t>> MatchStreams(const Checkpoint& target,
                                                   const Checkpoint& parent);
@@ -34,5 +35,12 @@ std::vector<std::optional<uint32_t>> MatchStreams(const Checkpoint& target,
 std::vector<std::optional<uint32_t>> MatchContents(const Checkpoint& target,
                                                    const std::vector<Digest>& target_digests,
                                                    const ContentSource& parent);
+
+// Equal, or the parent's numbers can be converted.
+bool DTypesMatch(const TensorInfo& target, const TensorInfo& parent);
+
+// The dtype of the parent's tensor, where matched tensors are coded against its converted
+// numbers: where they CanConvert. Nullopt: against its bytes.
+std::optional<DType> ConvertedDType(const TensorInfo& target, const TensorInfo& parent);
 
 }  // namespace wdelta

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "storage/base/error.h"
 #include "storage/base/status_macros.h"
+#include "storage/codec/converted_parent.h"
 
 namespace wdelta {
 
@@ -46,6 +47,14 @@ absl::StatusOr<ContentSourcePtr> WdeltaSource::Open(std::string name,
                        absl::StrCat(".wdelta: stream '", stream.info.tensor.name,
                                     "': the parent has no stream ", *stream.parent_stream));
     }
+    const DType found_dtype = parent->checkpoint().streams[*stream.parent_stream].tensor.dtype;
+    if (stream.parent_dtype.value_or(found_dtype) != found_dtype) {
+      return MakeError(
+          absl::StatusCode::kDataLoss, "BAD_WDELTA",
+          absl::StrCat(".wdelta: stream '", stream.info.tensor.name,
+                       "': expected a parent of dtype ", DTypeName(*stream.parent_dtype),
+                       ", found ", DTypeName(found_dtype)));
+    }
   }
   return ContentSourcePtr(new WdeltaSource(std::move(name), std::move(reader), std::move(parent),
                                            codecs, parent_chunks));
@@ -72,12 +81,16 @@ absl::Status WdeltaSource::ReadChunk(CodecPool::Worker& worker, ChunkCache::Keep
   const WdeltaStream& info = reader_->file().streams[stream];
   const ChunkSpan span = SpanOfChunk(reader_->file(), info, chunk);
   const uint32_t parent_stream = *info.parent_stream;
-  const uint64_t parent_bytes = parent_->checkpoint().streams[parent_stream].tensor.size_bytes;
-  const uint64_t begin = std::min(span.offset_bytes, parent_bytes);
-  const uint64_t size = std::min(span.size_bytes, parent_bytes - begin);
+  const ChunkSpan from =
+      SpanInParent(span, info.info.tensor.dtype, info.parent_dtype,
+                   parent_->checkpoint().streams[parent_stream].tensor.size_bytes);
   WDELTA_ASSIGN_OR_RETURN(const ChunkCache::Bytes parent,
-                          ReadParent(keep, parent_stream, begin, size));
-  return reader_->DecodeChunk(worker.codec, stream, chunk, *parent, destination);
+                          ReadParent(keep, parent_stream, from.offset_bytes, from.size_bytes));
+  if (!info.parent_dtype.has_value()) {
+    return reader_->DecodeChunk(worker.codec, stream, chunk, *parent, destination);
+  }
+  ConvertNumbers(*info.parent_dtype, *parent, info.info.tensor.dtype, worker.parent);
+  return reader_->DecodeChunk(worker.codec, stream, chunk, worker.parent, destination);
 }
 
 absl::Status WdeltaSource::Read(uint32_t stream, uint64_t offset, size_t size,

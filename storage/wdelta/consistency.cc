@@ -3,6 +3,7 @@
 #include "storage/base/error.h"
 #include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
+#include "storage/codec/converted_parent.h"
 #include "storage/wdelta/format.h"
 #include "storage/wdelta/metadata.h"
 
@@ -62,6 +63,14 @@ absl::Status CheckStream(const WdeltaFile& file, uint64_t index, uint64_t index_
   if (stream.parent_stream.has_value() && !file.parent_digest.has_value()) {
     return BadWdelta(
         absl::StrCat(DescribeStream(file, index), ": parent_stream without a parent_digest"));
+  }
+  if (stream.parent_dtype.has_value() &&
+      (!stream.parent_stream.has_value() || info.kind != StreamKind::kTensor ||
+       !CanConvert(*stream.parent_dtype, info.tensor.dtype))) {
+    return BadWdelta(absl::StrCat(DescribeStream(file, index), ": parent_dtype ",
+                                  DTypeName(*stream.parent_dtype),
+                                  ": expected a parent_stream, and another one of F16, BF16, F32 "
+                                  "and F64 than the stream's own"));
   }
   return absl::OkStatus();
 }

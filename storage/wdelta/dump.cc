@@ -130,6 +130,11 @@ nlohmann::json FidelityJson(const WdeltaStreamFidelity& fidelity) {
           {"max_absolute_error", fidelity.max_absolute_error}};
 }
 
+std::string ParentText(const WdeltaStream& stream) {
+  if (stream.parent_dtype.has_value()) return std::string(DTypeName(*stream.parent_dtype));
+  return stream.parent_stream.has_value() ? "yes" : "no";
+}
+
 nlohmann::json StreamJson(const WdeltaFile& file, const WdeltaStream& stream, const Sums& sums) {
   nlohmann::json out = SumsJson(sums);
   out["kind"] = std::string(KindName(stream.info.kind));
@@ -140,6 +145,9 @@ nlohmann::json StreamJson(const WdeltaFile& file, const WdeltaStream& stream, co
   out["offset_bytes"] = stream.info.tensor.offset_bytes;
   out["parent_stream"] =
       stream.parent_stream.has_value() ? nlohmann::json(*stream.parent_stream) : nlohmann::json();
+  if (stream.parent_dtype.has_value()) {
+    out["parent_dtype"] = std::string(DTypeName(*stream.parent_dtype));
+  }
   out["sha256"] = stream.sha256.ToHex();
   return out;
 }
@@ -197,8 +205,8 @@ absl::StatusOr<std::string> DumpText(const WdeltaReader& reader) {
     streams.Add({absl::StrCat(i), std::string(KindName(stream.info.kind)),
                  std::string(DTypeName(stream.info.tensor.dtype)),
                  absl::StrCat("[", absl::StrJoin(stream.info.tensor.shape, ","), "]"),
-                 stream.parent_stream.has_value() ? "yes" : "no", absl::StrCat(sums.raw_bytes),
-                 absl::StrCat(sums.stored_bytes), RatioText(sums), FidelityText(fidelity[i]),
+                 ParentText(stream), absl::StrCat(sums.raw_bytes), absl::StrCat(sums.stored_bytes),
+                 RatioText(sums), FidelityText(fidelity[i]),
                  absl::Utf8SafeCEscape(StreamName(file, stream.info)), ModesText(sums)});
   }
   return absl::StrCat(

@@ -48,8 +48,12 @@ std::string SerializeStreams(const WdeltaFile& file) {
     AppendSizedBytes(out, stream.info.tensor.name);
     AppendVarint(out, stream.info.tensor.shape.size());
     for (const uint64_t dimension : stream.info.tensor.shape) AppendVarint(out, dimension);
-    AppendU8(out, stream.parent_stream.has_value() ? format::kHasParentStreamFlag : 0);
+    AppendU8(out, (stream.parent_stream.has_value() ? format::kHasParentStreamFlag : 0) |
+                      (stream.parent_dtype.has_value() ? format::kHasParentDTypeFlag : 0));
     if (stream.parent_stream.has_value()) AppendVarint(out, *stream.parent_stream);
+    if (stream.parent_dtype.has_value()) {
+      AppendU8(out, static_cast<uint8_t>(*stream.parent_dtype));
+    }
     out += stream.sha256.ToBytes();
   }
   return out;
@@ -177,11 +181,19 @@ absl::StatusOr<WdeltaStream> ParseStream(ByteReader& reader, uint64_t file_count
   const absl::StatusOr<uint64_t> size = TensorBytes(tensor.dtype, tensor.shape);
   if (!size.ok()) return BadWdelta(size.status().message());
   tensor.size_bytes = *size;
-  WDELTA_ASSIGN_OR_RETURN(const uint8_t flags,
-                          ReadFlags(reader, format::kHasParentStreamFlag, "stream flags"));
+  WDELTA_ASSIGN_OR_RETURN(
+      const uint8_t flags,
+      ReadFlags(reader, format::kHasParentStreamFlag | format::kHasParentDTypeFlag,
+                "stream flags"));
   if ((flags & format::kHasParentStreamFlag) != 0) {
     WDELTA_ASSIGN_OR_RETURN(stream.parent_stream,
                             ReadIndex(reader, limits::kMaxStreamsPerModel, "parent_stream"));
+  }
+  if ((flags & format::kHasParentDTypeFlag) != 0) {
+    WDELTA_ASSIGN_OR_RETURN(const uint8_t parent_dtype, reader.ReadU8("parent_dtype"));
+    const absl::StatusOr<DType> known = DTypeFromByte(parent_dtype);
+    if (!known.ok()) return UnsupportedWdelta(known.status().message());
+    stream.parent_dtype = *known;
   }
   WDELTA_ASSIGN_OR_RETURN(stream.sha256, ReadDigest(reader, "stream sha256"));
   return stream;

@@ -12,4 +12,15 @@ ChunkSpan SpanOfChunk(const WdeltaFile& file, const WdeltaStream& stream,
   return span;
 }
 
+ChunkSpan SpanInParent(ChunkSpan span, DType dtype, std::optional<DType> parent_dtype,
+                       uint64_t parent_bytes) {
+  if (parent_dtype.has_value()) {
+    span.offset_bytes = span.offset_bytes / LaneBytes(dtype) * LaneBytes(*parent_dtype);
+    span.size_bytes = span.size_bytes / LaneBytes(dtype) * LaneBytes(*parent_dtype);
+  }
+  span.offset_bytes = std::min(span.offset_bytes, parent_bytes);
+  span.size_bytes = std::min(span.size_bytes, parent_bytes - span.offset_bytes);
+  return span;
+}
+
 }  // namespace wdelta

@@ -31,6 +31,9 @@ struct WdeltaStream {
   // Stream of the parent that chunks are coded against, by index in its table. The
   // parent's bytes at the same offset are taken; it may be shorter or longer.
   std::optional<uint32_t> parent_stream;
+  // Of the parent's stream where its numbers are converted; chunks are coded against the
+  // numbers at the same index.
+  std::optional<DType> parent_dtype;
   uint64_t first_chunk = 0;  // in WdeltaFile::chunks
   uint64_t chunk_count = 0;
 };
@@ -72,5 +75,11 @@ struct ChunkSpan {
   uint64_t size_bytes = 0;
 };
 ChunkSpan SpanOfChunk(const WdeltaFile& file, const WdeltaStream& stream, uint64_t index_in_stream);
+
+// The part of a parent's stream of `parent_bytes` that bytes `span` of a stream of `dtype` are
+// coded against; shorter, or empty, where that stream ends before. `parent_dtype`: only where
+// it is converted.
+ChunkSpan SpanInParent(ChunkSpan span, DType dtype, std::optional<DType> parent_dtype,
+                       uint64_t parent_bytes);
 
 }  // namespace wdelta

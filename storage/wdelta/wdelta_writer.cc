@@ -92,7 +92,8 @@ absl::Status WdeltaWriter::Begin() {
 }
 
 absl::Status WdeltaWriter::BeginStream(const StreamInfo& info,
-                                       std::optional<uint32_t> parent_stream) {
+                                       std::optional<uint32_t> parent_stream,
+                                       std::optional<DType> parent_dtype) {
   WDELTA_RETURN_IF_ERROR(Expect(State::kBetweenStreams, "BeginStream"));
   const absl::StatusOr<uint64_t> size = TensorBytes(info.tensor.dtype, info.tensor.shape);
   if (!size.ok() || *size != info.tensor.size_bytes) {
@@ -103,6 +104,7 @@ absl::Status WdeltaWriter::BeginStream(const StreamInfo& info,
   WdeltaStream stream;
   stream.info = info;
   stream.parent_stream = parent_stream;
+  stream.parent_dtype = parent_dtype;
   stream.first_chunk = file_.chunks.size();
   file_.streams.push_back(std::move(stream));
   state_ = State::kInStream;

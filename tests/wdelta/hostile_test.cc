@@ -169,6 +169,25 @@ TEST_F(HostileTest, Parents) {
                 [&](WdeltaFile& file) { file.streams[StreamNamed("same")].parent_stream.reset(); });
 }
 
+TEST_F(HostileTest, ParentDTypes) {
+  const uint64_t rows = StreamNamed("rows");
+  ASSERT_EQ(file_.streams[rows].info.tensor.dtype, DType::kBF16);
+  WdeltaFile converted = file_;
+  converted.streams[rows].parent_dtype = DType::kF32;
+  EXPECT_TRUE(OpenWith(converted).ok()) << OpenWith(converted);
+  for (const DType dtype : {DType::kBF16, DType::kI16, DType::kF8E4M3}) {
+    ExpectRefused("parent_dtype",
+                  [&](WdeltaFile& file) { file.streams[rows].parent_dtype = dtype; });
+  }
+  ExpectRefused("parent_dtype", [&](WdeltaFile& file) {
+    file.streams[rows].parent_dtype = DType::kF32;
+    file.streams[rows].parent_stream.reset();
+  });
+  // A header, a side file.
+  ExpectRefused("parent_dtype",
+                [&](WdeltaFile& file) { file.streams[0].parent_dtype = DType::kF32; });
+}
+
 TEST_F(HostileTest, Payloads) {
   ExpectRefused("payload of at most", [](WdeltaFile& file) { file.chunks[0].payload_bytes = 257; });
   ExpectRefused("payload size", [](WdeltaFile& file) {

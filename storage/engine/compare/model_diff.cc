@@ -34,8 +34,8 @@ const WdeltaFile* StoredFile(const ContentSource& source) {
 // Whether chunk `index` of a stream is stored as the parent's own bytes.
 bool IsSame(const WdeltaFile& file, uint32_t stream, uint64_t index) {
   const WdeltaStream& info = file.streams[stream];
-  return info.parent_stream.has_value() && index < info.chunk_count &&
-         file.chunks[info.first_chunk + index].mode == ChunkMode::kSame;
+  return info.parent_stream.has_value() && !info.parent_dtype.has_value() &&
+         index < info.chunk_count && file.chunks[info.first_chunk + index].mode == ChunkMode::kSame;
 }
 
 class TensorsDiff {

@@ -1,6 +1,7 @@
 #include "storage/engine/scrub/damage.h"
 
 #include <algorithm>
+#include <limits>
 #include <memory>
 
 #include "absl/strings/str_cat.h"
@@ -92,10 +93,12 @@ std::vector<LostSpan> SpansThatNeed(const WdeltaReader& child,
     for (uint64_t c = 0; c < stream.chunk_count; ++c) {
       if (!child.ChunkNeedsParent(i, c)) continue;
       const ChunkSpan span = SpanOfChunk(file, stream, c);
-      const uint64_t end = span.offset_bytes + span.size_bytes;
+      const ChunkSpan from = SpanInParent(span, stream.info.tensor.dtype, stream.parent_dtype,
+                                          std::numeric_limits<uint64_t>::max());
+      const uint64_t from_end = from.offset_bytes + from.size_bytes;
       for (auto lost = first; lost != parent.end() && lost->stream == first->stream; ++lost) {
-        if (span.offset_bytes >= lost->end_bytes || lost->begin_bytes >= end) continue;
-        spans.push_back({i, span.offset_bytes, end});
+        if (from.offset_bytes >= lost->end_bytes || lost->begin_bytes >= from_end) continue;
+        spans.push_back({i, span.offset_bytes, span.offset_bytes + span.size_bytes});
         break;
       }
     }
