@@ -48,6 +48,8 @@ void SetCallDeadline(grpc::ClientContext& context) {
 
 PushOptions OptionsOfPush(const v1::StartUploadRequest& request) {
   PushOptions options;
+  // A killed daemon comes back at another address: a push to the old one waits in vain.
+  options.finish_timeout = kTimeout;
   options.name = request.name();
   options.request_id = request.request_id();
   options.parents.assign(request.parents().begin(), request.parents().end());
