@@ -63,6 +63,7 @@ class RocksdbBlobStore final : public BlobStore {
   // Makes the database as it is a second one at `path`, which does not exist, of links
   // where the file system allows it.
   absl::Status Freeze(const std::string& path);
+  DatabaseStats Stats() { return database_->Stats(); }
   // For RocksDB's own tools.
   RocksdbDatabase::Lease Borrow() { return database_->Borrow(); }
 

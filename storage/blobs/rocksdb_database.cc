@@ -12,6 +12,7 @@
 #include "absl/time/clock.h"
 #include "rocksdb/env.h"
 #include "rocksdb/listener.h"
+#include "rocksdb/statistics.h"
 #include "rocksdb/write_batch.h"
 #include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
@@ -65,6 +66,9 @@ absl::StatusOr<std::unique_ptr<RocksdbDatabase>> RocksdbDatabase::Open(
     std::function<void(absl::string_view)> warn, absl::Duration probe_pause) {
   options.info_log = std::make_shared<WarningLog>(std::move(warn));
   options.listeners.push_back(std::make_shared<StayStopped>());
+  options.statistics = rocksdb::CreateDBStatistics();
+  // Counts only: times would take two looks at the clock for every read.
+  options.statistics->set_stats_level(rocksdb::StatsLevel::kExceptHistogramOrTimers);
   // Of a process that was killed amidst a probe.
   if (!is_read_only) options.env->DeleteFile(ProbePath(path)).PermitUncheckedError();
   std::unique_ptr<rocksdb::DB> db;
@@ -81,6 +85,39 @@ RocksdbDatabase::RocksdbDatabase(std::string name, std::string path, rocksdb::Op
       options_(std::move(options)),
       probe_pause_(probe_pause),
       db_(std::move(db)) {}
+
+DatabaseStats RocksdbDatabase::Stats() {
+  const auto ticker = [this](rocksdb::Tickers which) {
+    return options_.statistics->getTickerCount(which);
+  };
+  const Lease db = Borrow();
+  const auto property = [&db](const std::string& name) {
+    uint64_t value = 0;  // where the database has no such thing
+    db->GetIntProperty(name, &value);
+    return value;
+  };
+  using Properties = rocksdb::DB::Properties;
+  DatabaseStats stats;
+  stats.block_cache = {ticker(rocksdb::BLOCK_CACHE_HIT), ticker(rocksdb::BLOCK_CACHE_MISS),
+                       property(Properties::kBlockCacheUsage),
+                       property(Properties::kBlockCacheCapacity)};
+  stats.blob_cache = {ticker(rocksdb::BLOB_DB_CACHE_HIT), ticker(rocksdb::BLOB_DB_CACHE_MISS),
+                      property(Properties::kBlobCacheUsage),
+                      property(Properties::kBlobCacheCapacity)};
+  stats.compaction_read_bytes = ticker(rocksdb::COMPACT_READ_BYTES);
+  stats.compaction_written_bytes = ticker(rocksdb::COMPACT_WRITE_BYTES);
+  stats.flushed_bytes = ticker(rocksdb::FLUSH_WRITE_BYTES);
+  stats.log_bytes = ticker(rocksdb::WAL_FILE_BYTES);
+  stats.log_syncs = ticker(rocksdb::WAL_FILE_SYNCED);
+  stats.stall_us = ticker(rocksdb::STALL_MICROS);
+  stats.is_write_stopped = property(Properties::kIsWriteStopped) != 0;
+  stats.memtable_bytes = property(Properties::kCurSizeAllMemTables);
+  stats.table_reader_bytes = property(Properties::kEstimateTableReadersMem);
+  stats.live_file_bytes =
+      property(Properties::kLiveSstFilesSize) + property(Properties::kLiveBlobFileSize);
+  stats.dead_bytes = property(Properties::kLiveBlobFileGarbageSize);
+  return stats;
+}
 
 absl::Status RocksdbDatabase::ToStatus(const rocksdb::Status& status,
                                        absl::string_view operation) const {

@@ -17,6 +17,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "rocksdb/db.h"
+#include "storage/blobs/database_stats.h"
 
 namespace wdelta {
 
@@ -46,8 +47,8 @@ class RocksdbDatabase {
   // `name` begins all errors. The parent of `path` exists. FAILED_PRECONDITION
   // (`DATA_DIR_IN_USE`) when the database is open elsewhere. `warn` is called in any thread
   // with lines of RocksDB's warnings and errors; empty: they are dropped. `probe_pause`: for
-  // so long a failed probe stands for those of all who want to write. Listeners and log of
-  // `options` are set here.
+  // so long a failed probe stands for those of all who want to write. Listeners, log and
+  // statistics of `options` are set here.
   static absl::StatusOr<std::unique_ptr<RocksdbDatabase>> Open(
       std::string name, std::string path, rocksdb::Options options, bool is_read_only,
       std::function<void(absl::string_view)> warn = {},
@@ -63,6 +64,9 @@ class RocksdbDatabase {
   // Applies the batch and syncs it; twice, where the database had to be opened anew for it.
   absl::Status Write(rocksdb::WriteBatch& batch, absl::string_view operation)
       ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // Cheap: no look at the disk.
+  DatabaseStats Stats() ABSL_LOCKS_EXCLUDED(mutex_);
 
   absl::Status ToStatus(const rocksdb::Status& status, absl::string_view operation) const;
   const std::string& name() const { return name_; }

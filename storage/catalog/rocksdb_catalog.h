@@ -50,6 +50,7 @@ class RocksdbCatalog final : public Catalog {
   absl::Status Freeze(const std::string& path);
   // Stays the same for the life of the database.
   absl::StatusOr<std::string> Identity();
+  DatabaseStats Stats() { return database_->Stats(); }
   // For RocksDB's own tools.
   RocksdbDatabase::Lease Borrow() { return database_->Borrow(); }
 

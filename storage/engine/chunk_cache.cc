@@ -8,8 +8,20 @@
 namespace wdelta {
 
 ChunkCache::Bytes ChunkCache::Find(const ChunkKey& key) const {
-  absl::ReaderMutexLock lock(&mutex_);
-  return FindLocked(key);
+  Bytes found;
+  {
+    absl::ReaderMutexLock lock(&mutex_);
+    found = FindLocked(key);
+  }
+  if (found != nullptr) hits_.fetch_add(1, std::memory_order_relaxed);
+  return found;
+}
+
+ChunkCache::Bytes ChunkCache::FindOrJoin(const Place& place) {
+  if (Bytes found = Find(place.first)) return found;
+  Bytes joined = Join(place);
+  (joined != nullptr ? hits_ : misses_).fetch_add(1, std::memory_order_relaxed);
+  return joined;
 }
 
 ChunkCache::Bytes ChunkCache::FindLocked(const ChunkKey& key) const {
@@ -68,8 +80,7 @@ void ChunkCache::End(const Place& place, Bytes bytes) {
 absl::StatusOr<ChunkCache::Bytes> ChunkCache::FindOrDecode(const ChunkKey& key, const void* source,
                                                            Keep keep, Decode decode) {
   const Place place(key, source);
-  Bytes found = Find(key);
-  if (found == nullptr) found = Join(place);
+  const Bytes found = FindOrJoin(place);
   if (found != nullptr) return found;
   auto decoded = std::make_shared<std::string>(key.size, '\0');
   const absl::Status status = decode(decoded->data());
@@ -84,8 +95,7 @@ absl::StatusOr<ChunkCache::Bytes> ChunkCache::FindOrDecode(const ChunkKey& key, 
 absl::Status ChunkCache::Read(const ChunkKey& key, const void* source, char* destination,
                               Decode decode) {
   const Place place(key, source);
-  Bytes found = Find(key);
-  if (found == nullptr) found = Join(place);
+  const Bytes found = FindOrJoin(place);
   if (found != nullptr) {
     std::memcpy(destination, found->data(), key.size);
     return absl::OkStatus();
@@ -121,6 +131,16 @@ bool ChunkCache::Recall(const ChunkKey& key) {
   return false;
 }
 
+ChunkCache::Stats ChunkCache::stats() const {
+  absl::ReaderMutexLock lock(&mutex_);
+  return {hits_.load(std::memory_order_relaxed),
+          misses_.load(std::memory_order_relaxed),
+          evictions_,
+          entries_.size(),
+          size_bytes_,
+          capacity_bytes_};
+}
+
 int ChunkCache::waiting() const {
   absl::ReaderMutexLock lock(&mutex_);
   int waiting = 0;
@@ -144,6 +164,7 @@ void ChunkCache::EvictOne() {
   entries_.erase(victim);
   keys_[place] = keys_.back();
   keys_.pop_back();
+  ++evictions_;
 }
 
 }  // namespace wdelta

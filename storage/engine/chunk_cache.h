@@ -2,6 +2,7 @@
 // those that several fetches want.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -68,6 +69,16 @@ class ChunkCache {
   absl::Status Read(const ChunkKey& key, const void* source, char* destination, Decode decode)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
+  struct Stats {
+    uint64_t hits = 0;    // chunks that were there, or that another thread was decoding
+    uint64_t misses = 0;  // chunks that had to be decoded
+    uint64_t evictions = 0;
+    uint64_t entries = 0;
+    uint64_t size_bytes = 0;
+    uint64_t capacity_bytes = 0;
+  };
+  Stats stats() const ABSL_LOCKS_EXCLUDED(mutex_);
+
   // Threads that wait for another's chunk.
   int waiting() const ABSL_LOCKS_EXCLUDED(mutex_);
   uint64_t size_bytes() const ABSL_LOCKS_EXCLUDED(mutex_);
@@ -81,6 +92,8 @@ class ChunkCache {
     Bytes bytes;  // null: the decoding failed, or nobody waited
   };
 
+  // What is there or comes from another thread, and counts it; null: as Join.
+  Bytes FindOrJoin(const Place& place) ABSL_LOCKS_EXCLUDED(mutex_);
   Bytes FindLocked(const ChunkKey& key) const ABSL_SHARED_LOCKS_REQUIRED(mutex_);
   // Bytes of another thread; or null, and the chunk is the caller's to decode and to land.
   Bytes Join(const Place& place) ABSL_LOCKS_EXCLUDED(mutex_);
@@ -95,7 +108,10 @@ class ChunkCache {
 
   const uint64_t capacity_bytes_;
   Waiting* const waits_by_;
+  mutable std::atomic<uint64_t> hits_ = 0;
+  std::atomic<uint64_t> misses_ = 0;
   mutable absl::Mutex mutex_;
+  uint64_t evictions_ ABSL_GUARDED_BY(mutex_) = 0;
   absl::flat_hash_map<ChunkKey, Bytes> entries_ ABSL_GUARDED_BY(mutex_);
   std::vector<ChunkKey> keys_ ABSL_GUARDED_BY(mutex_);  // of all entries
   uint64_t size_bytes_ ABSL_GUARDED_BY(mutex_) = 0;

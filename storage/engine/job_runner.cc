@@ -41,6 +41,14 @@ bool IsTransient(const absl::Status& status) {
          absl::IsResourceExhausted(status) || absl::IsNotFound(status) || absl::IsInternal(status);
 }
 
+JobResult ResultOf(const JobRecord& job, const absl::Status& outcome) {
+  if (outcome.ok()) return JobResult::kSucceeded;
+  if (IsWaiting(outcome)) return JobResult::kPutBack;
+  if (absl::IsCancelled(outcome)) return JobResult::kCancelled;
+  const bool is_retried = IsTransient(outcome) && job.failures() + 1 < limits::kMaxJobFailures;
+  return is_retried ? JobResult::kRetried : JobResult::kFailed;
+}
+
 }  // namespace
 
 absl::Status JobContext::Advance(uint64_t bytes) {
@@ -62,14 +70,21 @@ absl::Status JobContext::Save() {
 }
 
 absl::Status JobRunner::Run(Job job, std::function<bool()> stopping) {
+  const JobRecord begun = job.record;
+  const absl::Time start = deps_.clock->Now();
   JobContext context(deps_.queue, std::move(job), deps_.clock, std::move(stopping));
-  const uint32_t interruptions = context.job().record.interruptions();
-  if (interruptions >= limits::kMaxJobInterruptions) {
-    return Settle(context.job(), MakeError(absl::StatusCode::kFailedPrecondition, "JOB_INTERRUPTED",
-                                           absl::StrCat("the daemon ended ", interruptions,
-                                                        " times in a row while this job ran")));
+  absl::Status outcome;
+  if (begun.interruptions() >= limits::kMaxJobInterruptions) {
+    outcome = MakeError(absl::StatusCode::kFailedPrecondition, "JOB_INTERRUPTED",
+                        absl::StrCat("the daemon ended ", begun.interruptions(),
+                                     " times in a row while this job ran"));
+  } else {
+    outcome = OutcomeOf(begun, Work(context));
   }
-  return Settle(context.job(), OutcomeOf(context.job().record, Work(context)));
+  const JobResult result = ResultOf(begun, outcome);
+  absl::Status settled = Settle(context.job(), outcome, result);
+  stats_.Add(begun, context.job().record, result, deps_.clock->Now() - start);
+  return settled;
 }
 
 // A model that was deleted meanwhile may be missed anywhere. That is nobody's fault.
@@ -102,28 +117,35 @@ absl::Status JobRunner::Work(JobContext& context) {
   }
 }
 
-absl::Status JobRunner::Settle(const Job& held, const absl::Status& outcome) {
+absl::Status JobRunner::Settle(const Job& held, const absl::Status& outcome, JobResult result) {
   WDELTA_ASSIGN_OR_RETURN(const Job job, deps_.queue->Get(held.record.id()));
   const bool ours =
       job.record.state() == JobRecord::RUNNING && job.record.attempts() == held.record.attempts();
   if (!ours) return outcome;  // ended by its own commit, or taken over
-  if (outcome.ok()) {
-    Commit commit;
-    deps_.queue->AddEnd(commit, job, JobRecord::SUCCEEDED, "");
-    return deps_.catalog->Apply(commit).status();
-  }
   const std::string why(outcome.message());
   absl::Status settled;
-  if (IsWaiting(outcome)) {
-    const bool needs_space = ErrorReason(outcome) == "DISK_FULL";
-    settled = deps_.queue->PutBack(job, needs_space ? kWaitForSpace : kWaitForOthers, false, why);
-  } else if (absl::IsCancelled(outcome)) {
-    settled = Fail(job, JobRecord::CANCELLED, outcome);
-  } else if (IsTransient(outcome) && job.record.failures() + 1 < limits::kMaxJobFailures) {
-    const int64_t delay_ms = limits::kJobRetryDelayMs << (job.record.failures() + 1);
-    settled = deps_.queue->PutBack(job, absl::Milliseconds(delay_ms), true, why);
-  } else {
-    settled = Fail(job, JobRecord::FAILED, outcome);
+  switch (result) {
+    case JobResult::kSucceeded: {
+      Commit commit;
+      deps_.queue->AddEnd(commit, job, JobRecord::SUCCEEDED, "");
+      return deps_.catalog->Apply(commit).status();
+    }
+    case JobResult::kPutBack: {
+      const bool needs_space = ErrorReason(outcome) == "DISK_FULL";
+      settled = deps_.queue->PutBack(job, needs_space ? kWaitForSpace : kWaitForOthers, false, why);
+      break;
+    }
+    case JobResult::kRetried: {
+      const int64_t delay_ms = limits::kJobRetryDelayMs << (job.record.failures() + 1);
+      settled = deps_.queue->PutBack(job, absl::Milliseconds(delay_ms), true, why);
+      break;
+    }
+    case JobResult::kCancelled:
+      settled = Fail(job, JobRecord::CANCELLED, outcome);
+      break;
+    case JobResult::kFailed:
+      settled = Fail(job, JobRecord::FAILED, outcome);
+      break;
   }
   return settled.ok() ? outcome : settled;
 }

@@ -12,6 +12,7 @@
 #include "storage/engine/blob_claims.h"
 #include "storage/engine/disk_guard.h"
 #include "storage/engine/job_queue.h"
+#include "storage/engine/job_stats.h"
 #include "storage/engine/models.h"
 #include "storage/engine/parent_choice.h"
 #include "storage/engine/reader.h"
@@ -75,14 +76,18 @@ class JobRunner {
   // status is for the log: the job's own end is in its record.
   absl::Status Run(Job job, std::function<bool()> stopping);
 
+  // Of the runs that have ended.
+  const JobStats& stats() const { return stats_; }
+
  private:
   absl::Status Work(JobContext& context);
   absl::Status OutcomeOf(const store::v1::JobRecord& job, absl::Status worked);
-  absl::Status Settle(const Job& job, const absl::Status& outcome);
+  absl::Status Settle(const Job& job, const absl::Status& outcome, JobResult result);
   absl::Status Fail(const Job& job, store::v1::JobRecord::State state, const absl::Status& why);
   absl::Status ReleaseClaims(const Job& job);
 
   const Dependencies deps_;
+  JobStats stats_;
 };
 
 }  // namespace wdelta

@@ -22,13 +22,15 @@ constexpr uint32_t kScanRecords = 1000;
 
 // `value` is that of the model's record; nullopt: it was erased.
 void ApplyRecord(absl::string_view key, const std::optional<std::string>& value,
-                 LineageGraph& graph) {
+                 LineageGraph& graph, ModelTally& tally) {
   const std::string id(key.substr(keys::kModels.size()));
   ModelRecord record;
   if (!value.has_value() || !record.ParseFromString(*value)) {
     graph.Erase(id);
+    tally.Erase(id);
     return;
   }
+  tally.Put(id, record);
   LineageGraph::Model model{id, record.name(), {}, record.state() == ModelRecord::DELETED};
   for (const store::v1::ParentEdge& edge : record.parents()) {
     model.parents.push_back({edge.model_id(), edge.name()});
@@ -59,6 +61,12 @@ absl::Status LineageIndex::View(absl::FunctionRef<absl::Status(const LineageGrap
   return body(graph_);
 }
 
+absl::StatusOr<ModelTally::Totals> LineageIndex::Totals() {
+  WDELTA_RETURN_IF_ERROR(CatchUp());
+  absl::ReaderMutexLock lock(&graph_mutex_);
+  return tally_.totals();
+}
+
 absl::Status LineageIndex::CatchUp() {
   absl::MutexLock lock(&follow_mutex_);
   if (watcher_ == nullptr) WDELTA_RETURN_IF_ERROR(Load());
@@ -67,7 +75,9 @@ absl::Status LineageIndex::CatchUp() {
   WDELTA_RETURN_IF_ERROR(changes.status());
   if (!changes->empty()) {
     absl::MutexLock graph_lock(&graph_mutex_);
-    for (const Change& change : *changes) ApplyRecord(change.key, change.value, graph_);
+    for (const Change& change : *changes) {
+      ApplyRecord(change.key, change.value, graph_, tally_);
+    }
   }
   return absl::OkStatus();
 }
@@ -78,11 +88,12 @@ absl::Status LineageIndex::Load() {
   WDELTA_ASSIGN_OR_RETURN(std::unique_ptr<Watcher> watcher,
                           catalog_.Watch(std::string(keys::kModels), revision));
   LineageGraph graph;
+  ModelTally tally;
   ScanRequest request{std::string(keys::kModels), PrefixEnd(keys::kModels), kScanRecords, false};
   while (true) {
     WDELTA_ASSIGN_OR_RETURN(ScanPage page, catalog_.Scan(request));
     for (Record& record : page.records) {
-      ApplyRecord(record.key, std::move(record.value), graph);
+      ApplyRecord(record.key, std::move(record.value), graph, tally);
     }
     if (!page.more || page.records.empty()) break;
     request.begin = page.records.back().key + '\0';
@@ -90,6 +101,7 @@ absl::Status LineageIndex::Load() {
   watcher_ = std::move(watcher);
   absl::MutexLock graph_lock(&graph_mutex_);
   graph_ = std::move(graph);
+  tally_ = std::move(tally);
   return absl::OkStatus();
 }
 

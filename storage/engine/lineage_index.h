@@ -1,4 +1,5 @@
-// The declared lineage of all models in memory, kept equal to the catalog's.
+// The declared lineage of all models in memory, and what they take, kept equal to the
+// catalog's.
 //
 // Reads the records of models once and follows the catalog's changes from then on, so
 // that several daemons may share a catalog. A model whose record is damaged is left
@@ -12,9 +13,11 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
 #include "storage/catalog/catalog.h"
+#include "storage/engine/model_tally.h"
 #include "storage/lineage/lineage_graph.h"
 
 namespace wdelta {
@@ -38,6 +41,9 @@ class LineageIndex {
   absl::Status View(absl::FunctionRef<absl::Status(const LineageGraph&)> body)
       ABSL_LOCKS_EXCLUDED(follow_mutex_, graph_mutex_);
 
+  // Likewise, of all models: how many, and their bytes.
+  absl::StatusOr<ModelTally::Totals> Totals() ABSL_LOCKS_EXCLUDED(follow_mutex_, graph_mutex_);
+
  private:
   absl::Status CatchUp() ABSL_LOCKS_EXCLUDED(follow_mutex_, graph_mutex_);
   absl::Status Load() ABSL_EXCLUSIVE_LOCKS_REQUIRED(follow_mutex_);
@@ -51,6 +57,7 @@ class LineageIndex {
 
   absl::Mutex graph_mutex_;
   LineageGraph graph_ ABSL_GUARDED_BY(graph_mutex_);
+  ModelTally tally_ ABSL_GUARDED_BY(graph_mutex_);
 
   // Wakes the thread, which alone replaces it; `watcher_` is for whoever catches up.
   absl::Mutex alarm_mutex_;

@@ -14,6 +14,7 @@ ModelStore::ModelStore(const Dependencies& d, ModelStoreOptions options)
       staging_(options_.staging_dir, d.files, d.catalog),
       disk_(d.files, options_.staging_dir, options_.min_free_bytes),
       jobs_(d.catalog, &ids_, d.clock, options_.node_id),
+      job_tally_(d.catalog),
       models_(d.catalog, &jobs_, d.clock),
       lineage_(d.catalog),
       reader_(d.blobs, &models_, &staging_, &codec_pool_, options_.chunk_cache_bytes, d.waiting),

@@ -21,6 +21,7 @@
 #include "storage/engine/gc/maintenance.h"
 #include "storage/engine/job_queue.h"
 #include "storage/engine/job_runner.h"
+#include "storage/engine/job_tally.h"
 #include "storage/engine/lineage_index.h"
 #include "storage/engine/merge/merges.h"
 #include "storage/engine/models.h"
@@ -76,6 +77,7 @@ class ModelStore {
   Merges& merges() { return merges_; }
   Reader& reader() { return reader_; }
   JobQueue& jobs() { return jobs_; }
+  JobTally& job_tally() { return job_tally_; }
   JobRunner& runner() { return runner_; }
   Maintenance& maintenance() { return maintenance_; }
   DiskGuard& disk() { return disk_; }
@@ -89,6 +91,7 @@ class ModelStore {
   Staging staging_;
   DiskGuard disk_;
   JobQueue jobs_;
+  JobTally job_tally_;
   Models models_;
   LineageIndex lineage_;
   Reader reader_;

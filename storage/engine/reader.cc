@@ -137,8 +137,9 @@ absl::StatusOr<ContentSourcePtr> Reader::Open(const ModelRecord& model) {
 
 absl::StatusOr<ContentSourcePtr> Reader::OpenToServe(const ModelRecord& model) {
   WDELTA_ASSIGN_OR_RETURN(ContentSourcePtr source, Open(model));
-  if (source->stored() == nullptr) return source;
-  return NewCachedSource(std::move(source), &chunks_);
+  const bool is_stored = source->stored() != nullptr;
+  if (is_stored) source = NewCachedSource(std::move(source), &chunks_);
+  return NewCountedSource(std::move(source), is_stored ? model.storage_depth() : 0, fetch_stats_);
 }
 
 absl::StatusOr<ContentSourcePtr> Reader::OpenAtDepth(const ModelRecord& model, uint32_t depth) {

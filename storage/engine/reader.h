@@ -18,6 +18,7 @@
 #include "storage/engine/codec_pool.h"
 #include "storage/engine/content_source.h"
 #include "storage/engine/cursor.h"
+#include "storage/engine/fetch_stats.h"
 #include "storage/engine/models.h"
 #include "storage/engine/staging.h"
 #include "storage/tensor/tensor_slice.h"
@@ -66,6 +67,9 @@ class Reader {
                                          const TensorSlice& slice, uint64_t offset);
   // Of the pieces of all cursors.
   const std::shared_ptr<PieceBuffers>& buffers() const { return buffers_; }
+  // Of what was opened to be served.
+  const FetchStats& fetch_stats() const { return *fetch_stats_; }
+  ChunkCache::Stats chunk_cache_stats() const { return chunks_.stats(); }
   // Bytes of a stored file as one stream, for a `.wdelta` on its way out.
   std::shared_ptr<Cursor> NewFileCursor(std::shared_ptr<const RandomAccessFile> file,
                                         uint64_t size_bytes, std::unique_ptr<const PiecePlan> plan);
@@ -95,6 +99,7 @@ class Reader {
   CodecPool codecs_;
   ChunkCache chunks_;
   const std::shared_ptr<PieceBuffers> buffers_;
+  const std::shared_ptr<FetchStats> fetch_stats_ = std::make_shared<FetchStats>();
   absl::Mutex mutex_;
   // Sources that are open somewhere, by model id and place; expired ones are
   // dropped as they are met.

@@ -158,5 +158,31 @@ TEST(RocksdbBlobStore, SaysDataLossForAFlippedBit) {
   EXPECT_TRUE(harness.store().Stat(digest).ok());
 }
 
+TEST(RocksdbBlobStore, TellsOfItselfAndKeepsCountsWhenItIsReadAgain) {
+  RocksdbHarness harness;
+  const std::string data(200'000, 'x');
+  const Digest digest = Digest::Of(data);
+  ASSERT_TRUE(harness.store().Put(digest, data).ok());
+  DatabaseStats stats = harness.rocksdb_store().Stats();
+  EXPECT_GE(stats.log_bytes, data.size());
+  EXPECT_GE(stats.log_syncs, 1u);
+  EXPECT_GE(stats.memtable_bytes, data.size());
+  EXPECT_GT(stats.block_cache.capacity_bytes, 0u);
+  EXPECT_GT(stats.blob_cache.capacity_bytes, 0u);
+  EXPECT_FALSE(stats.is_write_stopped);
+
+  // From files from here on.
+  harness.Reopen();
+  ASSERT_TRUE(harness.store().Get(digest, 0, data.size()).ok());
+  stats = harness.rocksdb_store().Stats();
+  EXPECT_GT(stats.blob_cache.misses, 0u);
+  EXPECT_GT(stats.live_file_bytes, data.size());
+  const uint64_t hits = stats.blob_cache.hits;
+  ASSERT_TRUE(harness.store().Get(digest, 0, data.size()).ok());
+  stats = harness.rocksdb_store().Stats();
+  EXPECT_GT(stats.blob_cache.hits, hits);
+  EXPECT_GT(stats.blob_cache.size_bytes, 0u);
+}
+
 }  // namespace
 }  // namespace wdelta

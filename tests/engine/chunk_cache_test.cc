@@ -50,6 +50,35 @@ TEST(ChunkCacheTest, NeverHoldsMoreThanItMay) {
   EXPECT_EQ(none.Find(KeyOf(1)), nullptr);
 }
 
+TEST(ChunkCacheTest, CountsHitsMissesAndEvictions) {
+  ChunkCache cache(2 * kEntryBytes);
+  const int source = 0;
+  const auto ask = [&](uint64_t offset) {
+    const auto bytes = cache.FindOrDecode(KeyOf(offset), &source, ChunkCache::Keep::kAlways,
+                                          [](char* destination) {
+                                            std::memset(destination, 'x', 100);
+                                            return absl::OkStatus();
+                                          });
+    ASSERT_TRUE(bytes.ok()) << bytes.status();
+  };
+  ask(0);
+  ask(100);
+  ask(0);
+  EXPECT_EQ(cache.Find(KeyOf(999)), nullptr);  // a look, which nobody decodes for
+  ChunkCache::Stats stats = cache.stats();
+  EXPECT_EQ(stats.hits, 1u);
+  EXPECT_EQ(stats.misses, 2u);
+  EXPECT_EQ(stats.evictions, 0u);
+  EXPECT_EQ(stats.entries, 2u);
+  EXPECT_EQ(stats.size_bytes, 2 * kEntryBytes);
+  EXPECT_EQ(stats.capacity_bytes, 2 * kEntryBytes);
+  ask(200);
+  stats = cache.stats();
+  EXPECT_EQ(stats.misses, 3u);
+  EXPECT_EQ(stats.evictions, 1u);
+  EXPECT_EQ(stats.entries, 2u);
+}
+
 TEST(ChunkCacheTest, RepeatedScansOfMoreThanItHoldsStillHit) {
   ChunkCache cache(80 * kEntryBytes);
   int hits = 0;

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "storage/catalog/keys.h"
@@ -167,6 +168,65 @@ TEST(LineageIndex, ManyReadersBesideAWriter) {
   }
   for (int i = 1000; i < 1000 + kModels; ++i) Write(catalog, std::to_string(i), {"root"});
   for (std::thread& reader : readers) reader.join();
+}
+
+ModelRecord RecordOf(const std::string& id, ModelRecord::State state, uint64_t raw_bytes) {
+  ModelRecord record;
+  record.set_id(id);
+  record.set_state(state);
+  record.set_raw_bytes(raw_bytes);
+  return record;
+}
+
+void Write(Catalog& catalog, const ModelRecord& record) {
+  Commit commit;
+  commit.Write(keys::Model(record.id()), record.SerializeAsString());
+  ASSERT_TRUE(catalog.Apply(commit).ok());
+}
+
+// As `count logical stored`.
+std::string TotalsOf(LineageIndex& index, ModelKind kind, ModelRecord::State state) {
+  const auto all = index.Totals();
+  EXPECT_TRUE(all.ok()) << all.status();
+  const auto found = all->find({kind, state});
+  if (found == all->end()) return "none";
+  const ModelTotals& totals = found->second;
+  return absl::StrCat(totals.model_count, " ", totals.logical_bytes, " ", totals.stored_bytes);
+}
+
+TEST(LineageIndex, TotalsFollowTheCatalogWithoutAnotherScan) {
+  SwitchedCatalog catalog;
+  ModelRecord base = RecordOf("a", ModelRecord::STAGED, 1000);
+  base.set_staging_id("upload");
+  Write(catalog, base);
+  LineageIndex index(&catalog);
+  EXPECT_EQ(TotalsOf(index, ModelKind::kRoot, ModelRecord::STAGED), "1 1000 1000");
+  const int scans = catalog.scans;
+
+  base.set_state(ModelRecord::READY);
+  base.clear_staging_id();
+  base.add_delta_pieces();
+  base.set_stored_bytes(600);
+  Write(catalog, base);
+  ModelRecord tuned = RecordOf("b", ModelRecord::READY, 1000);
+  tuned.add_parents()->set_model_id("a");
+  tuned.add_delta_pieces();
+  tuned.set_stored_bytes(100);
+  Write(catalog, tuned);
+  ModelRecord merged = RecordOf("c", ModelRecord::IMPORTING, 0);
+  merged.mutable_merge();
+  Write(catalog, merged);
+  EXPECT_EQ(TotalsOf(index, ModelKind::kRoot, ModelRecord::STAGED), "0 0 0");
+  EXPECT_EQ(TotalsOf(index, ModelKind::kRoot, ModelRecord::READY), "1 1000 600");
+  EXPECT_EQ(TotalsOf(index, ModelKind::kFineTune, ModelRecord::READY), "1 1000 100");
+  EXPECT_EQ(TotalsOf(index, ModelKind::kMerge, ModelRecord::IMPORTING), "1 0 0");
+
+  // A tombstone has no bytes; a record that goes is gone.
+  Write(catalog, RecordOf("a", ModelRecord::DELETED, 0));
+  Erase(catalog, "b");
+  EXPECT_EQ(TotalsOf(index, ModelKind::kRoot, ModelRecord::DELETED), "1 0 0");
+  EXPECT_EQ(TotalsOf(index, ModelKind::kFineTune, ModelRecord::READY), "0 0 0");
+  EXPECT_EQ(catalog.scans, scans);
 }
 
 }  // namespace

@@ -38,6 +38,15 @@ absl::StatusOr<std::string> Maintenance::StartScrub(bool repair) {
   return StartOnly(keys::kScrubJob, JobRecord::SCRUB, repair);
 }
 
+absl::StatusOr<std::optional<JobRecord>> Maintenance::LastScrub() {
+  WDELTA_ASSIGN_OR_RETURN(const std::optional<Record> id, deps_.catalog->Get(keys::kScrubJob));
+  if (!id.has_value()) return std::optional<JobRecord>();
+  absl::StatusOr<Job> job = deps_.queue->Get(id->value);
+  if (absl::IsNotFound(job.status())) return std::optional<JobRecord>();
+  WDELTA_RETURN_IF_ERROR(job.status());
+  return std::optional<JobRecord>(std::move(job->record));
+}
+
 absl::StatusOr<GcPlanTotals> Maintenance::PlanGc(const GcPlanSink& sink) {
   GcPlanTotals totals;
   WDELTA_RETURN_IF_ERROR(Sweep(deps_, {"", true, sink.alive}, totals.swept));

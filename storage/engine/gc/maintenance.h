@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
@@ -49,6 +50,8 @@ class Maintenance {
 
   // Adds a SCRUB job; returns its id, or that of the one that has not ended.
   absl::StatusOr<std::string> StartScrub(bool repair);
+  // The SCRUB job that was added last; nullopt: none, or its record is no longer kept.
+  absl::StatusOr<std::optional<store::v1::JobRecord>> LastScrub();
 
   // Changes nothing. In the calling thread, and in the pool of codecs; an error of the sink
   // ends the work.
