@@ -12,7 +12,8 @@ namespace wdelta {
 
 // One thread at a time. Closes its socket at the end.
 struct Connection {
-  Connection(int accepted, const Pace& pace) : socket(accepted), stream(accepted, pace) {}
+  Connection(int accepted, const Pace& pace, HttpStats* stats = nullptr)
+      : socket(accepted), stream(accepted, pace, stats) {}
   ~Connection() { ::close(socket); }
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;

@@ -74,6 +74,9 @@ ConnectionStream::Received ConnectionStream::Receive(char* destination, size_t m
     received = recv(socket_, destination, max_bytes, MSG_DONTWAIT);
   } while (received < 0 && errno == EINTR);
   received_bytes = static_cast<size_t>(std::max<ssize_t>(received, 0));
+  if (stats_ != nullptr) {
+    stats_->received_bytes.fetch_add(received_bytes, std::memory_order_relaxed);
+  }
   if (received < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return Received::kNothing;
   return received > 0 ? Received::kSome : Received::kEnd;
 }
@@ -191,6 +194,7 @@ ssize_t ConnectionStream::write(const char* data, size_t size) {
     if (count >= 0) {
       sent += static_cast<size_t>(count);
       writes_.Count(static_cast<size_t>(count));
+      if (stats_ != nullptr) stats_->sent_bytes.fetch_add(count, std::memory_order_relaxed);
     } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
       if (!writes_.Wait(socket_, POLLOUT)) return -1;
     } else if (errno != EINTR) {

@@ -14,6 +14,7 @@
 #include "absl/time/time.h"
 #include "httplib.h"
 #include "server/http/http_limits.h"
+#include "server/http/http_stats.h"
 
 namespace wdelta {
 
@@ -44,7 +45,9 @@ class PacedWait {
 
 class ConnectionStream final : public httplib::Stream {
  public:
-  ConnectionStream(int socket, const Pace& pace) : socket_(socket), reads_(pace), writes_(pace) {}
+  // `stats` counts bytes, and outlives the stream; null: nothing does.
+  ConnectionStream(int socket, const Pace& pace, HttpStats* stats = nullptr)
+      : socket_(socket), stats_(stats), reads_(pace), writes_(pace) {}
 
   enum class Head {
     kRead,
@@ -87,6 +90,7 @@ class ConnectionStream final : public httplib::Stream {
   Head TakeHead(size_t end);
 
   const int socket_;
+  HttpStats* const stats_;
   // Of is_readable() and is_writable() too, which the library has as const.
   mutable PacedWait reads_;
   mutable PacedWait writes_;

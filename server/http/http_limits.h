@@ -10,6 +10,7 @@ namespace wdelta::http_limits {
 // Connections. A thread serves one from when a request has begun to come until it is
 // answered; its time a slow peer can only take up to these.
 inline constexpr int kDefaultMaxConnections = 64;
+inline constexpr int kOperationsConnections = 4;       // of the operations port, likewise
 inline constexpr size_t kMaxWaitingConnections = 512;  // without a thread: idle, or in the queue
 inline constexpr int kListenBacklog = 512;
 inline constexpr int kMaxRequestsPerConnection = 1000;

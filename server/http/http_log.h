@@ -1,7 +1,8 @@
-// One line in the log for every HTTP request when it ends.
+// One line in the log for every HTTP request when it ends, and its place in the statistics.
 #pragma once
 
 #include "httplib.h"
+#include "server/http/http_stats.h"
 #include "spdlog/logger.h"
 
 namespace wdelta {
@@ -11,5 +12,9 @@ namespace wdelta {
 // thread.
 void LogRequest(spdlog::logger& log, const httplib::Request& request,
                 const httplib::Response& response);
+
+// Adds the request's duration. Any thread.
+void CountRequest(HttpStats& stats, const httplib::Request& request,
+                  const httplib::Response& response);
 
 }  // namespace wdelta

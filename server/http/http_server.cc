@@ -3,9 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "absl/strings/numbers.h"
-#include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
 #include "server/http/commit_uploads.h"
 #include "server/http/http_log.h"
 #include "server/http/hub_answer.h"
@@ -17,6 +14,7 @@
 #include "server/http/hub_repo_pages.h"
 #include "server/http/hub_route.h"
 #include "server/http/hub_write_pages.h"
+#include "server/http/listen_address.h"
 #include "storage/base/error.h"
 #include "storage/base/status_macros.h"
 
@@ -137,35 +135,16 @@ bool MayStayOpen(const httplib::Request& request, const httplib::Response& respo
   return lengths == 1 && is_read && response.status < 400;
 }
 
-struct HostAndPort {
-  std::string host;
-  int port = 0;
-};
-
-absl::StatusOr<HostAndPort> ParseListen(absl::string_view listen) {
-  const size_t colon = listen.rfind(':');
-  HostAndPort parsed;
-  if (colon == absl::string_view::npos || colon == 0 ||
-      !absl::SimpleAtoi(listen.substr(colon + 1), &parsed.port) || parsed.port < 0 ||
-      parsed.port > 65535) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("http_listen: expected HOST:PORT, found '", listen, "'"));
-  }
-  absl::string_view host = listen.substr(0, colon);
-  if (absl::ConsumePrefix(&host, "[")) absl::ConsumeSuffix(&host, "]");  // IPv6
-  parsed.host = std::string(host);
-  return parsed;
-}
-
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(const HttpOptions& options,
                                                               const Dependencies& dependencies) {
-  const absl::StatusOr<HostAndPort> listen = ParseListen(options.listen);
-  if (!listen.ok()) return listen.status();
+  WDELTA_ASSIGN_OR_RETURN(const HostAndPort listen,
+                          ParseListenAddress("http_listen", options.listen));
   auto routes = std::make_unique<Routes>(dependencies, options.max_connections);
   WDELTA_RETURN_IF_ERROR(routes->Prepare());
-  auto server = std::make_unique<SocketServer>(options.max_connections, options.pace);
+  auto server =
+      std::make_unique<SocketServer>(options.max_connections, options.pace, dependencies.stats);
 
   using httplib::ContentReader;
   using httplib::Request;
@@ -205,16 +184,15 @@ absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(const HttpOptions&
       response.set_header("Connection", "close");
     }
   });
-  server->set_logger([log = dependencies.log](const Request& request, const Response& response) {
+  server->set_logger([log = dependencies.log, stats = dependencies.stats](
+                         const Request& request, const Response& response) {
     LogRequest(*log, request, response);
+    if (stats != nullptr) CountRequest(*stats, request, response);
   });
 
-  const absl::StatusOr<int> port = server->Bind(listen->host, listen->port);
-  if (!port.ok()) return port.status();
-  const size_t host_bytes = options.listen.rfind(':');
+  WDELTA_ASSIGN_OR_RETURN(const int port, server->Bind(listen.host, listen.port));
   return std::unique_ptr<HttpServer>(
-      new HttpServer(std::move(routes), std::move(server),
-                     absl::StrCat(options.listen.substr(0, host_bytes), ":", *port)));
+      new HttpServer(std::move(routes), std::move(server), WithPort(options.listen, port)));
 }
 
 HttpServer::HttpServer(std::unique_ptr<Routes> routes, std::unique_ptr<SocketServer> server,

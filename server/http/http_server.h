@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "server/http/http_limits.h"
+#include "server/http/http_stats.h"
 #include "server/http/socket_server.h"
 #include "server/rpc/admission.h"
 #include "spdlog/logger.h"
@@ -40,6 +41,8 @@ class HttpServer {
     // A folder of the server's own, emptied at its start: what clients send before they
     // commit it.
     std::string incoming_path;
+    // Null: nothing is counted.
+    HttpStats* stats = nullptr;
   };
   // UNAVAILABLE naming the address that cannot be bound, and errors of the folder.
   static absl::StatusOr<std::unique_ptr<HttpServer>> Start(const HttpOptions& options,

@@ -75,10 +75,11 @@ class BodyCheck {
 
 }  // namespace
 
-SocketServer::SocketServer(int max_serving, const Pace& pace)
+SocketServer::SocketServer(int max_serving, const Pace& pace, HttpStats* stats)
     : max_connections_(static_cast<size_t>(max_serving) + http_limits::kMaxWaitingConnections),
       max_serving_(max_serving),
-      pace_(pace) {
+      pace_(pace),
+      stats_(stats) {
   // The library tells clients of them; they are kept here.
   set_keep_alive_max_count(http_limits::kMaxRequestsPerConnection);
   set_keep_alive_timeout(http_limits::kIdleTimeoutMs / 1000);
@@ -145,7 +146,7 @@ void SocketServer::MakeRoom() {
 }
 
 bool SocketServer::process_and_close_socket(socket_t socket) {
-  auto connection = std::make_unique<Connection>(socket, pace_);
+  auto connection = std::make_unique<Connection>(socket, pace_, stats_);
   MakeRoom();
   SetOption(socket, IPPROTO_TCP, TCP_NODELAY);
   connection->deadline = DeadlineIn(http_limits::kIdleTimeoutMs);

@@ -26,8 +26,9 @@ inline constexpr char kReceivedHeader[] = "X-Wdelta-Received-Us";  // microsecon
 class SocketServer final : public httplib::Server {
  public:
   // `max_serving` connections have a thread at once; kMaxWaitingConnections more may be
-  // idle or wait for one. Beyond them the one that was idle longest is closed.
-  SocketServer(int max_serving, const Pace& pace);
+  // idle or wait for one. Beyond them the one that was idle longest is closed. `stats` counts
+  // the bytes of connections, and outlives the server; null: nothing does.
+  SocketServer(int max_serving, const Pace& pace, HttpStats* stats = nullptr);
 
   // The port that was bound; port 0: any free one. UNAVAILABLE naming the address,
   // RESOURCE_EXHAUSTED.
@@ -69,6 +70,7 @@ class SocketServer final : public httplib::Server {
   const size_t max_connections_;
   const int max_serving_;
   const Pace pace_;
+  HttpStats* const stats_;
   absl::Mutex mutex_;
   bool is_draining_ ABSL_GUARDED_BY(mutex_) = false;
   int idle_count_ ABSL_GUARDED_BY(mutex_) = 0;  // of connections_

@@ -1,6 +1,7 @@
 // How many of a thing may go on at once. The excess is refused, never queued.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <optional>
 #include <utility>
@@ -36,6 +37,8 @@ class Admission {
   }
 
   int limit() const { return limit_; }
+  // For who watches: more may be in a moment.
+  int taken() const { return std::min(taken_.load(), limit_); }
 
  private:
   const int limit_;

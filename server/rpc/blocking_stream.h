@@ -35,7 +35,7 @@ class BlockingStream final : public grpc::ServerWriteReactor<Response> {
       : environment_(*environment),
         context_(*context),
         token_(environment->active_calls().Enter()),
-        log_(environment->log(), method, context),
+        log_(environment, method, context),
         slot_(environment->comparisons().TryEnter()) {
     if (!slot_.has_value()) {
       End(MakeError(absl::StatusCode::kResourceExhausted, "TOO_MANY_COMPARISONS",

@@ -77,8 +77,9 @@ class FetchReactor final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
                grpc::CallbackServerContext* context)
       : context_(*context),
         token_(environment->active_calls().Enter()),
-        log_(environment->log(), method, context),
+        log_(environment, method, context),
         slot_(environment->fetches().TryEnter()),
+        stats_(environment->stats()),
         buffers_(environment->store().reader().buffers()) {}
 
   absl::Status CheckAdmission(RpcEnvironment& environment) const {
@@ -110,6 +111,7 @@ class FetchReactor final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   std::optional<ActiveCalls::Token> token_;
   RpcLog log_;
   std::optional<Admission::Slot> slot_;
+  RpcStats& stats_;                     // until Finish
   std::shared_ptr<FetchReactor> self_;  // gRPC's reference
   const std::shared_ptr<PieceBuffers> buffers_;
 

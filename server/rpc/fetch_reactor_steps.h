@@ -48,6 +48,7 @@ void FetchReactor<Response>::Pump() {
     End(absl::OkStatus());
   } else if (*progress == Cursor::Progress::kPiece) {
     write_in_flight_ = true;
+    stats_.sent_bytes.fetch_add(message_.piece().data().size(), std::memory_order_relaxed);
     buffer_ = SerializePiece(message_, buffers_);
     this->StartWrite(&buffer_);
   }

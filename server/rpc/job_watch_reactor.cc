@@ -28,7 +28,7 @@ class JobWatchReactor final : public grpc::ServerWriteReactor<v1::Job> {
       : environment_(*environment),
         job_id_(std::move(job_id)),
         token_(environment->active_calls().Enter()),
-        log_(environment->log(), "Jobs.WatchJob", context),
+        log_(environment, "Jobs.WatchJob", context),
         slot_(environment->watches().TryEnter()) {
     if (!slot_.has_value()) {
       End(MakeError(absl::StatusCode::kResourceExhausted, "TOO_MANY_WATCHES",

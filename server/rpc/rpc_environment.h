@@ -8,6 +8,7 @@
 #include "absl/time/time.h"
 #include "server/rpc/active_calls.h"
 #include "server/rpc/admission.h"
+#include "server/rpc/rpc_stats.h"
 #include "spdlog/logger.h"
 #include "storage/base/limits.h"
 #include "storage/base/thread_pool.h"
@@ -42,6 +43,7 @@ class RpcEnvironment {
   ModelStore& store() const { return *store_; }
   spdlog::logger* log() const { return log_; }
   const RpcOptions& options() const { return options_; }
+  RpcStats& stats() { return stats_; }
 
   // Every call enters before it asks CheckServing, so that a drain waits for it or
   // the call sees the drain.
@@ -74,6 +76,7 @@ class RpcEnvironment {
   ModelStore* const store_;
   spdlog::logger* const log_;
   const RpcOptions options_;
+  RpcStats stats_;
   ActiveCalls active_calls_;
   Admission calls_;
   Admission fetches_;

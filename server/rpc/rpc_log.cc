@@ -34,8 +34,9 @@ bool IsServersFault(absl::StatusCode code) {
 
 }  // namespace
 
-RpcLog::RpcLog(spdlog::logger* log, std::string_view method, grpc::CallbackServerContext* context)
-    : log_(log),
+RpcLog::RpcLog(RpcEnvironment* environment, std::string_view method,
+               grpc::CallbackServerContext* context)
+    : environment_(*environment),
       method_(method),
       start_(absl::Now()),
       peer_(context->peer()),
@@ -44,16 +45,20 @@ RpcLog::RpcLog(spdlog::logger* log, std::string_view method, grpc::CallbackServe
 }
 
 void RpcLog::Done(const absl::Status& status) {
-  const double duration_ms = absl::ToDoubleMilliseconds(absl::Now() - start_);
+  const absl::Duration duration = absl::Now() - start_;
+  environment_.stats().durations_seconds.Add({method_, status.code()},
+                                             absl::ToDoubleSeconds(duration));
+  spdlog::logger& log = *environment_.log();
+  const double duration_ms = absl::ToDoubleMilliseconds(duration);
   if (status.ok()) {
-    log_->debug("rpc {} OK in {:.1f} ms, request {}, peer {}", method_, duration_ms, request_id_,
-                peer_);
+    log.debug("rpc {} OK in {:.1f} ms, request {}, peer {}", method_, duration_ms, request_id_,
+              peer_);
     return;
   }
-  log_->log(IsServersFault(status.code()) ? spdlog::level::err : spdlog::level::warn,
-            "rpc {} failed: {} ({}): {}; {:.1f} ms, request {}, peer {}", method_,
-            absl::StatusCodeToString(status.code()), WireReason(status),
-            std::string(status.message()), duration_ms, request_id_, peer_);
+  log.log(IsServersFault(status.code()) ? spdlog::level::err : spdlog::level::warn,
+          "rpc {} failed: {} ({}): {}; {:.1f} ms, request {}, peer {}", method_,
+          absl::StatusCodeToString(status.code()), WireReason(status),
+          std::string(status.message()), duration_ms, request_id_, peer_);
 }
 
 }  // namespace wdelta

@@ -1,4 +1,4 @@
-// One line in the log for every rpc when it ends.
+// One line in the log for every rpc when it ends, and its place in the statistics.
 #pragma once
 
 #include <string>
@@ -7,7 +7,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "grpcpp/server_context.h"
-#include "spdlog/logger.h"
+#include "server/rpc/rpc_environment.h"
 
 namespace wdelta {
 
@@ -17,13 +17,14 @@ class RpcLog {
  public:
   // Takes the request id from the `x-request-id` of the call when that is
   // well-formed, else makes one up, and sends it back in the initial metadata.
-  // `method` must live for ever.
-  RpcLog(spdlog::logger* log, std::string_view method, grpc::CallbackServerContext* context);
+  // `method` must live for ever; the environment, until Done.
+  RpcLog(RpcEnvironment* environment, std::string_view method,
+         grpc::CallbackServerContext* context);
 
   void Done(const absl::Status& status);
 
  private:
-  spdlog::logger* const log_;
+  RpcEnvironment& environment_;
   const std::string_view method_;
   const absl::Time start_;
   const std::string peer_;

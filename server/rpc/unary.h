@@ -30,7 +30,7 @@ grpc::ServerUnaryReactor* ServeUnary(RpcEnvironment& environment, std::string_vi
                                      grpc::CallbackServerContext* context, const Request* request,
                                      Response* response, Body body) {
   auto* const reactor = new UnaryReactor(environment.active_calls().Enter());
-  auto log = std::make_shared<RpcLog>(environment.log(), method, context);
+  auto log = std::make_shared<RpcLog>(&environment, method, context);
   // Nothing of the call may be touched after Finish.
   const auto finish = [reactor, log](const absl::Status& status) {
     log->Done(status);

@@ -67,7 +67,7 @@ class UploadReactor final : public grpc::ServerReadReactor<v1::WriteEntriesReque
         context_(*context),
         response_(response),
         token_(environment->active_calls().Enter()),
-        log_(environment->log(), "Uploads.WriteEntries", context),
+        log_(environment, "Uploads.WriteEntries", context),
         slot_(environment->write_streams().TryEnter()) {
     if (const absl::Status serving = environment->CheckServing(); !serving.ok()) {
       End(serving);
@@ -134,6 +134,7 @@ class UploadReactor final : public grpc::ServerReadReactor<v1::WriteEntriesReque
       return writer_->StartCopy(path_, piece_.offset(), content, piece_.copy().size_bytes());
     }
     WDELTA_RETURN_IF_ERROR(CheckPiece(piece_, path_));
+    environment_.stats().received_bytes.fetch_add(piece_.data().size(), std::memory_order_relaxed);
     return writer_->Write(path_, piece_.offset(), piece_.data());
   }
 
