@@ -19,8 +19,8 @@ FROM ${BASE_IMAGE}
 # The shared libraries that the programs name; theirs follow.
 RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
-        libabsl20220623 libcpp-httplib0.11 libgrpc++1.51 libhwy1 libisal2 libprotobuf32 librocksdb7.8 libspdlog1.10 \
-        libssl3 libxxhash0 libyaml-cpp0.7 libzstd1 \
+        libabsl20220623 libcpp-httplib0.11 libgrpc++1.51 libhwy1 libisal2 libprometheus-cpp-core1.0 libprotobuf32 \
+        librocksdb7.8 libspdlog1.10 libssl3 libxxhash0 libyaml-cpp0.7 libzstd1 \
     && apt-get clean \
     && rm -rf /var/lib/apt/lists/* \
     && groupadd --gid 10001 wdelta \
@@ -33,7 +33,7 @@ COPY --from=builder /src/build/release/server/wdeltad /src/build/release/client/
 RUN ! ldd /usr/local/bin/wdelta /usr/local/bin/wdeltad | grep 'not found'
 USER 10001:10001
 VOLUME /data
-EXPOSE 50051 8080
+EXPOSE 50051 8080 9401
 HEALTHCHECK --interval=30s --timeout=5s --start-period=30s \
     CMD ["wdelta", "--server=127.0.0.1:50051", "version"]
 ENTRYPOINT ["wdeltad", "--data_dir=/data", "--listen=0.0.0.0:50051"]

@@ -22,8 +22,9 @@ enum class LogFormat { kText, kJson };
 struct Config {
   std::string data_dir;
   std::vector<std::string> listen;
-  std::string http_listen;   // empty: no HTTP
-  std::string address_file;  // empty: none
+  std::string http_listen;        // empty: no HTTP
+  std::string operations_listen;  // empty: no operations port
+  std::string address_file;       // empty: none
   int workers = 0;
   int codec_threads = 0;
   uint64_t max_open_uploads = 0;

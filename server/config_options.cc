@@ -150,8 +150,13 @@ std::vector<Option> ConfigOptions() {
        "HTTP connections that are served at once, each by a thread; more wait. Downloads count "
        "as fetches too",
        [](Config& c, Text t) { return SetInt(t, 1, 10'000, c.http_max_connections); }},
+      {"operations_listen", "HOST:PORT", "",
+       "Where to serve /metrics (Prometheus), /livez and /readyz over HTTP, without "
+       "authentication; empty: nowhere",
+       [](Config& c, Text t) { return SetHttpListen(t, c.operations_listen); }},
       {"address_file", "FILE", "",
-       "Written once serving: the bound addresses, one a line, that of HTTP last as http://…",
+       "Written once serving: the bound addresses, one a line, that of HTTP last as http://…; "
+       "behind it that of operations as operations http://…",
        [](Config& c, Text t) { return SetText(t, c.address_file); }},
       {"workers", "N", "2", "Threads that run jobs, such as compressing a model",
        [](Config& c, Text t) { return SetInt(t, 1, 64, c.workers); }},

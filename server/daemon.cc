@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
@@ -14,6 +15,7 @@
 #include "server/jobs/upkeep.h"
 #include "server/jobs/worker_pool.h"
 #include "server/memory_plan.h"
+#include "server/operations/operations.h"
 #include "server/rpc/rpc_environment.h"
 #include "server/rpc/services.h"
 #include "storage/backup/deletion_gate.h"
@@ -97,7 +99,8 @@ struct Servers {
 
 // Tells the addresses once all serve.
 absl::StatusOr<Servers> StartServers(const Config& config, RpcServices& services,
-                                     const HttpServer::Dependencies& http_dependencies) {
+                                     const HttpServer::Dependencies& http_dependencies,
+                                     Operations& operations) {
   Servers servers;
   WDELTA_ASSIGN_OR_RETURN(servers.grpc,
                           GrpcServer::Start(config.listen, &services, ReadAheadBytesFor(config)));
@@ -107,6 +110,10 @@ absl::StatusOr<Servers> StartServers(const Config& config, RpcServices& services
         servers.http,
         HttpServer::Start({config.http_listen, config.http_max_connections}, http_dependencies));
     addresses.push_back("http://" + servers.http->address());
+  }
+  operations.SetServing();
+  if (!operations.address().empty()) {
+    addresses.push_back(absl::StrCat("operations http://", operations.address()));
   }
   if (!config.address_file.empty()) {
     WDELTA_RETURN_IF_ERROR(WriteAddressFile(config.address_file, addresses));
@@ -128,9 +135,11 @@ void Drain(const Servers& servers, absl::Duration grace) {
 
 }  // namespace
 
-// Objects are destroyed in reverse order: servers, workers, engine, storage, lock.
+// Objects are destroyed in reverse order: servers, workers, engine, storage, lock, operations.
 absl::Status RunDaemon(const Config& config, spdlog::logger& log) {
   WDELTA_ASSIGN_OR_RETURN(const std::unique_ptr<StopSignals> signals, StopSignals::Install());
+  WDELTA_ASSIGN_OR_RETURN(const std::unique_ptr<Operations> operations,
+                          Operations::Start(config.operations_listen, &log));
   WDELTA_ASSIGN_OR_RETURN(const std::unique_ptr<Storage> storage, OpenStorage(config, log));
 
   ModelStore store({storage->gated_blobs.get(), storage->catalog.get(), storage->gated_files.get(),
@@ -142,6 +151,13 @@ absl::Status RunDaemon(const Config& config, spdlog::logger& log) {
   rpc_options.max_write_streams = MaxWriteStreamsFor(config);
   RpcEnvironment environment(&store, &log, rpc_options);
   RpcServices services(&environment);
+  HttpStats http_stats;
+  const auto watch =
+      operations->WatchParts({&store,
+                              &environment,
+                              &http_stats,
+                              {{"blobs", [&storage] { return storage->blobs->Stats(); }},
+                               {"catalog", [&storage] { return storage->catalog->Stats(); }}}});
   WorkerPool workers(
       &store.jobs(),
       [&store](Job job, std::function<bool()> stopping) {
@@ -155,14 +171,17 @@ absl::Status RunDaemon(const Config& config, spdlog::logger& log) {
                                                    &storage->clock,
                                                    &environment.fetches(),
                                                    &log,
-                                                   storage->data_dir.incoming_path()};
-  WDELTA_ASSIGN_OR_RETURN(const Servers servers, StartServers(config, services, http_dependencies));
+                                                   storage->data_dir.incoming_path(),
+                                                   &http_stats};
+  WDELTA_ASSIGN_OR_RETURN(const Servers servers,
+                          StartServers(config, services, http_dependencies, *operations));
   if (rpc_options.max_fetches < config.max_fetches) {
     log.info("memory_limit allows {} fetches at once, not {}", rpc_options.max_fetches,
              config.max_fetches);
   }
 
   log.info("signal {}: stopping, running calls have {} ms", signals->Wait(), config.drain_grace_ms);
+  operations->SetDraining();
   environment.StartDraining();
   upkeep.RequestStop();
   workers.RequestStop();

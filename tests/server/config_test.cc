@@ -64,14 +64,15 @@ TEST(Config, StrongerSourcesWin) {
 
 TEST(Config, ReadsEveryType) {
   World world;
-  const auto loaded =
-      LoadConfig({"--data_dir=/d", "--listen=0.0.0.0:1, unix:/s", "--http_listen=[::1]:8080",
-                  "--memory_limit=2GiB", "--log_format=json", "--drain_grace_ms=0",
-                  "--gc_interval=90m", "--upload_ttl=36h", "--min_free_bytes=3GiB"},
-                 world.Sources());
+  const auto loaded = LoadConfig(
+      {"--data_dir=/d", "--listen=0.0.0.0:1, unix:/s", "--http_listen=[::1]:8080",
+       "--operations_listen=localhost:9401", "--memory_limit=2GiB", "--log_format=json",
+       "--drain_grace_ms=0", "--gc_interval=90m", "--upload_ttl=36h", "--min_free_bytes=3GiB"},
+      world.Sources());
   ASSERT_TRUE(loaded.ok()) << loaded.status();
   EXPECT_THAT(loaded->config.listen, ElementsAre("0.0.0.0:1", "unix:/s"));
   EXPECT_EQ(loaded->config.http_listen, "[::1]:8080");
+  EXPECT_EQ(loaded->config.operations_listen, "localhost:9401");
   EXPECT_EQ(loaded->config.memory_limit_bytes, uint64_t{2} << 30);
   EXPECT_EQ(loaded->config.log_format, LogFormat::kJson);
   EXPECT_EQ(loaded->config.drain_grace_ms, 0);
@@ -134,6 +135,8 @@ TEST(Config, ErrorsNameOptionAndSource) {
   EXPECT_THAT(ErrorOf({"--data_dir=/d", "--http_listen=8080"}),
               AllOf(HasSubstr("--http_listen"), HasSubstr("HOST:PORT")));
   EXPECT_THAT(ErrorOf({"--data_dir=/d", "--http_listen=unix:/s"}), HasSubstr("HOST:PORT"));
+  EXPECT_THAT(ErrorOf({"--data_dir=/d", "--operations_listen=9401"}),
+              AllOf(HasSubstr("--operations_listen"), HasSubstr("HOST:PORT")));
   EXPECT_THAT(ErrorOf({"--data_dir=/d", "--http_max_connections=0"}), HasSubstr("from 1"));
   EXPECT_THAT(ErrorOf({"--data_dir=/d"}, {{{"WDELTA_LOG_LEVEL", "loud"}}, {}}),
               AllOf(HasSubstr("WDELTA_LOG_LEVEL"), HasSubstr("loud")));

@@ -1,0 +1,121 @@
+#include "server/operations/store_metrics.h"
+
+#include <optional>
+#include <string>
+
+#include "absl/strings/ascii.h"
+#include "storage/base/status_macros.h"
+
+namespace wdelta {
+namespace {
+
+using store::v1::JobRecord;
+using store::v1::ModelRecord;
+
+const char* WordOf(ModelKind kind) {
+  switch (kind) {
+    case ModelKind::kRoot:
+      return "root";
+    case ModelKind::kFineTune:
+      return "fine_tune";
+    case ModelKind::kMerge:
+      break;
+  }
+  return "merge";
+}
+
+const char* WordOf(JobResult result) {
+  switch (result) {
+    case JobResult::kSucceeded:
+      return "succeeded";
+    case JobResult::kPutBack:
+      return "put_back";
+    case JobResult::kRetried:
+      return "retried";
+    case JobResult::kCancelled:
+      return "cancelled";
+    case JobResult::kFailed:
+      break;
+  }
+  return "failed";
+}
+
+// Of an enumeration of records; what this version does not know is `unknown`.
+std::string WordOf(const std::string& name) {
+  return name.empty() ? "unknown" : absl::AsciiStrToLower(name);
+}
+
+void CollectMaintenance(const MaintenanceTotals& totals, MetricWriter& writer) {
+  writer.Add(MetricId::kGcFreedBytes, static_cast<double>(totals.gc_freed_bytes));
+  writer.Add(MetricId::kGcWrittenBytes, static_cast<double>(totals.gc_written_bytes));
+  const auto add_models = [&writer](const char* what, uint64_t count) {
+    writer.Add(MetricId::kGcModels, static_cast<double>(count), {{"action", what}});
+  };
+  add_models("deleted", totals.gc_models_deleted);
+  add_models("rewritten", totals.gc_models_rewritten);
+  add_models("freed", totals.gc_models_freed);
+  writer.Add(MetricId::kScrubbedModels, static_cast<double>(totals.scrub_models));
+  writer.Add(MetricId::kScrubbedBytes, static_cast<double>(totals.scrub_bytes));
+  writer.Add(MetricId::kScrubDamages, static_cast<double>(totals.scrub_damages));
+  writer.Add(MetricId::kScrubRepairs, static_cast<double>(totals.scrub_repairs));
+}
+
+}  // namespace
+
+absl::Status CollectModels(ModelStore& store, MetricWriter& writer) {
+  WDELTA_ASSIGN_OR_RETURN(const ModelTally::Totals all, store.lineage().Totals());
+  for (const auto& [key, totals] : all) {
+    const MetricWriter::Labels labels = {{"kind", WordOf(key.first)},
+                                         {"state", WordOf(ModelRecord::State_Name(key.second))}};
+    writer.Add(MetricId::kModels, static_cast<double>(totals.model_count), labels);
+    writer.Add(MetricId::kLogicalBytes, static_cast<double>(totals.logical_bytes), labels);
+    writer.Add(MetricId::kStoredBytes, static_cast<double>(totals.stored_bytes), labels);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CollectJobs(ModelStore& store, MetricWriter& writer) {
+  const JobStats& stats = store.runner().stats();
+  for (const auto& [key, counts] : stats.durations_seconds()) {
+    writer.Add(MetricId::kJobDuration, counts,
+               {{"kind", WordOf(JobRecord::Kind_Name(key.first))}, {"result", WordOf(key.second)}});
+  }
+  CollectMaintenance(stats.maintenance(), writer);
+  WDELTA_ASSIGN_OR_RETURN(const JobTally::Counts queued, store.job_tally().Read());
+  for (const auto& [key, count] : queued) {
+    writer.Add(MetricId::kQueuedJobs, static_cast<double>(count),
+               {{"kind", WordOf(JobRecord::Kind_Name(key.first))},
+                {"state", WordOf(JobRecord::State_Name(key.second))}});
+  }
+  WDELTA_ASSIGN_OR_RETURN(const std::optional<JobRecord> scrub, store.maintenance().LastScrub());
+  const uint64_t damaged = scrub.has_value() ? scrub->scrub_report().damage_count() -
+                                                   scrub->scrub_report().repaired_count()
+                                             : 0;
+  writer.Add(MetricId::kDamagedModels, static_cast<double>(damaged));
+  return absl::OkStatus();
+}
+
+void CollectFetches(ModelStore& store, MetricWriter& writer) {
+  const FetchStats& fetches = store.reader().fetch_stats();
+  writer.Add(MetricId::kFetchDuration, fetches.duration_seconds.Counts());
+  writer.Add(MetricId::kFetchChainDepth, fetches.chain_depth.Counts());
+  writer.Add(MetricId::kFetchReadBytes, static_cast<double>(fetches.read_bytes.load()));
+  const ChunkCache::Stats chunks = store.reader().chunk_cache_stats();
+  const MetricWriter::Labels labels = {{"cache", "chunk"}};
+  writer.Add(MetricId::kCacheHits, static_cast<double>(chunks.hits), labels);
+  writer.Add(MetricId::kCacheMisses, static_cast<double>(chunks.misses), labels);
+  writer.Add(MetricId::kCacheEvictions, static_cast<double>(chunks.evictions), labels);
+  writer.Add(MetricId::kCacheBytes, static_cast<double>(chunks.size_bytes), labels);
+  writer.Add(MetricId::kCacheCapacity, static_cast<double>(chunks.capacity_bytes), labels);
+}
+
+absl::Status CollectDisk(ModelStore& store, MetricWriter& writer) {
+  WDELTA_ASSIGN_OR_RETURN(const DiskGuard::State disk, store.disk().Look());
+  writer.Add(MetricId::kDiskFree, static_cast<double>(disk.free_bytes));
+  writer.Add(MetricId::kDiskMinFree, static_cast<double>(disk.min_free_bytes));
+  writer.Add(MetricId::kDiskReserved, static_cast<double>(disk.reserved_bytes));
+  writer.Add(MetricId::kReadOnly, disk.is_full ? 1 : 0);
+  return absl::OkStatus();
+}
+
+}  // namespace wdelta
