@@ -41,6 +41,8 @@ constexpr Metric kTable[] = {
     {kQueuedJobs, "wdelta_jobs", kGauge, "Jobs that have not ended, by kind and state"},
     {kJobDuration, "wdelta_job_duration_seconds", kHistogram,
      "Runs of jobs by kind and result; a job may take several"},
+    {kJobRuns, "wdelta_job_runs_total", kCounter,
+     "The same as a number, which begins with zero for every kind and result"},
     {kGcFreedBytes, "wdelta_gc_freed_bytes_total", kCounter,
      "Bytes of blobs that garbage collections deleted"},
     {kGcWrittenBytes, "wdelta_gc_written_bytes_total", kCounter,

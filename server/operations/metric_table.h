@@ -32,6 +32,7 @@ enum class MetricId {
   // Jobs.
   kQueuedJobs,
   kJobDuration,
+  kJobRuns,
   kGcFreedBytes,
   kGcWrittenBytes,
   kGcModels,

@@ -1,7 +1,9 @@
 #include "server/operations/store_metrics.h"
 
+#include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/strings/ascii.h"
 #include "storage/base/status_macros.h"
@@ -45,6 +47,37 @@ std::string WordOf(const std::string& name) {
   return name.empty() ? "unknown" : absl::AsciiStrToLower(name);
 }
 
+// All that this version knows.
+std::vector<JobRecord::Kind> JobKinds() {
+  std::vector<JobRecord::Kind> kinds;
+  for (int kind = JobRecord::KIND_UNSPECIFIED + 1; kind <= JobRecord::Kind_MAX; ++kind) {
+    if (JobRecord::Kind_IsValid(kind)) kinds.push_back(static_cast<JobRecord::Kind>(kind));
+  }
+  return kinds;
+}
+
+MetricWriter::Labels LabelsOf(const JobStats::Key& key) {
+  return {{"kind", WordOf(JobRecord::Kind_Name(key.first))}, {"result", WordOf(key.second)}};
+}
+
+void CollectRuns(const JobStats& stats, MetricWriter& writer) {
+  // Whoever watches for an increase sees the first one only from a zero.
+  std::map<JobStats::Key, uint64_t> runs;
+  for (const JobRecord::Kind kind : JobKinds()) {
+    for (const JobResult result : {JobResult::kSucceeded, JobResult::kPutBack, JobResult::kRetried,
+                                   JobResult::kCancelled, JobResult::kFailed}) {
+      runs[{kind, result}] = 0;
+    }
+  }
+  for (const auto& [key, counts] : stats.durations_seconds()) {
+    writer.Add(MetricId::kJobDuration, counts, LabelsOf(key));
+    runs[key] = counts.total;
+  }
+  for (const auto& [key, count] : runs) {
+    writer.Add(MetricId::kJobRuns, static_cast<double>(count), LabelsOf(key));
+  }
+}
+
 void CollectMaintenance(const MaintenanceTotals& totals, MetricWriter& writer) {
   writer.Add(MetricId::kGcFreedBytes, static_cast<double>(totals.gc_freed_bytes));
   writer.Add(MetricId::kGcWrittenBytes, static_cast<double>(totals.gc_written_bytes));
@@ -76,12 +109,14 @@ absl::Status CollectModels(ModelStore& store, MetricWriter& writer) {
 
 absl::Status CollectJobs(ModelStore& store, MetricWriter& writer) {
   const JobStats& stats = store.runner().stats();
-  for (const auto& [key, counts] : stats.durations_seconds()) {
-    writer.Add(MetricId::kJobDuration, counts,
-               {{"kind", WordOf(JobRecord::Kind_Name(key.first))}, {"result", WordOf(key.second)}});
-  }
+  CollectRuns(stats, writer);
   CollectMaintenance(stats.maintenance(), writer);
-  WDELTA_ASSIGN_OR_RETURN(const JobTally::Counts queued, store.job_tally().Read());
+  WDELTA_ASSIGN_OR_RETURN(JobTally::Counts queued, store.job_tally().Read());
+  for (const JobRecord::Kind kind : JobKinds()) {
+    for (const JobRecord::State state : {JobRecord::PENDING, JobRecord::RUNNING}) {
+      queued.try_emplace({kind, state}, 0);
+    }
+  }
   for (const auto& [key, count] : queued) {
     writer.Add(MetricId::kQueuedJobs, static_cast<double>(count),
                {{"kind", WordOf(JobRecord::Kind_Name(key.first))},

@@ -1,4 +1,6 @@
 // The metrics of all services in this process, as they work.
+#include <map>
+#include <memory>
 #include <set>
 #include <string>
 
@@ -118,6 +120,9 @@ TEST_F(MetricsTest, ValuesMoveWithCallsAndJobs) {
   MetricText metrics = Scrape();
   EXPECT_EQ(metrics.Sum("wdelta_ready"), 1);
   EXPECT_EQ(metrics.Sum("wdelta_models"), 0);
+  const std::map<std::string, std::string> ingested = {{"kind", "ingest"}, {"result", "succeeded"}};
+  ASSERT_TRUE(metrics.families().contains("wdelta_job_runs_total"));
+  EXPECT_EQ(metrics.Sum("wdelta_job_runs_total"), 0);
   EXPECT_EQ(metrics.Sum("wdelta_received_bytes_total", {{"protocol", "grpc"}}), 0);
 
   server_.Push("base", base_);
@@ -137,9 +142,9 @@ TEST_F(MetricsTest, ValuesMoveWithCallsAndJobs) {
   server_.RunJobs();
   metrics = Scrape();
   EXPECT_EQ(metrics.Sum("wdelta_jobs"), 0);
-  EXPECT_EQ(metrics.Sum("wdelta_job_duration_seconds_count",
-                        {{"kind", "ingest"}, {"result", "succeeded"}}),
-            2);
+  EXPECT_EQ(metrics.Sum("wdelta_job_duration_seconds_count", ingested), 2);
+  EXPECT_EQ(metrics.Sum("wdelta_job_runs_total", ingested), 2);
+  EXPECT_EQ(metrics.Sum("wdelta_job_runs_total"), 2);
   EXPECT_EQ(metrics.Sum("wdelta_models", {{"kind", "fine_tune"}, {"state", "ready"}}), 1);
   EXPECT_EQ(metrics.Sum("wdelta_models", {{"state", "staged"}}), 0);
   EXPECT_GT(metrics.Sum("wdelta_stored_bytes", {{"kind", "root"}}),
