@@ -97,6 +97,7 @@ class BlockingStream final : public grpc::ServerWriteReactor<Response> {
   bool IsIdle() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return !write_in_flight_; }
 
   void End(const absl::Status& status) {
+    slot_.reset();  // whoever hears of the end may come again
     log_.Done(status);
     this->Finish(ToGrpcStatus(status));
   }
@@ -105,7 +106,7 @@ class BlockingStream final : public grpc::ServerWriteReactor<Response> {
   grpc::CallbackServerContext& context_;
   const ActiveCalls::Token token_;
   RpcLog log_;
-  const std::optional<Admission::Slot> slot_;
+  std::optional<Admission::Slot> slot_;
   Response message_;
 
   absl::Mutex mutex_;

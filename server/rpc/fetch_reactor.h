@@ -67,7 +67,6 @@ class FetchReactor final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
 
   // Late holders may outlive the environment, so what is its own is given back here.
   void OnDone() override {
-    slot_.reset();
     token_.reset();
     std::exchange(self_, nullptr);
   }

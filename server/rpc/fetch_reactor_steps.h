@@ -57,9 +57,10 @@ void FetchReactor<Response>::Pump() {
 template <typename Response>
 void FetchReactor<Response>::End(const absl::Status& status) {
   ended_ = true;
-  // The model is free again before the client hears of the end.
+  // The model and the place are free again before the client hears of the end.
   if (producer_ != nullptr) producer_->Cancel();
   producer_.reset();
+  slot_.reset();
   log_.Done(status);
   this->Finish(ToGrpcStatus(status));
 }

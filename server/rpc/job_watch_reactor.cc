@@ -113,6 +113,7 @@ class JobWatchReactor final : public grpc::ServerWriteReactor<v1::Job> {
   static absl::Status GoneError() { return absl::CancelledError("the client went away"); }
 
   void End(const absl::Status& status) {
+    slot_.reset();  // whoever hears of the end may come again
     log_.Done(status);
     Finish(ToGrpcStatus(status));
   }
@@ -121,7 +122,7 @@ class JobWatchReactor final : public grpc::ServerWriteReactor<v1::Job> {
   const std::string job_id_;
   const ActiveCalls::Token token_;
   RpcLog log_;
-  const std::optional<Admission::Slot> slot_;
+  std::optional<Admission::Slot> slot_;
   v1::Job message_;
 
   absl::Mutex mutex_;

@@ -152,6 +152,7 @@ class UploadReactor final : public grpc::ServerReadReactor<v1::WriteEntriesReque
   void End(const absl::Status& status) {
     // Entries are free again before the client hears of the end.
     writer_.reset();
+    slot_.reset();  // whoever hears of the end may come again
     log_.Done(status);
     Finish(ToGrpcStatus(status));
   }
@@ -161,7 +162,7 @@ class UploadReactor final : public grpc::ServerReadReactor<v1::WriteEntriesReque
   v1::WriteEntriesResponse* const response_;
   const ActiveCalls::Token token_;
   RpcLog log_;
-  const std::optional<Admission::Slot> slot_;
+  std::optional<Admission::Slot> slot_;
   v1::WriteEntriesRequest piece_;
   std::string path_;  // that pieces without one belong to
   std::unique_ptr<UploadWriter> writer_;

@@ -163,6 +163,17 @@ TEST(FetchService, DeltaOfAReadyModel) {
   EXPECT_EQ(Digest::Of(data).ToHex(), sha256);
 }
 
+TEST(FetchService, OneAfterTheOtherTakesOnePlace) {
+  RpcOptions options;
+  options.max_fetches = 1;
+  TestServer server(options);
+  server.UseSocket();
+  server.Push("m", SmallCheckpoint(1));
+  for (int i = 0; i < 300; ++i) {
+    ASSERT_EQ(CodeAndReason(server.FetchFile("m", "config.json").status), "OK") << i;
+  }
+}
+
 TEST(FetchService, ACancelledFetchGivesItsPlaceBack) {
   RpcOptions options;
   options.max_fetches = 1;
