@@ -15,8 +15,10 @@ namespace {
 using kernels::ClassMap;
 using kernels::ClassStarts;
 using kernels::kEscape;
+using kernels::kLevels;
 using kernels::kMaxClasses;
 using kernels::kValueSlack;
+using kernels::RowGeometry;
 using kernels::ValueFormat;
 
 absl::Status Refuse(absl::string_view field, uint64_t least, uint64_t most, uint64_t found) {
@@ -55,14 +57,38 @@ uint64_t LaneAt(LaneFormat format, absl::string_view bytes, size_t index) {
   return lane;
 }
 
+// Bit i: level i + 1 is in another class than level i.
+uint32_t ClassBounds(const ClassMap& map) {
+  uint32_t bounds = 0;
+  for (int level = 1; level < kLevels; ++level) {
+    const bool is_bound = map.class_of_level[level] != map.class_of_level[level - 1];
+    bounds |= (is_bound ? 1u : 0u) << (level - 1);
+  }
+  return bounds;
+}
+
+void SetClassesOfLevels(uint32_t bounds, ClassMap& map) {
+  for (int level = 1; level < kLevels; ++level) {
+    const uint32_t is_bound = bounds >> (level - 1) & 1;
+    map.class_of_level[level] = static_cast<uint8_t>(map.class_of_level[level - 1] + is_bound);
+  }
+  map.count = map.class_of_level[kLevels - 1] + 1;
+}
+
 void WriteHeader(LaneFormat format, bool has_parent, const ClassMap& map,
-                 const std::vector<size_t>& counts, const std::vector<ValueFormat>& formats,
-                 std::string& out) {
+                 const std::optional<ScaleClasses>& scales, const std::vector<size_t>& counts,
+                 const std::vector<ValueFormat>& formats, std::string& out) {
   AppendVarint(out, map.zero_bits);
   if (has_parent) {
     AppendVarint(out, map.shift);
     AppendVarint(out, map.first);
-    AppendVarint(out, map.count);
+    if (scales.has_value()) {
+      AppendVarint(out, scales->geometry.row_lanes);
+      AppendVarint(out, scales->geometry.first_row_lanes);
+      AppendVarint(out, ClassBounds(map));
+    } else {
+      AppendVarint(out, map.count);
+    }
     AppendVarint(out, map.direct_count);
     for (int c = 0; c + 1 < map.count; ++c) AppendVarint(out, counts[c]);
   }
@@ -105,16 +131,33 @@ ClassStarts ClassCoder::Arrange(LaneFormat format, const std::vector<size_t>& co
   return starts;
 }
 
+ClassMap ClassCoder::WithOffsets(const ClassMap& map, const RowGeometry& geometry,
+                                 const uint8_t* rows, const uint8_t* columns, size_t lanes) {
+  offsets_.resize(lanes + kValueSlack);
+  kernels::FillOffsets(geometry, rows, columns, lanes, offsets_.data());
+  ClassMap with_offsets = map;
+  with_offsets.offsets = offsets_.data();
+  return with_offsets;
+}
+
 std::string ClassCoder::Encode(LaneFormat format, const ClassPlan& plan, const uint8_t* target,
                                const uint8_t* parent, size_t lanes) {
-  const ClassMap& map = plan.map;
+  ClassMap map = plan.map;
+  std::vector<SymbolRun> runs;
+  if (plan.scales.has_value()) {
+    const ScaleClasses& scales = *plan.scales;
+    runs.push_back({scales.rows.data(), scales.rows.size()});
+    runs.push_back({scales.columns.data(), scales.columns.size()});
+    symbols_ = scales.columns;
+    symbols_.resize(symbols_.size() + kValueSlack);
+    map = WithOffsets(map, scales.geometry, scales.rows.data(), symbols_.data(), lanes);
+  }
   std::vector<size_t> counts(map.count, lanes);
   if (map.count > 1) kernels::CountClasses(format, map, parent, lanes, counts.data());
   const ClassStarts starts = Arrange(format, counts, 0);
   kernels::SplitClasses(format, map, target, parent, lanes, starts, values_.get());
 
   std::vector<ValueFormat> formats(map.count);
-  std::vector<SymbolRun> runs;
   symbols_.resize(lanes + kValueSlack);
   escapes_.clear();
   std::string raw;
@@ -131,33 +174,55 @@ std::string ClassCoder::Encode(LaneFormat format, const ClassPlan& plan, const u
     done += counts[c];
   }
   std::string payload;
-  WriteHeader(format, parent != nullptr, map, counts, formats, payload);
+  WriteHeader(format, parent != nullptr, map, plan.scales, counts, formats, payload);
   run_encoder_.Append(runs, payload);
   payload += raw;
   for (const uint64_t escape : escapes_) AppendLane(format, escape, payload);
   return payload;
 }
 
-absl::StatusOr<ClassCoder::Header> ClassCoder::ReadHeader(LaneFormat format, bool has_parent,
+absl::Status ClassCoder::ReadClasses(LaneFormat format, ChunkMode mode, size_t lanes,
+                                     ByteReader& reader, Header& header) {
+  ClassMap& map = header.map;
+  const uint64_t top_bit = BitsOf(format) - 1;
+  WDELTA_ASSIGN_OR_RETURN(map.shift, ReadBounded(reader, "class shift", 0, top_bit));
+  WDELTA_ASSIGN_OR_RETURN(map.first, ReadBounded(reader, "first class", 0, LargestLane(format)));
+  if (mode == ChunkMode::kScaledDelta) {
+    RowGeometry& geometry = header.geometry.emplace();
+    WDELTA_ASSIGN_OR_RETURN(geometry.row_lanes, ReadBounded(reader, "row", 1, lanes));
+    WDELTA_ASSIGN_OR_RETURN(geometry.first_row_lanes,
+                            ReadBounded(reader, "first row", 1, geometry.row_lanes));
+    constexpr uint64_t kAllBounds = (uint64_t{1} << (kLevels - 1)) - 1;
+    WDELTA_ASSIGN_OR_RETURN(const uint64_t bounds,
+                            ReadBounded(reader, "bounds of classes", 0, kAllBounds));
+    SetClassesOfLevels(static_cast<uint32_t>(bounds), map);
+  } else {
+    WDELTA_ASSIGN_OR_RETURN(map.count, ReadBounded(reader, "classes", 1, kMaxClasses));
+  }
+  WDELTA_ASSIGN_OR_RETURN(map.direct_count, ReadBounded(reader, "direct classes", 0, map.count));
+  size_t rest = lanes;
+  for (int c = 0; c + 1 < map.count; ++c) {
+    WDELTA_ASSIGN_OR_RETURN(const uint64_t count, ReadBounded(reader, "class size", 0, rest));
+    header.counts.push_back(count);
+    rest -= count;
+  }
+  header.counts.push_back(rest);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<ClassCoder::Header> ClassCoder::ReadHeader(LaneFormat format, ChunkMode mode,
                                                           size_t lanes, ByteReader& reader) {
   Header header;
   ClassMap& map = header.map;
+  const bool has_parent = mode != ChunkMode::kDirect;
   const uint64_t top_bit = BitsOf(format) - 1;
   WDELTA_ASSIGN_OR_RETURN(map.zero_bits, ReadBounded(reader, "zero bits", 0, top_bit));
-  map.direct_count = 1;
-  size_t rest = lanes;
   if (has_parent) {
-    WDELTA_ASSIGN_OR_RETURN(map.shift, ReadBounded(reader, "class shift", 0, top_bit));
-    WDELTA_ASSIGN_OR_RETURN(map.first, ReadBounded(reader, "first class", 0, LargestLane(format)));
-    WDELTA_ASSIGN_OR_RETURN(map.count, ReadBounded(reader, "classes", 1, kMaxClasses));
-    WDELTA_ASSIGN_OR_RETURN(map.direct_count, ReadBounded(reader, "direct classes", 0, map.count));
-    for (int c = 0; c + 1 < map.count; ++c) {
-      WDELTA_ASSIGN_OR_RETURN(const uint64_t count, ReadBounded(reader, "class size", 0, rest));
-      header.counts.push_back(count);
-      rest -= count;
-    }
+    WDELTA_RETURN_IF_ERROR(ReadClasses(format, mode, lanes, reader, header));
+  } else {
+    map.direct_count = 1;
+    header.counts.push_back(lanes);
   }
-  header.counts.push_back(rest);
   header.formats.resize(map.count);
   int raw_count = 0;
   if (has_parent && format.lane_bytes > 1) {
@@ -179,9 +244,16 @@ absl::StatusOr<ClassCoder::Header> ClassCoder::ReadHeader(LaneFormat format, boo
 
 absl::Status ClassCoder::ReadValues(LaneFormat format, const Header& header,
                                     const ClassStarts& starts, ByteReader& reader) {
-  const size_t lanes = std::accumulate(header.counts.begin(), header.counts.end(), size_t{0});
-  symbols_.resize(lanes + kValueSlack + RunDecoder::kOverrunBytes);
-  WDELTA_RETURN_IF_ERROR(run_decoder_.Read(reader, header.counts, symbols_.data()));
+  std::vector<size_t> runs = header.counts;
+  const size_t lanes = std::accumulate(runs.begin(), runs.end(), size_t{0});
+  size_t scales = 0;  // symbols of the runs before those of the classes
+  if (header.geometry.has_value()) {
+    const size_t rows = header.geometry->Rows(lanes);
+    runs.insert(runs.begin(), {rows, header.geometry->row_lanes});
+    scales = rows + header.geometry->row_lanes;
+  }
+  symbols_.resize(scales + lanes + kValueSlack + RunDecoder::kOverrunBytes);
+  WDELTA_RETURN_IF_ERROR(run_decoder_.Read(reader, runs, symbols_.data()));
   size_t raw_bytes = 0;
   for (int c = 0; c < header.map.count; ++c) {
     raw_bytes += kernels::RawBytes(header.formats[c].low_bits, header.counts[c]);
@@ -192,7 +264,7 @@ absl::Status ClassCoder::ReadValues(LaneFormat format, const Header& header,
   if (escapes.size() % format.lane_bytes != 0) return absl::DataLossError("escapes: not whole");
   const size_t escape_count = escapes.size() / format.lane_bytes;
   const uint8_t* raw_at = reinterpret_cast<const uint8_t*>(raw.data());
-  const uint8_t* symbols = symbols_.data();
+  const uint8_t* symbols = symbols_.data() + scales;
   size_t used = 0;
   for (int c = 0; c < header.map.count; ++c) {
     const size_t count = header.counts[c];
@@ -217,16 +289,21 @@ absl::Status ClassCoder::ReadValues(LaneFormat format, const Header& header,
   return absl::OkStatus();
 }
 
-absl::Status ClassCoder::Decode(LaneFormat format, absl::string_view payload, const uint8_t* parent,
-                                size_t lanes, uint8_t* target) {
+absl::Status ClassCoder::Decode(LaneFormat format, ChunkMode mode, absl::string_view payload,
+                                const uint8_t* parent, size_t lanes, uint8_t* target) {
+  if (mode == ChunkMode::kDirect) parent = nullptr;
   ByteReader reader(payload);
-  WDELTA_ASSIGN_OR_RETURN(const Header header,
-                          ReadHeader(format, parent != nullptr, lanes, reader));
+  WDELTA_ASSIGN_OR_RETURN(const Header header, ReadHeader(format, mode, lanes, reader));
   // Counts that are not the parent's make a class be read on into what lies behind.
   const ClassStarts starts = Arrange(format, header.counts, lanes + kValueSlack);
   WDELTA_RETURN_IF_ERROR(ReadValues(format, header, starts, reader));
+  ClassMap map = header.map;
+  if (header.geometry.has_value()) {
+    const uint8_t* const rows = symbols_.data();
+    map = WithOffsets(map, *header.geometry, rows, rows + header.geometry->Rows(lanes), lanes);
+  }
   ClassStarts ends = starts;
-  kernels::MergeClasses(format, header.map, parent, lanes, ends, values_.get(), target);
+  kernels::MergeClasses(format, map, parent, lanes, ends, values_.get(), target);
   for (int c = 0; c < header.map.count; ++c) {
     if (ends[c] - starts[c] == header.counts[c]) continue;
     return absl::DataLossError(absl::StrCat("class ", c, ": expected ", ends[c] - starts[c],

@@ -5,6 +5,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
+#include <vector>
 
 #include "storage/codec/codec.h"
 #include "storage/codec/kernels/class_kernels.h"
@@ -12,9 +14,17 @@
 
 namespace wdelta {
 
+// How far the changes of a row, and of a column, are below those of others, in half octaves.
+struct ScaleClasses {
+  kernels::RowGeometry geometry;
+  std::vector<uint8_t> rows;
+  std::vector<uint8_t> columns;  // geometry.row_lanes of them
+};
+
 struct ClassPlan {
-  kernels::ClassMap map;
-  double bits = 0;  // estimate of the payload
+  kernels::ClassMap map;               // without offsets: those of the scales are left out
+  std::optional<ScaleClasses> scales;  // absent: classes by the parent's magnitude alone
+  double bits = 0;                     // estimate of the payload
 };
 
 // Classes by the parent's exponent, differences to the parent. Where the parent is

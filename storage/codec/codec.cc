@@ -10,6 +10,7 @@
 #include "storage/codec/class_plan.h"
 #include "storage/codec/lossy_coder.h"
 #include "storage/codec/plane_modes.h"
+#include "storage/codec/scale_plan.h"
 #include "storage/codec/sparse_coder.h"
 
 namespace wdelta {
@@ -23,6 +24,8 @@ constexpr size_t kClassOverheadBytes = 200;
 constexpr double kClearlyWorse = 1.15;
 // Lanes that look this repetitive may have patterns that only zstd sees.
 constexpr double kRepetitive = 0.3;
+// Scaled-delta is taken at this part of the bytes of other modes, or less.
+constexpr double kWorthwhileScaled = 0.997;
 
 const uint8_t* Bytes(absl::string_view view) {
   return reinterpret_cast<const uint8_t*>(view.data());
@@ -92,6 +95,8 @@ absl::string_view ChunkModeName(ChunkMode mode) {
       return "direct";
     case ChunkMode::kSparse:
       return "sparse";
+    case ChunkMode::kScaledDelta:
+      return "scaled-delta";
     case ChunkMode::kQuantised:
       return "quantised";
     case ChunkMode::kOneBit:
@@ -103,7 +108,8 @@ absl::string_view ChunkModeName(ChunkMode mode) {
 bool NeedsParent(ChunkMode mode) {
   return mode == ChunkMode::kSame || mode == ChunkMode::kDeltaPlanes ||
          mode == ChunkMode::kContextDelta || mode == ChunkMode::kSparse ||
-         mode == ChunkMode::kQuantised || mode == ChunkMode::kOneBit;
+         mode == ChunkMode::kScaledDelta || mode == ChunkMode::kQuantised ||
+         mode == ChunkMode::kOneBit;
 }
 
 LaneFormat LaneFormatOf(DType dtype) {
@@ -129,13 +135,20 @@ struct ChunkCodec::State {
   // The smallest of the modes that look worth trying; kRaw without a payload when none
   // gains. `parent` is null when there is none.
   absl::StatusOr<EncodedChunk> EncodeLanes(LaneFormat format, const uint8_t* target,
-                                           const uint8_t* parent, size_t lanes, Effort effort) {
+                                           const uint8_t* parent, size_t lanes, Effort effort,
+                                           const ChunkGeometry& geometry) {
     EncodedChunk best{ChunkMode::kRaw, ""};
     size_t best_bytes = lanes * format.lane_bytes;
     const auto consider = [&](ChunkMode mode, std::string payload) {
       if (payload.size() >= best_bytes) return;
       best_bytes = payload.size();
       best = EncodedChunk{mode, std::move(payload)};
+    };
+    // A little is not worth the slower decoding.
+    const auto consider_scaled = [&](std::string payload) {
+      const double bytes = static_cast<double>(payload.size());
+      if (bytes > kWorthwhileScaled * static_cast<double>(best_bytes)) return;
+      consider(ChunkMode::kScaledDelta, std::move(payload));
     };
     const double raw_bits = 8.0 * static_cast<double>(best_bytes);
     const ClassPlan direct = PlanDirect(format, target, lanes);
@@ -152,6 +165,12 @@ struct ChunkCodec::State {
       }
       if (delta.bits / 8 + kClassOverheadBytes < static_cast<double>(best_bytes) || try_all) {
         consider(ChunkMode::kContextDelta, classes.Encode(format, delta, target, parent, lanes));
+      }
+      if (effort == Effort::kMax) {
+        const std::optional<ClassPlan> scaled =
+            PlanScaledDelta(format, geometry, delta, target, parent, lanes);
+        if (scaled.has_value())
+          consider_scaled(classes.Encode(format, *scaled, target, parent, lanes));
       }
       try_direct = direct.bits < kClearlyWorse * delta.bits;
     }
@@ -180,9 +199,9 @@ struct ChunkCodec::State {
       case ChunkMode::kDeltaPlanes:
         return planes.Decode(format, payload, parent, lanes, target);
       case ChunkMode::kContextDelta:
-        return classes.Decode(format, payload, parent, lanes, target);
       case ChunkMode::kDirect:
-        return classes.Decode(format, payload, nullptr, lanes, target);
+      case ChunkMode::kScaledDelta:
+        return classes.Decode(format, mode, payload, parent, lanes, target);
       case ChunkMode::kSparse:
         return DecodeSparse(format, payload, parent, lanes, target);
       default:
@@ -198,7 +217,7 @@ ChunkCodec& ChunkCodec::operator=(ChunkCodec&&) noexcept = default;
 
 absl::StatusOr<EncodedChunk> ChunkCodec::Encode(LaneFormat format, absl::string_view target,
                                                 std::optional<absl::string_view> parent,
-                                                Effort effort) {
+                                                Effort effort, const ChunkGeometry& geometry) {
   WDELTA_RETURN_IF_ERROR(CheckFormat(format));
   WDELTA_RETURN_IF_ERROR(CheckParent(parent, target.size()));
   if (target.empty()) return EncodedChunk{ChunkMode::kRaw, ""};
@@ -216,7 +235,7 @@ absl::StatusOr<EncodedChunk> ChunkCodec::Encode(LaneFormat format, absl::string_
   WDELTA_ASSIGN_OR_RETURN(
       EncodedChunk chunk,
       state_->EncodeLanes(format, Bytes(target), has_parent ? Bytes(*extended) : nullptr, lanes,
-                          effort));
+                          effort, geometry));
   if (chunk.mode == ChunkMode::kRaw) return EncodedChunk{ChunkMode::kRaw, std::string(target)};
   absl::StrAppend(&chunk.payload, target.substr(lanes * format.lane_bytes));
   return chunk;
@@ -237,8 +256,8 @@ absl::Status ChunkCodec::EncodeLossy(DType dtype, const ChunkGeometry& geometry,
   chunk.chunk.payload.clear();
   WDELTA_RETURN_IF_ERROR(state_->lossy.Encode(dtype, geometry, target, parent, params, chunk));
   if (!chunk.chunk.payload.empty()) return absl::OkStatus();
-  WDELTA_ASSIGN_OR_RETURN(chunk.chunk,
-                          Encode(LaneFormatOf(dtype), chunk.reconstructed, parent, params.effort));
+  WDELTA_ASSIGN_OR_RETURN(chunk.chunk, Encode(LaneFormatOf(dtype), chunk.reconstructed, parent,
+                                              params.effort, geometry));
   chunk.outcome.bits = 8.0 * static_cast<double>(chunk.chunk.payload.size());
   return absl::OkStatus();
 }

@@ -29,6 +29,7 @@ enum class ChunkMode : uint8_t {
   kContextDelta = 6,  // differences to the parent, entropy coded by its exponent
   kDirect = 7,        // the lanes' top bits entropy coded, the rest raw
   kSparse = 8,        // the few lanes that differ from the parent's
+  kScaledDelta = 9,   // context-delta whose classes know rows and columns, too
   // Lossy: what is decoded is near the bytes that were given.
   kQuantised = 16,  // indices of a trellis-coded quantiser
   kOneBit = 17,     // sign of the difference, and a scale a row
@@ -76,10 +77,12 @@ class ChunkCodec {
   // Takes the mode that looks smallest; kMax tries all of them. `parent`, when given, holds the
   // parent's bytes at the positions of `target`; it may be shorter (missing bytes count as zero)
   // but not longer. Sizes need not be whole lanes: a ragged tail is coded as bytes. The payload is
-  // never longer than `target`. INVALID_ARGUMENT: parent longer.
+  // never longer than `target`. `geometry` tells kMax of rows and columns; a wrong one costs
+  // bytes, never bits of the target. INVALID_ARGUMENT: parent longer.
   absl::StatusOr<EncodedChunk> Encode(LaneFormat format, absl::string_view target,
                                       std::optional<absl::string_view> parent,
-                                      Effort effort = Effort::kFast);
+                                      Effort effort = Effort::kFast,
+                                      const ChunkGeometry& geometry = {});
 
   // Takes the mode of params.strategy, or a lossless one where a chunk is not finite or
   // nothing is gained. `parent` is as long as `target`. INVALID_ARGUMENT: sizes

@@ -61,9 +61,9 @@ class ChunkEncoder {
       return EncodeLossy(worker->codec, tensor, parent, lossy->params, result);
     }
     result.content_xxh3 = Xxh3(result.bytes);
-    WDELTA_ASSIGN_OR_RETURN(
-        result.encoded,
-        worker->codec.Encode(LaneFormatOf(tensor.dtype), result.bytes, parent, input_.effort));
+    WDELTA_ASSIGN_OR_RETURN(result.encoded,
+                            worker->codec.Encode(LaneFormatOf(tensor.dtype), result.bytes, parent,
+                                                 input_.effort, GeometryOf(tensor, at.offset)));
     return TakeStoredIfSmaller(result);
   }
 

@@ -134,7 +134,8 @@ absl::StatusOr<CheckpointPair> LoadPair(const std::string& parent_folder,
   for (auto& [name, target] : targets) {
     if (target.bytes.empty()) continue;
     WDELTA_ASSIGN_OR_RETURN(const uint64_t elements, ElementCount(target.info.shape));
-    TensorPair tensor{name, target.info.dtype, elements, std::move(target.bytes), ""};
+    TensorPair tensor{name, target.info.dtype, elements, 0, std::move(target.bytes), ""};
+    if (target.info.shape.size() >= 2) tensor.row_weights = target.info.shape.back();
     const auto parent = parents.find(name);
     if (parent != parents.end() && parent->second.info.dtype == tensor.dtype &&
         parent->second.info.shape == target.info.shape) {

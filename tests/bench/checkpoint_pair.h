@@ -33,6 +33,7 @@ struct TensorPair {
   std::string name;
   DType dtype = DType::kU8;
   uint64_t elements = 0;
+  uint64_t row_weights = 0;  // the last dimension; 0: there is but one
   std::string target;
   std::string parent;  // as long as the target, or empty: coded alone
 };

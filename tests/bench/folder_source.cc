@@ -79,8 +79,9 @@ absl::StatusOr<ContentSourcePtr> OpenFolder(const std::string& folder, Digests d
 
 absl::StatusOr<uint64_t> SaveDelta(const std::string& parent_folder,
                                    const std::string& target_folder, const std::string& path,
-                                   ThreadPool* pool) {
+                                   ThreadPool* pool, Effort effort) {
   DeltaEncoderInput input;
+  input.effort = effort;
   WDELTA_ASSIGN_OR_RETURN(input.parent, OpenFolder(parent_folder));
   WDELTA_ASSIGN_OR_RETURN(input.target, OpenFolder(target_folder));
   input.parent_streams = MatchStreams(input.target->checkpoint(), input.parent->checkpoint());

@@ -5,6 +5,7 @@
 
 #include "absl/status/statusor.h"
 #include "storage/base/thread_pool.h"
+#include "storage/codec/lossy.h"
 #include "storage/engine/content_source.h"
 
 namespace wdelta::bench {
@@ -20,6 +21,6 @@ absl::StatusOr<ContentSourcePtr> OpenFolder(const std::string& folder,
 // digests included. Returns the size of the file in bytes.
 absl::StatusOr<uint64_t> SaveDelta(const std::string& parent_folder,
                                    const std::string& target_folder, const std::string& path,
-                                   ThreadPool* pool);
+                                   ThreadPool* pool, Effort effort = Effort::kFast);
 
 }  // namespace wdelta::bench

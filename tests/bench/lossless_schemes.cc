@@ -105,16 +105,18 @@ void VisitBlocks(size_t plane_bytes, int planes, size_t block_bytes,
 
 }  // namespace
 
-Scheme ChunkCodecScheme() {
+Scheme ChunkCodecScheme(Effort effort) {
   const auto codec = std::make_shared<ChunkCodec>();
   Scheme scheme;
-  scheme.encode = [codec](const TensorPair& tensor) {
+  scheme.encode = [codec, effort](const TensorPair& tensor) {
+    const LaneFormat format = LaneFormatOf(tensor.dtype);
     std::vector<EncodedChunk> chunks;
     for (size_t at = 0; at < tensor.target.size(); at += limits::kChunkBytes) {
       const absl::string_view target =
           absl::string_view(tensor.target).substr(at, limits::kChunkBytes);
+      const ChunkGeometry geometry{tensor.row_weights, at / format.lane_bytes};
       chunks.push_back(
-          ValueOrDie(codec->Encode(LaneFormatOf(tensor.dtype), target, ParentChunk(tensor, at))));
+          ValueOrDie(codec->Encode(format, target, ParentChunk(tensor, at), effort, geometry)));
     }
     return chunks;
   };

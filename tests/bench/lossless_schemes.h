@@ -20,7 +20,7 @@ struct Scheme {
 };
 
 // ChunkCodec, in chunks of limits::kChunkBytes.
-Scheme ChunkCodecScheme();
+Scheme ChunkCodecScheme(Effort effort = Effort::kFast);
 
 enum class Planes {
   kBytes,         // byte i of every element, as TensorX does

@@ -121,12 +121,17 @@ void PrintLosslessTable(const CheckpointPair& pair, const BenchOptions& options)
   rows.Add("FM-Delta, formula", fm_delta);
   rows.AddRule();
   ThreadPool pool(1);
-  const double ours = 8.0 * static_cast<double>(ValueOrDie(SaveDelta(
-                                pair.parent_folder, pair.target_folder,
-                                absl::StrCat(options.output_folder, "/lossless.wdelta"), &pool)));
+  const auto file_bits = [&](Effort effort) {
+    const std::string path = absl::StrCat(options.output_folder, "/lossless.wdelta");
+    return 8.0 * static_cast<double>(ValueOrDie(
+                     SaveDelta(pair.parent_folder, pair.target_folder, path, &pool, effort)));
+  };
+  const double ours = file_bits(Effort::kFast);
   const Measured measured = Measure(ChunkCodecScheme(), pair, options.rounds);
   rows.Add("wdelta", ours, &measured);
   AddOurSpeeds(pair, options.rounds, rows);
+  const Measured slow = Measure(ChunkCodecScheme(Effort::kMax), pair, options.rounds);
+  rows.Add("wdelta, effort max", file_bits(Effort::kMax), &slow);
   rows.AddRule();
   if (limit.plug_in_bits.has_value()) rows.Add("H(d | exp)", *limit.plug_in_bits);
   rows.Add("H(d | exp), adaptive", limit.adaptive_bits);

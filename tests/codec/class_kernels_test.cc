@@ -14,7 +14,18 @@ namespace {
 struct Case {
   LaneFormat format;
   ClassMap map;
+  bool has_offsets = false;
 };
+
+// As many classes as the map has, over all levels.
+Case ByLevel(Case c) {
+  c.has_offsets = true;
+  c.map.first = 9;
+  for (int level = 0; level < kLevels; ++level) {
+    c.map.class_of_level[level] = static_cast<uint8_t>(level * c.map.count / kLevels);
+  }
+  return c;
+}
 
 std::vector<Case> Cases() {
   std::vector<Case> cases;
@@ -26,6 +37,7 @@ std::vector<Case> Cases() {
         for (const int direct_count : {0, 1}) {
           const int shift = std::max(zero_bits, format.mantissa_bits);
           cases.push_back({format, {zero_bits, shift, 3, count, direct_count}});
+          cases.push_back(ByLevel(cases.back()));
         }
       }
     }
@@ -55,15 +67,37 @@ ClassStarts RoomyStarts(size_t lanes) {
   return starts;
 }
 
+TEST(ClassKernels, OffsetsAreThoseOfTheirTwin) {
+  const uint32_t seed = std::random_device()();
+  SCOPED_TRACE(testing::Message() << "seed " << seed);
+  std::mt19937 random(seed);
+  for (int round = 0; round < 300; ++round) {
+    const size_t lanes = 1 + random() % 1000;
+    const size_t row_lanes = 1 + random() % (round % 2 == 0 ? 10 : lanes);
+    const RowGeometry geometry{row_lanes, 1 + random() % row_lanes};
+    std::vector<uint8_t> rows(geometry.Rows(lanes)), columns(row_lanes + kValueSlack);
+    for (uint8_t& row : rows) row = static_cast<uint8_t>(random());
+    for (uint8_t& column : columns) column = static_cast<uint8_t>(random());
+    std::vector<uint8_t> offsets(lanes + kValueSlack), others(lanes);
+    FillOffsets(geometry, rows.data(), columns.data(), lanes, offsets.data());
+    portable::FillOffsets(geometry, rows.data(), columns.data(), lanes, others.data());
+    ASSERT_TRUE(std::equal(others.begin(), others.end(), offsets.begin()))
+        << lanes << " lanes in rows of " << row_lanes;
+  }
+}
+
 TEST(ClassKernels, SplitAndMergeAreInverseAndEqualToTheirTwins) {
   const uint32_t seed = std::random_device()();
   SCOPED_TRACE(testing::Message() << "seed " << seed);
   std::mt19937 random(seed);
-  for (const Case& c : Cases()) {
+  for (Case c : Cases()) {
     for (const size_t lanes : {1, 7, 64, 1000}) {
+      std::vector<uint8_t> offsets(lanes);
+      for (uint8_t& offset : offsets) offset = static_cast<uint8_t>(random() % 31);
+      if (c.has_offsets) c.map.offsets = offsets.data();
       const std::string target = RandomLanes(random, c, lanes);
       const std::string parent = RandomLanes(random, c, lanes);
-      const bool alone = c.map.count == 1 && c.map.direct_count == 1;
+      const bool alone = c.map.count == 1 && c.map.direct_count == 1 && !c.has_offsets;
       const uint8_t* parent_lanes = alone ? nullptr : Bytes(parent);
       const ClassStarts starts = RoomyStarts(lanes);
       const size_t room = kMaxClasses * (lanes + kValueSlack) + 2 * (lanes + kValueSlack);
@@ -73,6 +107,9 @@ TEST(ClassKernels, SplitAndMergeAreInverseAndEqualToTheirTwins) {
       ClassStarts ends = starts;
       portable::SplitClasses(c.format, c.map, Bytes(target), parent_lanes, lanes, ends,
                              others.data());
+      std::array<size_t, kMaxClasses> counts{};
+      CountClasses(c.format, c.map, Bytes(parent), lanes, counts.data());
+      for (int k = 0; k < c.map.count && !alone; ++k) ASSERT_EQ(counts[k], ends[k] - starts[k]);
       for (int k = 0; k < c.map.count; ++k) {
         const size_t at = starts[k] * c.format.lane_bytes;
         const size_t size = (ends[k] - starts[k]) * c.format.lane_bytes;

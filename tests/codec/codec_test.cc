@@ -230,7 +230,7 @@ TEST(CodecTest, MissingParentIsRefused) {
 }
 
 TEST(CodecTest, ModesAreKnownByByteAndName) {
-  for (uint8_t byte = 1; byte <= 8; ++byte) {
+  for (uint8_t byte = 1; byte <= 9; ++byte) {
     ASSERT_TRUE(ChunkModeFromByte(byte).ok());
     EXPECT_NE(ChunkModeName(*ChunkModeFromByte(byte)), "unknown");
   }

@@ -13,8 +13,9 @@ namespace wdelta {
 namespace {
 
 constexpr ChunkMode kModes[] = {
-    ChunkMode::kRaw,         ChunkMode::kSame,         ChunkMode::kConst,  ChunkMode::kPlanes,
-    ChunkMode::kDeltaPlanes, ChunkMode::kContextDelta, ChunkMode::kDirect, ChunkMode::kSparse};
+    ChunkMode::kRaw,    ChunkMode::kSame,        ChunkMode::kConst,
+    ChunkMode::kPlanes, ChunkMode::kDeltaPlanes, ChunkMode::kContextDelta,
+    ChunkMode::kDirect, ChunkMode::kSparse,      ChunkMode::kScaledDelta};
 
 // The verdict of both decoders on the same payload.
 void CheckPayload(ChunkCodec& codec, LaneFormat format, ChunkMode mode, const std::string& payload,

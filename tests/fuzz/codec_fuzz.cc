@@ -24,9 +24,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const int lane_bytes = 1 << (data[0] & 3);
   const LaneFormat format{lane_bytes, (data[0] & 4) != 0, (data[0] >> 3) % (8 * lane_bytes)};
   constexpr ChunkMode kModes[] = {
-      ChunkMode::kRaw,          ChunkMode::kSame,   ChunkMode::kConst,  ChunkMode::kPlanes,
-      ChunkMode::kDeltaPlanes,  ChunkMode::kDirect, ChunkMode::kSparse, ChunkMode::kQuantised,
-      ChunkMode::kContextDelta, ChunkMode::kOneBit};
+      ChunkMode::kRaw,          ChunkMode::kSame,   ChunkMode::kConst,      ChunkMode::kPlanes,
+      ChunkMode::kDeltaPlanes,  ChunkMode::kDirect, ChunkMode::kSparse,     ChunkMode::kQuantised,
+      ChunkMode::kContextDelta, ChunkMode::kOneBit, ChunkMode::kScaledDelta};
   const ChunkMode mode = kModes[data[1] % std::size(kModes)];
   const size_t decoded_bytes = data[2] | (data[3] & 3) << 8;
   const size_t parent_bytes = decoded_bytes * data[4] / 255;
@@ -45,7 +45,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (!status.ok()) return 0;
   Require(decoded == *reference);
 
-  const absl::StatusOr<EncodedChunk> chunk = codec.Encode(format, decoded, parent);
+  const Effort effort = (data[3] & 4) != 0 ? Effort::kMax : Effort::kFast;
+  const ChunkGeometry geometry{static_cast<uint64_t>(data[3] >> 3), data[4]};
+  const absl::StatusOr<EncodedChunk> chunk =
+      codec.Encode(format, decoded, parent, effort, geometry);
   Require(chunk.ok() && chunk->payload.size() <= decoded.size());
   std::string again(decoded_bytes, '\0');
   Require(

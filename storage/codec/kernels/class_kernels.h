@@ -17,20 +17,42 @@
 namespace wdelta::kernels {
 
 inline constexpr int kMaxClasses = 32;
+inline constexpr int kLevels = 32;
 // Lanes that SIMD may touch behind the end of a class's values.
 inline constexpr size_t kValueSlack = 64;
 
-// How lanes fall into classes by the parent's magnitude.
+// How lanes fall into classes by the parent's magnitude, and by their row and column.
 struct ClassMap {
   int zero_bits = 0;     // low bits that are zero in all lanes
   int shift = 0;         // magnitude >> shift is the field; at least zero_bits
-  uint64_t first = 0;    // field of class 0 and below
+  uint64_t first = 0;    // field of class 0 and below; of level 0 where there are offsets
   int count = 1;         // the last class has all fields above too
   int direct_count = 0;  // the values of these first classes are the target's own codes
+  // Not null: one for each lane. Its level is then twice the field plus this, modulo the lane,
+  // from `first` on and below kLevels, and the class that of the level.
+  const uint8_t* offsets = nullptr;
+  std::array<uint8_t, kLevels> class_of_level{};
+};
+
+// Rows of lanes, of which a chunk has whole ones but for the first and the last.
+struct RowGeometry {
+  size_t row_lanes = 1;
+  size_t first_row_lanes = 1;  // at most row_lanes
+
+  // Rows of `lanes` lanes, at least one.
+  size_t Rows(size_t lanes) const {
+    if (first_row_lanes >= lanes) return 1;
+    return 1 + (lanes - first_row_lanes + row_lanes - 1) / row_lanes;
+  }
 };
 
 // Where the values of each class begin, in lanes from the start of the array.
 using ClassStarts = std::array<size_t, kMaxClasses>;
+
+// offsets[i] is the class of lane i's row plus that of its column, modulo 256. SIMD may read
+// and write kValueSlack bytes behind `columns` and `offsets`.
+void FillOffsets(const RowGeometry& geometry, const uint8_t* rows, const uint8_t* columns,
+                 size_t lanes, uint8_t* offsets);
 
 // Lanes of each of the map.count classes.
 void CountClasses(LaneFormat format, const ClassMap& map, const uint8_t* parent, size_t lanes,
@@ -49,6 +71,8 @@ void MergeClasses(LaneFormat format, const ClassMap& map, const uint8_t* parent,
 
 namespace portable {
 
+void FillOffsets(const RowGeometry& geometry, const uint8_t* rows, const uint8_t* columns,
+                 size_t lanes, uint8_t* offsets);
 // Adds to `counts`.
 void CountClasses(LaneFormat format, const ClassMap& map, const uint8_t* parent, size_t lanes,
                   size_t* counts);

@@ -42,8 +42,13 @@ struct LaneMaths {
     return static_cast<T>(static_cast<T>(value & magnitude) |
                           static_cast<T>(code << (kBits<T> - 1)));
   }
-  int ClassOf(T parent, const ClassMap& map) const {
+  int ClassOf(T parent, size_t lane, const ClassMap& map) const {
     const uint64_t field = static_cast<uint64_t>(parent & magnitude) >> map.shift;
+    if (map.offsets != nullptr) {
+      const T sum = static_cast<T>(2 * field + map.offsets[lane]);
+      const uint64_t level = sum > map.first ? sum - map.first : 0;
+      return map.class_of_level[std::min<uint64_t>(level, kLevels - 1)];
+    }
     const uint64_t above = field > map.first ? field - map.first : 0;
     return static_cast<int>(std::min<uint64_t>(above, map.count - 1));
   }
@@ -54,7 +59,7 @@ void CountOf(LaneFormat format, const ClassMap& map, const uint8_t* parent, size
              size_t* counts) {
   const LaneMaths<T> maths(format, map);
   for (size_t i = 0; i < lanes; ++i) {
-    ++counts[maths.ClassOf(portable::Load<T>(parent + i * sizeof(T)), map)];
+    ++counts[maths.ClassOf(portable::Load<T>(parent + i * sizeof(T)), i, map)];
   }
 }
 
@@ -65,7 +70,7 @@ void SplitOf(LaneFormat format, const ClassMap& map, const uint8_t* target, cons
   for (size_t i = 0; i < lanes; ++i) {
     const T t = portable::Load<T>(target + i * sizeof(T));
     const T p = parent == nullptr ? T{0} : portable::Load<T>(parent + i * sizeof(T));
-    const int c = parent == nullptr ? 0 : maths.ClassOf(p, map);
+    const int c = parent == nullptr ? 0 : maths.ClassOf(p, i, map);
     T& value = values[starts[c]++];
     if (c < map.direct_count) {
       value = maths.ToDirect(t);
@@ -82,7 +87,7 @@ void MergeOf(LaneFormat format, const ClassMap& map, const uint8_t* parent, size
   const LaneMaths<T> maths(format, map);
   for (size_t i = 0; i < lanes; ++i) {
     const T p = parent == nullptr ? T{0} : portable::Load<T>(parent + i * sizeof(T));
-    const int c = parent == nullptr ? 0 : maths.ClassOf(p, map);
+    const int c = parent == nullptr ? 0 : maths.ClassOf(p, i, map);
     const T value = values[starts[c]++];
     const T t = c < map.direct_count
                     ? maths.FromDirect(value)
@@ -95,6 +100,17 @@ void MergeOf(LaneFormat format, const ClassMap& map, const uint8_t* parent, size
 }  // namespace
 
 namespace portable {
+
+void FillOffsets(const RowGeometry& geometry, const uint8_t* rows, const uint8_t* columns,
+                 size_t lanes, uint8_t* offsets) {
+  size_t column = geometry.row_lanes - geometry.first_row_lanes;
+  for (size_t i = 0; i < lanes; ++i) {
+    offsets[i] = static_cast<uint8_t>(*rows + columns[column]);
+    if (++column < geometry.row_lanes) continue;
+    column = 0;
+    ++rows;
+  }
+}
 
 void CountClasses(LaneFormat format, const ClassMap& map, const uint8_t* parent, size_t lanes,
                   size_t* counts) {

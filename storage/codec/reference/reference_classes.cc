@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "storage/base/status_macros.h"
@@ -51,10 +52,20 @@ struct Class {
   std::vector<uint64_t> values;
 };
 
+// What mode 9 has beside mode 6.
+struct Scales {
+  size_t row_lanes = 0;
+  size_t first_row_lanes = 0;
+  uint64_t bounds = 0;
+  std::vector<uint8_t> rows;
+  std::vector<uint8_t> columns;
+};
+
 struct Layout {
   uint64_t zero_bits = 0;
   uint64_t shift = 0;
   uint64_t first = 0;
+  std::optional<Scales> scales;
   std::vector<Class> classes;
 };
 
@@ -64,8 +75,20 @@ absl::StatusOr<uint64_t> TakeAtMost(absl::string_view& rest, uint64_t most) {
   return value;
 }
 
-absl::StatusOr<Layout> TakeLayout(const Maths& maths, bool has_parent, size_t lanes,
+// Returns the number of classes.
+absl::StatusOr<uint64_t> TakeScales(size_t lanes, absl::string_view& rest, Scales& scales) {
+  WDELTA_ASSIGN_OR_RETURN(scales.row_lanes, TakeAtMost(rest, lanes));
+  WDELTA_ASSIGN_OR_RETURN(scales.first_row_lanes, TakeAtMost(rest, scales.row_lanes));
+  if (scales.first_row_lanes == 0) return Bad("no lane in the first row");
+  WDELTA_ASSIGN_OR_RETURN(scales.bounds, TakeAtMost(rest, 0x7fffffff));
+  uint64_t classes = 1;
+  for (int bit = 0; bit < 31; ++bit) classes += scales.bounds >> bit & 1;
+  return classes;
+}
+
+absl::StatusOr<Layout> TakeLayout(const Maths& maths, ChunkMode mode, size_t lanes,
                                   absl::string_view& rest) {
+  const bool has_parent = mode != ChunkMode::kDirect;
   Layout layout;
   const uint64_t top = maths.bits - 1;
   WDELTA_ASSIGN_OR_RETURN(layout.zero_bits, TakeAtMost(rest, top));
@@ -74,7 +97,11 @@ absl::StatusOr<Layout> TakeLayout(const Maths& maths, bool has_parent, size_t la
   if (has_parent) {
     WDELTA_ASSIGN_OR_RETURN(layout.shift, TakeAtMost(rest, top));
     WDELTA_ASSIGN_OR_RETURN(layout.first, TakeAtMost(rest, maths.Wrap(~uint64_t{0})));
-    WDELTA_ASSIGN_OR_RETURN(count, TakeAtMost(rest, 32));
+    if (mode == ChunkMode::kScaledDelta) {
+      WDELTA_ASSIGN_OR_RETURN(count, TakeScales(lanes, rest, layout.scales.emplace()));
+    } else {
+      WDELTA_ASSIGN_OR_RETURN(count, TakeAtMost(rest, 32));
+    }
     if (count == 0) return Bad("no class");
     WDELTA_ASSIGN_OR_RETURN(direct_count, TakeAtMost(rest, count));
   }
@@ -121,10 +148,22 @@ absl::Status TakeRawBits(absl::string_view& rest, Class& one) {
   return absl::OkStatus();
 }
 
-absl::Status TakeValues(const Maths& maths, absl::string_view& rest, Layout& layout) {
+absl::Status TakeValues(const Maths& maths, size_t lanes, absl::string_view& rest, Layout& layout) {
   std::vector<size_t> sizes;
+  if (layout.scales.has_value()) {
+    size_t rows = 1;
+    for (size_t end = layout.scales->first_row_lanes; end < lanes; ++rows) {
+      end += layout.scales->row_lanes;
+    }
+    sizes = {rows, layout.scales->row_lanes};
+  }
   for (const Class& one : layout.classes) sizes.push_back(one.size);
-  WDELTA_ASSIGN_OR_RETURN(const auto symbols, TakeRuns(rest, sizes));
+  WDELTA_ASSIGN_OR_RETURN(auto symbols, TakeRuns(rest, sizes));
+  if (layout.scales.has_value()) {
+    layout.scales->rows = symbols[0];
+    layout.scales->columns = symbols[1];
+    symbols.erase(symbols.begin(), symbols.begin() + 2);
+  }
   for (size_t c = 0; c < symbols.size(); ++c) {
     Class& one = layout.classes[c];
     for (const uint8_t symbol : symbols[c]) {
@@ -149,21 +188,38 @@ uint64_t DirectLane(const Maths& maths, uint64_t value, uint64_t zero_bits) {
   return magnitude | (value % 2 == 1 ? maths.TopBit() : 0);
 }
 
+size_t ClassOf(const Maths& maths, const Layout& layout, uint64_t parent, size_t lane) {
+  const uint64_t field = maths.Magnitude(parent) >> layout.shift;
+  if (!layout.scales.has_value()) {
+    return std::min<uint64_t>(std::max(field, layout.first) - layout.first,
+                              layout.classes.size() - 1);
+  }
+  const Scales& scales = *layout.scales;
+  const size_t place = lane + scales.row_lanes - scales.first_row_lanes;
+  const uint64_t offset =
+      (scales.rows[place / scales.row_lanes] + scales.columns[place % scales.row_lanes]) % 256;
+  const uint64_t sum = maths.Wrap(2 * field + offset);
+  const uint64_t level = std::min<uint64_t>(std::max(sum, layout.first) - layout.first, 31);
+  size_t c = 0;
+  for (uint64_t bit = 0; bit < level; ++bit) c += scales.bounds >> bit & 1;
+  return c;
+}
+
 }  // namespace
 
-absl::StatusOr<std::string> DecodeClasses(LaneFormat format, absl::string_view payload,
-                                          const absl::string_view* parent, size_t lanes) {
+absl::StatusOr<std::string> DecodeClasses(LaneFormat format, ChunkMode mode,
+                                          absl::string_view payload, absl::string_view parent,
+                                          size_t lanes) {
   const Maths maths{8 * format.lane_bytes, format.sign_magnitude};
-  WDELTA_ASSIGN_OR_RETURN(Layout layout, TakeLayout(maths, parent != nullptr, lanes, payload));
-  WDELTA_RETURN_IF_ERROR(TakeValues(maths, payload, layout));
+  const bool has_parent = mode != ChunkMode::kDirect;
+  WDELTA_ASSIGN_OR_RETURN(Layout layout, TakeLayout(maths, mode, lanes, payload));
+  WDELTA_RETURN_IF_ERROR(TakeValues(maths, lanes, payload, layout));
   if (!payload.empty()) return Bad("payload ends late");
   std::vector<size_t> next(layout.classes.size(), 0);
   std::string out;
   for (size_t i = 0; i < lanes; ++i) {
-    const uint64_t p = parent == nullptr ? 0 : LaneAt(*parent, i, format.lane_bytes);
-    const uint64_t field = std::max(maths.Magnitude(p) >> layout.shift, layout.first);
-    const size_t c =
-        parent == nullptr ? 0 : std::min<uint64_t>(field - layout.first, layout.classes.size() - 1);
+    const uint64_t p = has_parent ? LaneAt(parent, i, format.lane_bytes) : 0;
+    const size_t c = has_parent ? ClassOf(maths, layout, p, i) : 0;
     Class& one = layout.classes[c];
     if (next[c] == one.size) return Bad("class of another size");
     const uint64_t value = one.values[next[c]++];

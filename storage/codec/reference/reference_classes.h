@@ -12,10 +12,11 @@
 
 namespace wdelta::reference {
 
-// The whole lanes of a payload without its tail; `parent` is null for mode 7. DATA_LOSS
-// for what the format refuses.
-absl::StatusOr<std::string> DecodeClasses(LaneFormat format, absl::string_view payload,
-                                          const absl::string_view* parent, size_t lanes);
+// The whole lanes of a payload of mode 6, 7 or 9 without its tail; `parent` is not used in mode
+// 7. DATA_LOSS for what the format refuses.
+absl::StatusOr<std::string> DecodeClasses(LaneFormat format, ChunkMode mode,
+                                          absl::string_view payload, absl::string_view parent,
+                                          size_t lanes);
 absl::StatusOr<std::string> DecodeSparse(LaneFormat format, absl::string_view payload,
                                          absl::string_view parent, size_t lanes);
 

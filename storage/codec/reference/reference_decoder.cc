@@ -116,8 +116,7 @@ absl::StatusOr<std::string> DecodeLanes(LaneFormat format, ChunkMode mode,
   if (mode == ChunkMode::kSparse) {
     out = reference::DecodeSparse(format, payload, parent, lanes);
   } else {
-    const bool has_parent = mode == ChunkMode::kContextDelta;
-    out = reference::DecodeClasses(format, payload, has_parent ? &parent : nullptr, lanes);
+    out = reference::DecodeClasses(format, mode, payload, parent, lanes);
   }
   if (out.ok()) out->append(tail.data(), tail.size());
   return out;
@@ -154,6 +153,7 @@ absl::StatusOr<std::string> ReferenceDecode(LaneFormat format, ChunkMode mode,
     case ChunkMode::kContextDelta:
     case ChunkMode::kDirect:
     case ChunkMode::kSparse:
+    case ChunkMode::kScaledDelta:
       return DecodeLanes(format, mode, payload, extended, size);
     case ChunkMode::kQuantised:
       return reference::DecodeQuantised(format.lane_bytes, payload, extended);
