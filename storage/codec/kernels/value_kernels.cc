@@ -2,6 +2,8 @@
 // go to the portable twin.
 #include "storage/codec/kernels/value_kernels.h"
 
+#include <cstring>
+
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "storage/codec/kernels/value_kernels.cc"
 #include "hwy/foreach_target.h"
@@ -16,6 +18,18 @@ namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
 #if HWY_TARGET != HWY_SCALAR
+
+// One bit a lane, in as many bytes as they fill.
+template <class D>
+HWY_INLINE void StoreBits(D d, hn::Mask<D> mask, uint8_t* to) {
+#if HWY_TARGET <= HWY_AVX3
+  std::memcpy(to, &mask.raw, sizeof(mask.raw));
+#else
+  uint8_t bits[8];
+  const size_t bytes = hn::StoreMaskBits(d, mask, bits);
+  for (size_t j = 0; j < bytes; ++j) to[j] = bits[j];
+#endif
+}
 
 // Bit masks of fewer than 8 lanes do not fill bytes: such targets do nothing here.
 template <typename T>
@@ -51,10 +65,7 @@ size_t TakeApartLoop(const ValueFormat& format, const T* values, size_t count, u
     }
     for (int b = 8 * byte_planes; b < format.low_bits; ++b) {
       const auto set = hn::TestBit(value, hn::Set(d, static_cast<T>(T{1} << b)));
-      uint8_t bits[8];
-      const size_t bytes = hn::StoreMaskBits(d, set, bits);
-      uint8_t* const to = bit_planes + (b % 8) * bit_plane_bytes + i / 8;
-      for (size_t j = 0; j < bytes; ++j) to[j] = bits[j];
+      StoreBits(d, set, bit_planes + (b % 8) * bit_plane_bytes + i / 8);
     }
   }
   return i;
@@ -74,6 +85,17 @@ size_t TakeApartSimd(LaneFormat format, const ValueFormat& values_format, const 
     default:
       return 0;
   }
+}
+
+// The bits of the lanes from `lane` on, a multiple of 8, in a plane of `plane_bytes`.
+template <class D>
+HWY_INLINE hn::Mask<D> LoadBits(D d, const uint8_t* plane, size_t lane, size_t plane_bytes) {
+  const uint8_t* const from = plane + lane / 8;
+  // Highway reads 8 bytes, whatever it needs.
+  if (HWY_LIKELY(lane / 8 + 8 <= plane_bytes)) return hn::LoadMaskBits(d, from);
+  uint8_t bits[8] = {0};
+  for (size_t j = 0; j < (hn::Lanes(d) + 7) / 8; ++j) bits[j] = from[j];
+  return hn::LoadMaskBits(d, bits);
 }
 
 template <typename T>
@@ -96,10 +118,7 @@ size_t PutTogetherLoop(const ValueFormat& format, const uint8_t* symbols, const 
       value = hn::Or(value, hn::ShiftLeftSame(plane, 8 * b));
     }
     for (int b = 8 * byte_planes; b < format.low_bits; ++b) {
-      uint8_t bits[8] = {0};
-      const uint8_t* const from = bit_planes + (b % 8) * bit_plane_bytes + i / 8;
-      for (size_t j = 0; j < (step + 7) / 8; ++j) bits[j] = from[j];
-      const auto set = hn::LoadMaskBits(d, bits);
+      const auto set = LoadBits(d, bit_planes + (b % 8) * bit_plane_bytes, i, bit_plane_bytes);
       value = hn::Or(value, hn::IfThenElseZero(set, hn::Set(d, static_cast<T>(T{1} << b))));
     }
     hn::StoreU(value, d, values + i);
