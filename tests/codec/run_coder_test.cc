@@ -6,21 +6,23 @@
 
 #include "gtest/gtest.h"
 #include "storage/codec/kernels/rans_kernels.h"
+#include "storage/codec/reference/reference_runs.h"
 
 namespace wdelta {
 namespace {
 
 using Runs = std::vector<std::vector<uint8_t>>;
 
-std::string Encode(const Runs& runs) {
+std::string Encode(const Runs& runs, RunLanes most = RunLanes::kUpTo32) {
   std::vector<SymbolRun> spans;
   for (const auto& run : runs) spans.push_back({run.data(), run.size()});
   std::string out;
-  RunEncoder().Append(spans, out);
+  RunEncoder().Append(spans, out, most);
   return out;
 }
 
-absl::StatusOr<Runs> Decode(absl::string_view bytes, const Runs& like) {
+absl::StatusOr<Runs> Decode(absl::string_view bytes, const Runs& like,
+                            RunLanes most = RunLanes::kUpTo32) {
   std::vector<size_t> counts;
   size_t total = 0;
   for (const auto& run : like) {
@@ -29,7 +31,7 @@ absl::StatusOr<Runs> Decode(absl::string_view bytes, const Runs& like) {
   }
   std::vector<uint8_t> symbols(total + RunDecoder::kOverrunBytes);
   ByteReader reader(bytes);
-  const absl::Status status = RunDecoder().Read(reader, counts, symbols.data());
+  const absl::Status status = RunDecoder().Read(reader, counts, symbols.data(), most);
   if (!status.ok()) return status;
   if (reader.remaining() != 0) return absl::DataLossError("bytes are left");
   Runs runs;
@@ -63,6 +65,24 @@ TEST(RunCoder, RandomRunsComeBack) {
     const auto decoded = Decode(Encode(runs), runs);
     ASSERT_TRUE(decoded.ok()) << decoded.status();
     ASSERT_EQ(*decoded, runs);
+  }
+}
+
+TEST(RunCoder, ManySymbolsTakeAsManyLanesAsTheModeKnows) {
+  std::mt19937 random(2);
+  for (const size_t count : {65'536, 70'001, 131'100}) {
+    const Runs runs = {Bell(random, 77, 3), Bell(random, count, 9), Bell(random, 1000, 20)};
+    const std::string wide = Encode(runs, RunLanes::kUpTo64);
+    EXPECT_EQ(wide[0], 3);
+    EXPECT_EQ(Encode(runs)[0], 2);
+    const auto decoded = Decode(wide, runs, RunLanes::kUpTo64);
+    ASSERT_TRUE(decoded.ok()) << decoded.status();
+    EXPECT_EQ(*decoded, runs);
+    EXPECT_EQ(Decode(wide, runs).status().code(), absl::StatusCode::kDataLoss);
+    absl::string_view rest = wide;
+    const auto reference = reference::TakeRuns(rest, {77, count, 1000}, 64);
+    ASSERT_TRUE(reference.ok()) << reference.status();
+    EXPECT_EQ(*reference, runs);
   }
 }
 
@@ -124,15 +144,16 @@ TEST(RansKernels, PortableAndSimdEncodeAlike) {
       do symbol = static_cast<uint8_t>(random());
       while (counts[symbol] == 0);
     }
-    std::array<uint32_t, kernels::kRansLanes> states;
+    const size_t lanes = round % 2 == 0 ? kernels::kRansLanes : kernels::kMostRansLanes;
+    std::array<uint32_t, kernels::kMostRansLanes> states;
     for (uint32_t& state : states) state = kernels::kRansLowest + random() % 0xfffe0000;
     auto other_states = states;
     std::vector<uint8_t> words(2 * symbols.size() + 2), others(words.size());
     const uint8_t* begin = kernels::EncodeRans(table, symbols.data(), symbols.size(), states.data(),
-                                               32, words.data() + words.size());
+                                               lanes, words.data() + words.size());
     const uint8_t* other_begin =
         kernels::portable::EncodeRans(table, symbols.data(), symbols.size(), other_states.data(),
-                                      32, others.data() + others.size());
+                                      lanes, others.data() + others.size());
     ASSERT_EQ(begin - words.data(), other_begin - others.data());
     ASSERT_TRUE(std::equal(begin, begin + (words.data() + words.size() - begin), other_begin));
     ASSERT_EQ(states, other_states);
@@ -148,16 +169,17 @@ TEST(RansKernels, PortableAndSimdAgree) {
   std::string words(40'000, '\0');
   for (char& c : words) c = static_cast<char>(random());
   const auto* bytes = reinterpret_cast<const uint8_t*>(words.data());
-  for (const size_t count : {0, 31, 32, 1000, 12'345, 40'000}) {
-    std::array<uint32_t, kernels::kRansLanes> states;
+  for (size_t count : {0, 31, 32, 64, 1000, 1001, 12'345, 12'346, 40'000, 40'001}) {
+    const size_t lanes = count % 2 == 0 ? kernels::kRansLanes : kernels::kMostRansLanes;
+    std::array<uint32_t, kernels::kMostRansLanes> states;
     for (uint32_t& state : states) state = kernels::kRansLowest + random() / 2;
     auto other_states = states;
     kernels::RansInput input{bytes, bytes + words.size()};
     kernels::RansInput other_input = input;
     std::vector<uint8_t> symbols(count + 64);
     std::vector<uint8_t> others(count + 64);
-    const bool ok = kernels::DecodeRans(slots, states.data(), 32, input, symbols.data(), count);
-    ASSERT_EQ(ok, kernels::portable::DecodeRans(slots, other_states.data(), 32, other_input,
+    const bool ok = kernels::DecodeRans(slots, states.data(), lanes, input, symbols.data(), count);
+    ASSERT_EQ(ok, kernels::portable::DecodeRans(slots, other_states.data(), lanes, other_input,
                                                 others.data(), count));
     if (!ok) continue;
     EXPECT_TRUE(std::equal(symbols.begin(), symbols.begin() + count, others.begin()));

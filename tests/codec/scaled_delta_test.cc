@@ -186,7 +186,7 @@ TEST(ScaledDeltaTest, MaxEffortTakesItWhereRowsDiffer) {
   ChunkCodec codec;
   for (const LaneFormat format :
        {LaneFormatOf(DType::kBF16), LaneFormatOf(DType::kF16), LaneFormatOf(DType::kF32)}) {
-    const Pair pair = MakePair(format, 60'000, 300, 1.5, 2);
+    const Pair pair = MakePair(format, 70'000, 300, 1.5, 2);
     const auto plain = codec.Encode(format, pair.target, pair.parent, Effort::kMax);
     const auto scaled =
         codec.Encode(format, pair.target, pair.parent, Effort::kMax, ChunkGeometry{300, 0});

@@ -16,11 +16,12 @@
 namespace wdelta {
 namespace {
 
+using kernels::kMostRansLanes;
 using kernels::kRansLanes;
 using kernels::kRansLowest;
 
 // Values are part of the format.
-enum class LaneCode : uint8_t { kNone = 0, kFew = 1, kMany = 2 };
+enum class LaneCode : uint8_t { kNone = 0, kFew = 1, kMany = 2, kMost = 3 };
 enum class RunKind : uint8_t { kOwnTable = 0, kSameTable = 1, kConstant = 2, kRare = 3 };
 constexpr int kRunKindBits = 2;
 constexpr int kRiceBits = 5;
@@ -30,10 +31,30 @@ constexpr size_t kRareDivisor = 8;
 constexpr size_t kFewLanes = 4;
 // Fewer symbols are not worth the states of many lanes.
 constexpr size_t kLeastForManyLanes = 16384;
+constexpr size_t kLeastForMostLanes = 65536;
 
 bool HasTable(RunKind kind) { return kind == RunKind::kOwnTable || kind == RunKind::kSameTable; }
 
-size_t LanesOf(LaneCode code) { return code == LaneCode::kMany ? kRansLanes : kFewLanes; }
+size_t LanesOf(LaneCode code) {
+  switch (code) {
+    case LaneCode::kNone:
+      return 0;
+    case LaneCode::kFew:
+      return kFewLanes;
+    case LaneCode::kMany:
+      return kRansLanes;
+    case LaneCode::kMost:
+      return kMostRansLanes;
+  }
+  return 0;
+}
+
+LaneCode LaneCodeFor(size_t symbols, RunLanes most) {
+  if (symbols == 0) return LaneCode::kNone;
+  if (symbols < kLeastForManyLanes) return LaneCode::kFew;
+  const bool takes_most = most == RunLanes::kUpTo64 && symbols >= kLeastForMostLanes;
+  return takes_most ? LaneCode::kMost : LaneCode::kMany;
+}
 
 SymbolCounts CountSymbols(const SymbolRun& run) {
   // Four histograms, so that equal neighbours do not wait for each other.
@@ -186,7 +207,7 @@ RunEncoder::~RunEncoder() = default;
 RunEncoder::RunEncoder(RunEncoder&&) noexcept = default;
 RunEncoder& RunEncoder::operator=(RunEncoder&&) noexcept = default;
 
-void RunEncoder::Append(absl::Span<const SymbolRun> runs, std::string& out) {
+void RunEncoder::Append(absl::Span<const SymbolRun> runs, std::string& out, RunLanes most) {
   State& s = *state_;
   s.plan.clear();
   s.groups.clear();
@@ -202,15 +223,13 @@ void RunEncoder::Append(absl::Span<const SymbolRun> runs, std::string& out) {
   for (const PlannedRun& planned : s.plan) {
     if (HasTable(planned.kind)) coded += planned.run.count;
   }
-  const LaneCode code = coded == 0                   ? LaneCode::kNone
-                        : coded < kLeastForManyLanes ? LaneCode::kFew
-                                                     : LaneCode::kMany;
+  const LaneCode code = LaneCodeFor(coded, most);
   AppendU8(out, static_cast<uint8_t>(code));
   s.WriteTables(out);
   if (code == LaneCode::kNone) return;
 
   const size_t lanes = LanesOf(code);
-  std::array<uint32_t, kRansLanes> states;
+  std::array<uint32_t, kMostRansLanes> states;
   states.fill(kRansLowest);
   uint8_t* const end = s.WordsEnd(coded);
   uint8_t* next = end;
@@ -232,7 +251,7 @@ struct RunDecoder::State {
   FrequencyTable table;
   kernels::SlotTable slots;
   bool has_table = false;
-  std::array<uint32_t, kRansLanes> states;
+  std::array<uint32_t, kMostRansLanes> states;
   std::vector<uint8_t*> exceptions;  // places in the output
   std::vector<uint8_t> exception_symbols;
 
@@ -315,16 +334,18 @@ RunDecoder::RunDecoder(RunDecoder&&) noexcept = default;
 RunDecoder& RunDecoder::operator=(RunDecoder&&) noexcept = default;
 
 absl::Status RunDecoder::Read(ByteReader& reader, absl::Span<const size_t> counts,
-                              uint8_t* symbols) {
+                              uint8_t* symbols, RunLanes most) {
   State& s = *state_;
   s.has_table = false;
   s.exceptions.clear();
   WDELTA_ASSIGN_OR_RETURN(const uint8_t code, reader.ReadU8("lane code"));
-  if (code > static_cast<uint8_t>(LaneCode::kMany)) {
-    return absl::DataLossError(absl::StrCat("lane code: expected 0 to 2, found ", code));
+  const auto last = most == RunLanes::kUpTo64 ? LaneCode::kMost : LaneCode::kMany;
+  if (code > static_cast<uint8_t>(last)) {
+    return absl::DataLossError(
+        absl::StrCat("lane code: expected 0 to ", static_cast<int>(last), ", found ", code));
   }
-  const bool has_states = code != static_cast<uint8_t>(LaneCode::kNone);
-  const size_t lanes = has_states ? LanesOf(static_cast<LaneCode>(code)) : 0;
+  const size_t lanes = LanesOf(static_cast<LaneCode>(code));
+  const bool has_states = lanes > 0;
   WDELTA_ASSIGN_OR_RETURN(const absl::string_view table_bytes,
                           reader.ReadSizedBytes(reader.remaining(), "tables"));
   BitReader tables(table_bytes);

@@ -22,7 +22,6 @@ namespace hn = hwy::HWY_NAMESPACE;
 using D32 = hn::ScalableTag<uint32_t>;
 using V32 = hn::Vec<D32>;
 constexpr size_t kStep = hn::MaxLanes(D32());
-constexpr size_t kVectors = kRansLanes / kStep;
 
 #if HWY_TARGET == HWY_AVX2
 // Row m: for each of 8 lanes, the number of set bits of m below it.
@@ -54,10 +53,12 @@ HWY_INLINE V32 SpreadWords(D32 d, hn::Mask<D32> mask, const uint8_t* next) {
 #endif
 }
 
-// Returns the groups of kRansLanes symbols done: all, or those for which words lie ahead
-// for certain.
-size_t DecodeGroups(const uint32_t* HWY_RESTRICT slots, uint32_t* HWY_RESTRICT states,
-                    RansInput& input, uint8_t* HWY_RESTRICT symbols, size_t groups) {
+// Returns the groups of kLanes symbols done: all, or those for which words lie ahead for
+// certain.
+template <size_t kLanes>
+HWY_INLINE size_t DecodeLoop(const uint32_t* HWY_RESTRICT slots, uint32_t* HWY_RESTRICT states,
+                             RansInput& input, uint8_t* HWY_RESTRICT symbols, size_t groups) {
+  constexpr size_t kVectors = kLanes / kStep;
   const D32 d;
   const hn::Rebind<int32_t, D32> di;
   V32 x[kVectors];
@@ -68,7 +69,7 @@ size_t DecodeGroups(const uint32_t* HWY_RESTRICT slots, uint32_t* HWY_RESTRICT s
   const uint8_t* next = input.next;
   size_t done = 0;
   for (; done < groups; ++done) {
-    if (static_cast<size_t>(input.end - next) < 2 * kRansLanes) break;
+    if (static_cast<size_t>(input.end - next) < 2 * kLanes) break;
     V32 entry[kVectors];
     for (size_t v = 0; v < kVectors; ++v) {
       entry[v] = hn::GatherIndex(d, slots, hn::BitCast(di, hn::And(x[v], slot_mask)));
@@ -83,16 +84,23 @@ size_t DecodeGroups(const uint32_t* HWY_RESTRICT slots, uint32_t* HWY_RESTRICT s
       x[v] = hn::IfThenElse(hungry, fed, x[v]);
       next += 2 * hn::CountTrue(d, hungry);
     }
-    symbols += kRansLanes;
+    symbols += kLanes;
   }
   for (size_t v = 0; v < kVectors; ++v) hn::StoreU(x[v], d, states + v * kStep);
   input.next = next;
   return done;
 }
 
+size_t DecodeGroups(const uint32_t* slots, uint32_t* states, size_t lanes, RansInput& input,
+                    uint8_t* symbols, size_t groups) {
+  return lanes == kMostRansLanes
+             ? DecodeLoop<kMostRansLanes>(slots, states, input, symbols, groups)
+             : DecodeLoop<kRansLanes>(slots, states, input, symbols, groups);
+}
+
 #else
 
-size_t DecodeGroups(const uint32_t*, uint32_t*, RansInput&, uint8_t*, size_t) { return 0; }
+size_t DecodeGroups(const uint32_t*, uint32_t*, size_t, RansInput&, uint8_t*, size_t) { return 0; }
 
 #endif
 
@@ -124,32 +132,40 @@ HWY_INLINE V32 EncodeStep(D32 d, V32 x, V32 entry, uint8_t*& next) {
                  hn::ShiftRight<12>(entry));
 }
 
-// The last `groups` times kRansLanes symbols before `end`.
-uint8_t* EncodeGroups(const uint32_t* HWY_RESTRICT table, const uint8_t* HWY_RESTRICT end,
-                      size_t groups, uint32_t* HWY_RESTRICT states, uint8_t* next) {
+// The last `groups` times kLanes symbols before `end`.
+template <size_t kLanes>
+HWY_INLINE uint8_t* EncodeLoop(const uint32_t* HWY_RESTRICT table,
+                               const uint8_t* HWY_RESTRICT end, size_t groups,
+                               uint32_t* HWY_RESTRICT states, uint8_t* next) {
+  constexpr size_t kVectors = kLanes / kStep;
   const D32 d;
   const hn::Rebind<int32_t, D32> di;
   const hn::Rebind<uint8_t, D32> d8;
-  V32 low = hn::LoadU(d, states);
-  V32 high = hn::LoadU(d, states + kStep);
+  V32 x[kVectors];
+  for (size_t v = 0; v < kVectors; ++v) x[v] = hn::LoadU(d, states + v * kStep);
   for (; groups > 0; --groups) {
-    end -= kRansLanes;
-    const auto low_symbols = hn::PromoteTo(di, hn::LoadU(d8, end));
-    const auto high_symbols = hn::PromoteTo(di, hn::LoadU(d8, end + kStep));
-    const V32 low_entry = hn::GatherIndex(d, table, low_symbols);
-    const V32 high_entry = hn::GatherIndex(d, table, high_symbols);
+    end -= kLanes;
+    V32 entry[kVectors];
+    for (size_t v = 0; v < kVectors; ++v) {
+      const auto symbols = hn::PromoteTo(di, hn::LoadU(d8, end + v * kStep));
+      entry[v] = hn::GatherIndex(d, table, symbols);
+    }
     // The decoder takes words in order of lane.
-    high = EncodeStep(d, high, high_entry, next);
-    low = EncodeStep(d, low, low_entry, next);
+    for (size_t v = kVectors; v-- > 0;) x[v] = EncodeStep(d, x[v], entry[v], next);
   }
-  hn::StoreU(low, d, states);
-  hn::StoreU(high, d, states + kStep);
+  for (size_t v = 0; v < kVectors; ++v) hn::StoreU(x[v], d, states + v * kStep);
   return next;
+}
+
+uint8_t* EncodeGroups(const uint32_t* table, const uint8_t* end, size_t groups, uint32_t* states,
+                      size_t lanes, uint8_t* next) {
+  return lanes == kMostRansLanes ? EncodeLoop<kMostRansLanes>(table, end, groups, states, next)
+                                 : EncodeLoop<kRansLanes>(table, end, groups, states, next);
 }
 
 #else
 
-uint8_t* EncodeGroups(const uint32_t*, const uint8_t*, size_t, uint32_t*, uint8_t*) {
+uint8_t* EncodeGroups(const uint32_t*, const uint8_t*, size_t, uint32_t*, size_t, uint8_t*) {
   return nullptr;
 }
 
@@ -165,6 +181,8 @@ namespace {
 
 HWY_EXPORT(DecodeGroups);
 HWY_EXPORT(EncodeGroups);
+
+bool IsForSimd(size_t lanes) { return lanes == kRansLanes || lanes == kMostRansLanes; }
 
 }  // namespace
 
@@ -193,12 +211,12 @@ void BuildSymbols(const FrequencyTable& table, SymbolTable& symbols) {
 
 uint8_t* EncodeRans(const SymbolTable& table, const uint8_t* symbols, size_t count,
                     uint32_t* states, size_t lanes, uint8_t* next) {
-  const size_t groups = lanes == kRansLanes ? count / kRansLanes : 0;
-  const size_t grouped = groups * kRansLanes;
+  const size_t groups = IsForSimd(lanes) ? count / lanes : 0;
+  const size_t grouped = groups * lanes;
   next = portable::EncodeRans(table, symbols + grouped, count - grouped, states, lanes, next);
   if (groups == 0) return next;
-  uint8_t* const begin =
-      HWY_DYNAMIC_DISPATCH(EncodeGroups)(table.data(), symbols + grouped, groups, states, next);
+  uint8_t* const begin = HWY_DYNAMIC_DISPATCH(EncodeGroups)(table.data(), symbols + grouped, groups,
+                                                            states, lanes, next);
   if (begin != nullptr) return begin;
   return portable::EncodeRans(table, symbols, grouped, states, lanes, next);
 }
@@ -206,9 +224,9 @@ uint8_t* EncodeRans(const SymbolTable& table, const uint8_t* symbols, size_t cou
 bool DecodeRans(const SlotTable& slots, uint32_t* states, size_t lanes, RansInput& input,
                 uint8_t* symbols, size_t count) {
   size_t done = 0;
-  if (lanes == kRansLanes) {
-    done = kRansLanes * HWY_DYNAMIC_DISPATCH(DecodeGroups)(slots.data(), states, input, symbols,
-                                                           count / kRansLanes);
+  if (IsForSimd(lanes)) {
+    done = lanes * HWY_DYNAMIC_DISPATCH(DecodeGroups)(slots.data(), states, lanes, input, symbols,
+                                                      count / lanes);
   }
   return portable::DecodeRans(slots, states, lanes, input, symbols + done, count - done);
 }

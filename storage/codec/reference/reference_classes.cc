@@ -158,7 +158,8 @@ absl::Status TakeValues(const Maths& maths, size_t lanes, absl::string_view& res
     sizes = {rows, layout.scales->row_lanes};
   }
   for (const Class& one : layout.classes) sizes.push_back(one.size);
-  WDELTA_ASSIGN_OR_RETURN(auto symbols, TakeRuns(rest, sizes));
+  const size_t most_lanes = layout.scales.has_value() ? 64 : 32;
+  WDELTA_ASSIGN_OR_RETURN(auto symbols, TakeRuns(rest, sizes, most_lanes));
   if (layout.scales.has_value()) {
     layout.scales->rows = symbols[0];
     layout.scales->columns = symbols[1];

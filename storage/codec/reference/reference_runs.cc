@@ -180,10 +180,13 @@ absl::StatusOr<uint64_t> TakeVarint(absl::string_view& rest) {
 }
 
 absl::StatusOr<std::vector<std::vector<uint8_t>>> TakeRuns(absl::string_view& rest,
-                                                           const std::vector<size_t>& counts) {
+                                                           const std::vector<size_t>& counts,
+                                                           size_t most_lanes) {
+  constexpr size_t kLanes[] = {0, 4, 32, 64};
   WDELTA_ASSIGN_OR_RETURN(const absl::string_view code, Take(rest, 1));
-  if (static_cast<uint8_t>(code[0]) > 2) return Bad("unknown lane code");
-  const size_t lanes = code[0] == 0 ? 0 : code[0] == 1 ? 4 : 32;
+  if (static_cast<uint8_t>(code[0]) > 3) return Bad("unknown lane code");
+  const size_t lanes = kLanes[static_cast<uint8_t>(code[0])];
+  if (lanes > most_lanes) return Bad("lane code of another mode");
   WDELTA_ASSIGN_OR_RETURN(const uint64_t table_bytes, TakeVarint(rest));
   WDELTA_ASSIGN_OR_RETURN(const absl::string_view tables, Take(rest, table_bytes));
   States states;
