@@ -43,9 +43,7 @@ void FillSigned(LaneFormat format, ValueFormat& values) {
   values.bias = static_cast<uint64_t>(format.lane_bytes == 1 ? -128 : -127);
 }
 
-RunLanes MostLanes(bool has_scales) {
-  return has_scales ? RunLanes::kUpTo64 : RunLanes::kUpTo32;
-}
+RunLanes MostLanes(bool has_scales) { return has_scales ? RunLanes::kUpTo64 : RunLanes::kUpTo32; }
 
 int MaxSymbol(LaneFormat format) { return format.lane_bytes == 1 ? 255 : 254; }
 
@@ -257,8 +255,8 @@ absl::Status ClassCoder::ReadValues(LaneFormat format, const Header& header,
     scales = rows + header.geometry->row_lanes;
   }
   symbols_.resize(scales + lanes + kValueSlack + RunDecoder::kOverrunBytes);
-  WDELTA_RETURN_IF_ERROR(run_decoder_.Read(reader, runs, symbols_.data(),
-                                           MostLanes(header.geometry.has_value())));
+  WDELTA_RETURN_IF_ERROR(
+      run_decoder_.Read(reader, runs, symbols_.data(), MostLanes(header.geometry.has_value())));
   size_t raw_bytes = 0;
   for (int c = 0; c < header.map.count; ++c) {
     raw_bytes += kernels::RawBytes(header.formats[c].low_bits, header.counts[c]);

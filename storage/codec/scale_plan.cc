@@ -22,8 +22,8 @@ constexpr size_t kLeastRowLanes = 64;
 constexpr size_t kLeastRows = 4;
 constexpr int kScaleClasses = 16;
 constexpr int kMiddleClass = 7;  // of rows and columns that change as much as most
-// As many classes as decoding is fast for; fewer where a table would cost more than it saves.
-constexpr size_t kMaxScaledClasses = 12;
+// As many classes as the kernels are made for; fewer where a table would cost more than it saves.
+constexpr size_t kMaxScaledClasses = 16;
 constexpr double kTableBits = 250;
 // Levels above the last hold less than this share of the lanes.
 constexpr double kTopShare = 1.0 / 1024;

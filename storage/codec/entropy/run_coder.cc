@@ -333,8 +333,8 @@ RunDecoder::~RunDecoder() = default;
 RunDecoder::RunDecoder(RunDecoder&&) noexcept = default;
 RunDecoder& RunDecoder::operator=(RunDecoder&&) noexcept = default;
 
-absl::Status RunDecoder::Read(ByteReader& reader, absl::Span<const size_t> counts,
-                              uint8_t* symbols, RunLanes most) {
+absl::Status RunDecoder::Read(ByteReader& reader, absl::Span<const size_t> counts, uint8_t* symbols,
+                              RunLanes most) {
   State& s = *state_;
   s.has_table = false;
   s.exceptions.clear();

@@ -48,7 +48,7 @@ HWY_INLINE void ForEachClass(D d, hn::Vec<D> classes, int count, Visit visit) {
   const int common = HWY_MAX(0, count - kCommon);
   if (HWY_LIKELY(count >= kCommon)) {
     const hn::Vec<D> first = hn::Set(d, static_cast<T>(common));
-#pragma GCC unroll 12
+#pragma GCC unroll 16
     for (int c = 0; c < kCommon; ++c) {
       visit(common + c, hn::Eq(classes, hn::Add(first, hn::Set(d, static_cast<T>(c)))));
     }
@@ -84,7 +84,7 @@ size_t CountLanes(LaneFormat format, const ClassMap& map, const uint8_t* parent,
     return CountLoop<T, FieldClasses<T>>(format, map, parent, lanes, counts);
   }
 #if HWY_TARGET <= HWY_AVX3
-  return CountLoop<T, LevelClasses<T>>(format, map, parent, lanes, counts);
+  return CountLoop<T, FewLevelClasses<T>>(format, map, parent, lanes, counts);
 #else
   return 0;
 #endif
@@ -145,9 +145,12 @@ size_t SplitLoop(LaneFormat format, ClassMap map, const uint8_t* target, const u
 template <typename T>
 size_t SplitLanes(LaneFormat format, const ClassMap& map, const uint8_t* target,
                   const uint8_t* parent, size_t lanes, ClassStarts& starts, T* values) {
-  return map.offsets == nullptr
-             ? SplitLoop<FieldClasses>(format, map, target, parent, lanes, starts, values)
-             : SplitLoop<LevelClasses>(format, map, target, parent, lanes, starts, values);
+  if (map.offsets == nullptr) {
+    return SplitLoop<FieldClasses>(format, map, target, parent, lanes, starts, values);
+  }
+  return map.count < kManyLevels
+             ? SplitLoop<FewLevelClasses>(format, map, target, parent, lanes, starts, values)
+             : SplitLoop<ManyLevelClasses>(format, map, target, parent, lanes, starts, values);
 }
 
 size_t SplitSimd(LaneFormat format, const ClassMap& map, const uint8_t* target,
@@ -212,9 +215,12 @@ size_t MergeLoop(LaneFormat format, ClassMap map, const uint8_t* parent, size_t 
 template <typename T>
 size_t MergeLanes(LaneFormat format, const ClassMap& map, const uint8_t* parent, size_t lanes,
                   ClassStarts& starts, const T* values, uint8_t* target) {
-  return map.offsets == nullptr
-             ? MergeLoop<FieldClasses>(format, map, parent, lanes, starts, values, target)
-             : MergeLoop<LevelClasses>(format, map, parent, lanes, starts, values, target);
+  if (map.offsets == nullptr) {
+    return MergeLoop<FieldClasses>(format, map, parent, lanes, starts, values, target);
+  }
+  return map.count < kManyLevels
+             ? MergeLoop<FewLevelClasses>(format, map, parent, lanes, starts, values, target)
+             : MergeLoop<ManyLevelClasses>(format, map, parent, lanes, starts, values, target);
 }
 
 size_t MergeSimd(LaneFormat format, const ClassMap& map, const uint8_t* parent, size_t lanes,

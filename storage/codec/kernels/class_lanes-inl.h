@@ -101,9 +101,9 @@ struct FieldClasses {
 #if HWY_TARGET <= HWY_AVX3
 
 // The class of lanes from `lane` on whose map has offsets.
-template <typename T>
+template <typename T, int kCommonClasses>
 struct LevelClasses {
-  static constexpr int kCommon = 12;
+  static constexpr int kCommon = kCommonClasses;
   using V = typename VectorMaths<T>::V;
   const VectorMaths<T>& maths;
   const ClassMap& map;
@@ -135,6 +135,11 @@ struct LevelClasses {
     }
   }
 };
+constexpr int kManyLevels = 16;
+template <typename T>
+using FewLevelClasses = LevelClasses<T, 12>;
+template <typename T>
+using ManyLevelClasses = LevelClasses<T, kManyLevels>;
 
 #endif
 

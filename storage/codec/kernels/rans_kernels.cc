@@ -93,9 +93,8 @@ HWY_INLINE size_t DecodeLoop(const uint32_t* HWY_RESTRICT slots, uint32_t* HWY_R
 
 size_t DecodeGroups(const uint32_t* slots, uint32_t* states, size_t lanes, RansInput& input,
                     uint8_t* symbols, size_t groups) {
-  return lanes == kMostRansLanes
-             ? DecodeLoop<kMostRansLanes>(slots, states, input, symbols, groups)
-             : DecodeLoop<kRansLanes>(slots, states, input, symbols, groups);
+  return lanes == kMostRansLanes ? DecodeLoop<kMostRansLanes>(slots, states, input, symbols, groups)
+                                 : DecodeLoop<kRansLanes>(slots, states, input, symbols, groups);
 }
 
 #else
@@ -134,9 +133,8 @@ HWY_INLINE V32 EncodeStep(D32 d, V32 x, V32 entry, uint8_t*& next) {
 
 // The last `groups` times kLanes symbols before `end`.
 template <size_t kLanes>
-HWY_INLINE uint8_t* EncodeLoop(const uint32_t* HWY_RESTRICT table,
-                               const uint8_t* HWY_RESTRICT end, size_t groups,
-                               uint32_t* HWY_RESTRICT states, uint8_t* next) {
+HWY_INLINE uint8_t* EncodeLoop(const uint32_t* HWY_RESTRICT table, const uint8_t* HWY_RESTRICT end,
+                               size_t groups, uint32_t* HWY_RESTRICT states, uint8_t* next) {
   constexpr size_t kVectors = kLanes / kStep;
   const D32 d;
   const hn::Rebind<int32_t, D32> di;

@@ -14,7 +14,7 @@
 namespace wdelta::kernels {
 
 inline constexpr size_t kRansLanes = 32;
-inline constexpr size_t kMostRansLanes = 64;  // SIMD decodes with 32 or 64
+inline constexpr size_t kMostRansLanes = 64;       // SIMD decodes with 32 or 64
 inline constexpr uint32_t kRansLowest = 1u << 16;  // states are never below
 
 // What is decoded with one table. By slot: symbol, then 12 bits of its frequency,
