@@ -4,6 +4,7 @@
 #include <array>
 #include <bit>
 #include <cmath>
+#include <functional>
 #include <vector>
 
 #include "storage/codec/kernels/lane_types.h"
@@ -53,6 +54,8 @@ struct Sample {
   Sample(const uint8_t* target_bytes, const uint8_t* parent_bytes, size_t lanes) {
     const size_t block = std::min(kSampleBlock, lanes);
     const size_t blocks = std::max<size_t>(1, std::min(kSampleLanes, lanes) / block);
+    target.reserve(blocks * block);
+    parent.reserve(blocks * block);
     for (size_t b = 0; b < blocks; ++b) {
       const size_t begin = blocks == 1 ? 0 : b * (lanes - block) / (blocks - 1);
       for (size_t i = begin; i < begin + block; ++i) {
@@ -90,12 +93,13 @@ void ChooseFields(LaneFormat format, const Sample<T>& sample, ClassMap& map) {
   fields.reserve(sample.parent.size());
   for (const T lane : sample.parent) fields.push_back(MagnitudeOf(format, lane) >> map.shift);
   const auto size = static_cast<double>(fields.size());
-  const auto bottom_at = fields.begin() + static_cast<ptrdiff_t>(kLeastBottomShare * size);
-  const auto top_at = fields.end() - 1 - static_cast<ptrdiff_t>(kLeastTopShare * size);
-  std::nth_element(fields.begin(), top_at, fields.end());
-  const uint64_t top = *top_at;
-  std::nth_element(fields.begin(), bottom_at, fields.end());
-  const uint64_t bottom = *bottom_at;
+  std::vector<uint64_t> lowest(1 + static_cast<size_t>(kLeastBottomShare * size));
+  std::vector<uint64_t> highest(1 + static_cast<size_t>(kLeastTopShare * size));
+  std::partial_sort_copy(fields.begin(), fields.end(), lowest.begin(), lowest.end());
+  std::partial_sort_copy(fields.begin(), fields.end(), highest.begin(), highest.end(),
+                         std::greater<>());
+  const uint64_t top = highest.back();
+  const uint64_t bottom = lowest.back();
   double changed = 0;
   for (size_t i = 0; i < sample.target.size(); ++i) {
     changed += sample.target[i] != sample.parent[i] ? 1 : 0;

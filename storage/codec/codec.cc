@@ -159,8 +159,7 @@ struct ChunkCodec::State {
     if (parent != nullptr) {
       const ClassPlan delta = PlanDelta(format, target, parent, lanes);
       lowest_bits = std::min(lowest_bits, delta.bits);
-      const size_t changed = CountChanged(format, target, parent, lanes);
-      if (changed <= lanes / kSparseDivisor) {
+      if (ChangedAtMost(lanes / kSparseDivisor, format, target, parent, lanes)) {
         consider(ChunkMode::kSparse, EncodeSparse(format, target, parent, lanes));
       }
       if (delta.bits / 8 + kClassOverheadBytes < static_cast<double>(best_bytes) || try_all) {

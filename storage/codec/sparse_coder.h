@@ -12,8 +12,9 @@
 
 namespace wdelta {
 
-// Lanes that differ.
-size_t CountChanged(LaneFormat format, const uint8_t* target, const uint8_t* parent, size_t lanes);
+// Whether no more than `most` lanes differ; looks no further than it must.
+bool ChangedAtMost(size_t most, LaneFormat format, const uint8_t* target, const uint8_t* parent,
+                   size_t lanes);
 
 std::string EncodeSparse(LaneFormat format, const uint8_t* target, const uint8_t* parent,
                          size_t lanes);

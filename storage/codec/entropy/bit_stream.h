@@ -68,6 +68,16 @@ class BitReader {
 
   // Fails on codes of more than `max_bits` bits, at most 32, after the zeros.
   uint32_t ReadGamma(int max_bits) {
+    if (buffered_bits_ < kShortGammaBits) Fill();
+    const int short_zeros = buffer_ == 0 ? kShortGammaBits : std::countr_zero(buffer_);
+    if (2 * short_zeros < kShortGammaBits && 2 * short_zeros < buffered_bits_ &&
+        short_zeros < max_bits) {
+      const uint64_t bits = buffer_ >> (short_zeros + 1);
+      uint32_t code = 1;
+      for (int i = 0; i < short_zeros; ++i) code = (code << 1) | (bits >> i & 1);
+      Drop(2 * short_zeros + 1);
+      return code - 1;
+    }
     const uint32_t zeros = ReadZeros(static_cast<uint32_t>(max_bits) - 1);
     uint32_t code = 1;
     for (uint32_t i = 0; i < zeros; ++i) code = (code << 1) | Read(1);
@@ -89,6 +99,9 @@ class BitReader {
   bool ok() const { return ok_; }
 
  private:
+  // Codes of fewer bits, nearly all, are read in one step.
+  static constexpr int kShortGammaBits = 16;
+
   // Leaves at least 32 bits, or all that there are.
   void Fill() {
     while (buffered_bits_ <= 56 && next_ < bytes_.size()) {

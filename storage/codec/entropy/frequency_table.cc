@@ -1,6 +1,8 @@
 #include "storage/codec/entropy/frequency_table.h"
 
 #include <algorithm>
+#include <array>
+#include <bit>
 #include <cmath>
 
 namespace wdelta {
@@ -13,24 +15,41 @@ constexpr int kMaxDifferenceBits = 7;  // of a gamma code
 constexpr int kMaxZerosBits = 9;
 constexpr uint32_t kThirdsOfOctave[3] = {1024, 1290, 1625};
 
-uint64_t WeightOf(int level) {
-  if (level == 0) return 0;
-  return uint64_t{kThirdsOfOctave[(level - 1) % 3]} << ((level - 1) / 3);
+constexpr std::array<uint64_t, kMaxLevel + 1> kWeights = [] {
+  std::array<uint64_t, kMaxLevel + 1> weights{};
+  for (int level = 1; level <= kMaxLevel; ++level) {
+    weights[level] = uint64_t{kThirdsOfOctave[(level - 1) % 3]} << ((level - 1) / 3);
+  }
+  return weights;
+}();
+
+// 1 + 3 log2(`frequency`), rounded, within the range of levels.
+uint8_t LevelOf(double frequency) {
+  // Where the logarithm's part below the octave is 1, 3 and 5 sixths.
+  constexpr double kSixths[3] = {1.122462048309373, 1.4142135623730951, 1.7817974362806785};
+  if (frequency < 1) return 1;
+  const auto bits = std::bit_cast<uint64_t>(frequency);
+  const int octave = static_cast<int>(bits >> 52) - 1023;
+  const auto within = std::bit_cast<double>((bits & ~(~uint64_t{0} << 52)) | uint64_t{1023} << 52);
+  int level = 1 + 3 * octave;
+  for (const double sixths : kSixths) level += within >= sixths ? 1 : 0;
+  return static_cast<uint8_t>(std::min(level, kMaxLevel));
 }
 
 // Fills `frequency` from `level`. The rounding's remainder goes to the most frequent
 // symbols, where it matters least.
 void Normalise(FrequencyTable& table) {
   uint64_t total = 0;
-  for (int s = table.first; s <= table.last; ++s) total += WeightOf(table.level[s]);
+  for (int s = table.first; s <= table.last; ++s) total += kWeights[table.level[s]];
+  std::array<uint16_t, kMaxLevel + 1> frequencies{};  // by level
+  for (int level = 1; level <= kMaxLevel; ++level) {
+    frequencies[level] =
+        static_cast<uint16_t>(std::max<uint64_t>(1, kWeights[level] * kProbabilityScale / total));
+  }
   int32_t left = kProbabilityScale;
   int largest = table.first;
   for (int s = table.first; s <= table.last; ++s) {
-    const uint64_t weight = WeightOf(table.level[s]);
-    table.frequency[s] = 0;
-    if (weight == 0) continue;
-    table.frequency[s] =
-        static_cast<uint16_t>(std::max<uint64_t>(1, weight * kProbabilityScale / total));
+    table.frequency[s] = frequencies[table.level[s]];
     left -= table.frequency[s];
     if (table.frequency[s] > table.frequency[largest]) largest = s;
   }
@@ -82,8 +101,7 @@ FrequencyTable BuildTable(const SymbolCounts& counts) {
   for (int s = table.first; s <= table.last; ++s) {
     if (counts[s] == 0) continue;
     const double share = static_cast<double>(counts[s]) / static_cast<double>(total);
-    const double level = 1.0 + std::round(3.0 * std::log2(share * kProbabilityScale));
-    table.level[s] = static_cast<uint8_t>(std::clamp(level, 1.0, double{kMaxLevel}));
+    table.level[s] = LevelOf(share * kProbabilityScale);
   }
   Normalise(table);
   return table;
@@ -91,8 +109,17 @@ FrequencyTable BuildTable(const SymbolCounts& counts) {
 
 double CostBits(const FrequencyTable& table, const SymbolCounts& counts) {
   double bits = 0;
+  // Nearly all symbols of a level have the same frequency.
+  std::array<uint16_t, kMaxLevel + 1> frequencies{};
+  std::array<double, kMaxLevel + 1> symbol_bits{};
   for (int s = table.first; s <= table.last; ++s) {
-    if (counts[s] != 0) bits += counts[s] * (kProbabilityBits - std::log2(table.frequency[s]));
+    if (counts[s] == 0) continue;
+    const uint8_t level = table.level[s];
+    if (frequencies[level] != table.frequency[s]) {
+      frequencies[level] = table.frequency[s];
+      symbol_bits[level] = kProbabilityBits - std::log2(table.frequency[s]);
+    }
+    bits += counts[s] * symbol_bits[level];
   }
   return bits;
 }

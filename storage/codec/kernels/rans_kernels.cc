@@ -15,9 +15,25 @@ HWY_BEFORE_NAMESPACE();
 namespace wdelta::kernels {
 namespace HWY_NAMESPACE {
 
-#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
-
 namespace hn = hwy::HWY_NAMESPACE;
+
+void FillSlots(const FrequencyTable& table, uint32_t* HWY_RESTRICT slots) {
+  const hn::CappedTag<uint32_t, kSlotBlock> d;
+  const auto step = static_cast<uint32_t>(hn::Lanes(d));
+  const auto places = hn::ShiftLeft<20>(hn::Iota(d, 0));
+  for (int s = table.first; s <= table.last; ++s) {
+    const uint32_t frequency = table.frequency[s];
+    auto entry = hn::Add(places, hn::Set(d, static_cast<uint32_t>(s) | (frequency << 8)));
+    // Whole vectors: what is too much is overwritten by the next symbol.
+    for (uint32_t place = 0; place < frequency; place += step) {
+      hn::StoreU(entry, d, slots + place);
+      entry = hn::Add(entry, hn::Set(d, step << 20));
+    }
+    slots += frequency;
+  }
+}
+
+#if HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_AVX3 || HWY_TARGET == HWY_AVX3_DL
 
 using D32 = hn::ScalableTag<uint32_t>;
 using V32 = hn::Vec<D32>;
@@ -177,6 +193,7 @@ HWY_AFTER_NAMESPACE();
 namespace wdelta::kernels {
 namespace {
 
+HWY_EXPORT(FillSlots);
 HWY_EXPORT(DecodeGroups);
 HWY_EXPORT(EncodeGroups);
 
@@ -185,18 +202,7 @@ bool IsForSimd(size_t lanes) { return lanes == kRansLanes || lanes == kMostRansL
 }  // namespace
 
 void BuildSlots(const FrequencyTable& table, SlotTable& slots) {
-  uint32_t slot = 0;
-  for (int s = table.first; s <= table.last; ++s) {
-    const uint32_t frequency = table.frequency[s];
-    const uint32_t entry = static_cast<uint32_t>(s) | (frequency << 8);
-    // Whole blocks: what is too much is overwritten by the next symbol.
-    for (uint32_t place = 0; place < frequency; place += kSlotBlock) {
-      for (uint32_t i = 0; i < kSlotBlock; ++i) {
-        slots[slot + place + i] = entry + ((place + i) << 20);
-      }
-    }
-    slot += frequency;
-  }
+  HWY_DYNAMIC_DISPATCH(FillSlots)(table, slots.data());
 }
 
 void BuildSymbols(const FrequencyTable& table, SymbolTable& symbols) {

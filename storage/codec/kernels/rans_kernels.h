@@ -19,7 +19,7 @@ inline constexpr uint32_t kRansLowest = 1u << 16;  // states are never below
 
 // What is decoded with one table. By slot: symbol, then 12 bits of its frequency,
 // then 12 bits of the slot's place within the symbol. The last block is filled over.
-inline constexpr size_t kSlotBlock = 8;
+inline constexpr size_t kSlotBlock = 16;
 using SlotTable = std::array<uint32_t, kProbabilityScale + kSlotBlock>;
 
 void BuildSlots(const FrequencyTable& table, SlotTable& slots);
