@@ -1,0 +1,23 @@
+#include "server/auth/audit_log.h"
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "server/auth/auth_limits.h"
+
+namespace wdelta {
+
+void LogAudit(spdlog::logger& log, const AuditEntry& entry) {
+  const std::string who = entry.identity == nullptr ? absl::StrCat("peer ", entry.peer)
+                                                    : absl::StrCat("token ", entry.identity->name);
+  std::string subjects = absl::StrJoin(entry.subjects, ",");
+  if (subjects.size() > auth_limits::kMaxAuditedSubjectBytes) {
+    subjects.resize(auth_limits::kMaxAuditedSubjectBytes);
+    subjects += "...";
+  }
+  log.info("audit: {} {} {}: {}, request {}, peer {}", who, std::string(entry.action),
+           subjects.empty() ? "-" : absl::CHexEscape(subjects), std::string(entry.result),
+           std::string(entry.request_id), std::string(entry.peer));
+}
+
+}  // namespace wdelta

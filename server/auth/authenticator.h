@@ -1,0 +1,58 @@
+// From the token of a call to who calls.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/synchronization/mutex.h"
+#include "server/auth/identity.h"
+#include "server/auth/token_file.h"
+
+namespace wdelta {
+
+// Any thread may call it. Keeps hashes, never tokens.
+class Authenticator {
+ public:
+  // Errors of ReadTokenFile.
+  static absl::StatusOr<std::unique_ptr<Authenticator>> Open(const std::string& path);
+
+  // `authorization` is the value of the header, `Bearer TOKEN`; empty: none.
+  // UNAUTHENTICATED (`TOKEN_MISSING`, `TOKEN_UNKNOWN`). Compares with every entry to its last
+  // byte, so that the time tells nothing of a hash. Does not block.
+  absl::StatusOr<IdentityPtr> Authenticate(absl::string_view authorization) const
+      ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // Reads the file again when it has changed since it was last looked at; true: what it
+  // says is in force. Errors of ReadTokenFile, once for a change: what was in force stays.
+  // One thread at a time.
+  absl::StatusOr<bool> ReloadIfChanged() ABSL_LOCKS_EXCLUDED(mutex_);
+
+  size_t token_count() const ABSL_LOCKS_EXCLUDED(mutex_);
+
+ private:
+  using Entries = std::shared_ptr<const std::vector<TokenEntry>>;
+  // What changes with a file, be it written or replaced.
+  struct FileState {
+    uint64_t device = 0;
+    uint64_t inode = 0;
+    int64_t size_bytes = -1;  // -1: there is none
+    int64_t modify_time_ns = 0;
+    friend bool operator==(const FileState&, const FileState&) = default;
+  };
+
+  Authenticator(std::string path, FileState state, std::vector<TokenEntry> entries);
+  static FileState StateOf(const std::string& path);
+  Entries entries() const ABSL_LOCKS_EXCLUDED(mutex_);
+
+  const std::string path_;
+  FileState seen_;  // of the thread that reloads
+  mutable absl::Mutex mutex_;
+  Entries entries_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace wdelta
