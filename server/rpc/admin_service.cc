@@ -134,7 +134,7 @@ grpc::ServerUnaryReactor* AdminService::GetServerInfo(grpc::CallbackServerContex
 grpc::ServerWriteReactor<v1::BackupResponse>* AdminService::Backup(
     grpc::CallbackServerContext* context, const v1::BackupRequest* request) {
   return new BackupStream(
-      &environment_, "Admin.Backup", context,
+      &environment_, "Admin.Backup", context, request,
       [this, request](BackupStream& stream) { return BackupBody(environment_, *request, stream); });
 }
 

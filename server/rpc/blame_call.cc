@@ -83,9 +83,10 @@ absl::Status SendBlame(ModelStore& store, const v1::BlameRequest& request, Strea
 // A request lives as long as its call.
 grpc::ServerWriteReactor<v1::BlameResponse>* CompareService::Blame(
     grpc::CallbackServerContext* context, const v1::BlameRequest* request) {
-  return new Stream(&environment_, "Compare.Blame", context, [this, request](Stream& stream) {
-    return SendBlame(environment_.store(), *request, stream);
-  });
+  return new Stream(&environment_, "Compare.Blame", context, request,
+                    [this, request](Stream& stream) {
+                      return SendBlame(environment_.store(), *request, stream);
+                    });
 }
 
 }  // namespace wdelta

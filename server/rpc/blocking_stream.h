@@ -13,10 +13,11 @@
 #include "absl/time/time.h"
 #include "grpcpp/server_context.h"
 #include "grpcpp/support/server_callback.h"
+#include "server/rpc/rpc_call.h"
 #include "server/rpc/rpc_environment.h"
-#include "server/rpc/rpc_log.h"
 #include "server/rpc/status_map.h"
 #include "storage/base/error.h"
+#include "storage/base/status_macros.h"
 
 namespace wdelta {
 
@@ -29,21 +30,28 @@ class BlockingStream final : public grpc::ServerWriteReactor<Response> {
   // Runs in the stream's thread; its status ends the call. The request lives as long.
   using Body = std::function<absl::Status(BlockingStream&)>;
 
-  // Takes a slot of the environment's comparisons.
+  // Takes a slot of the environment's comparisons. `body` is called if the caller may make the
+  // request, which must live as long as the call.
   BlockingStream(RpcEnvironment* environment, std::string_view method,
-                 grpc::CallbackServerContext* context, Body body)
+                 grpc::CallbackServerContext* context, const google::protobuf::Message* request,
+                 Body body)
       : environment_(*environment),
         context_(*context),
         token_(environment->active_calls().Enter()),
-        log_(environment, method, context),
+        call_(environment, method, context),
         slot_(environment->comparisons().TryEnter()) {
+    if (!call_.access().ok()) {
+      End(call_.access());
+      return;
+    }
     if (!slot_.has_value()) {
       End(MakeError(absl::StatusCode::kResourceExhausted, "TOO_MANY_COMPARISONS",
                     absl::StrCat("expected at most ", environment->comparisons().limit(),
                                  " comparisons at once; try later")));
       return;
     }
-    environment_.ScheduleComparison([this, body = std::move(body)] { End(body(*this)); });
+    environment_.ScheduleComparison(
+        [this, request, body = std::move(body)] { End(Run(*request, body)); });
   }
 
   // Of the stream's thread. CANCELLED when the client went away, UNAVAILABLE (`STOPPING`)
@@ -93,19 +101,24 @@ class BlockingStream final : public grpc::ServerWriteReactor<Response> {
   void OnDone() override { delete this; }
 
  private:
+  absl::Status Run(const google::protobuf::Message& request, const Body& body) {
+    WDELTA_RETURN_IF_ERROR(call_.CheckRequest(request));
+    return body(*this);
+  }
+
   static absl::Status GoneError() { return absl::CancelledError("the client went away"); }
   bool IsIdle() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return !write_in_flight_; }
 
   void End(const absl::Status& status) {
     slot_.reset();  // whoever hears of the end may come again
-    log_.Done(status);
+    call_.Done(status);
     this->Finish(ToGrpcStatus(status));
   }
 
   RpcEnvironment& environment_;
   grpc::CallbackServerContext& context_;
   const ActiveCalls::Token token_;
-  RpcLog log_;
+  RpcCall call_;
   std::optional<Admission::Slot> slot_;
   Response message_;
 

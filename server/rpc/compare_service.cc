@@ -180,9 +180,10 @@ class DiffCall {
 // A request lives as long as its call.
 grpc::ServerWriteReactor<v1::DiffResponse>* CompareService::Diff(
     grpc::CallbackServerContext* context, const v1::DiffRequest* request) {
-  return new Stream(&environment_, "Compare.Diff", context, [this, request](Stream& stream) {
-    return DiffCall(&environment_.store(), *request, &stream).Run();
-  });
+  return new Stream(&environment_, "Compare.Diff", context, request,
+                    [this, request](Stream& stream) {
+                      return DiffCall(&environment_.store(), *request, &stream).Run();
+                    });
 }
 
 }  // namespace wdelta

@@ -70,12 +70,19 @@ class FoldedBytes final : public StepBytes {
 class DeltaFiles final : public FileProducer {
  public:
   // `task` plans the route; null: SetRoute gives it.
-  DeltaFiles(Reader* reader, ResumePoint resume, std::shared_ptr<FoldingTask> task)
-      : reader_(*reader), resume_(std::move(resume)), task_(std::move(task)) {}
+  DeltaFiles(Reader* reader, ResumePoint resume, RpcCall::NameCheck check_name,
+             std::shared_ptr<FoldingTask> task)
+      : reader_(*reader),
+        resume_(std::move(resume)),
+        check_name_(std::move(check_name)),
+        task_(std::move(task)) {}
   ~DeltaFiles() override { DeltaFiles::Cancel(); }
 
-  // Once. OUT_OF_RANGE (`OFFSET_PAST_END`).
+  // Once. OUT_OF_RANGE (`OFFSET_PAST_END`), and what the check of names says.
   absl::Status SetRoute(FoldingTask::Route route) {
+    for (const DeltaStep& step : route.steps) {
+      WDELTA_RETURN_IF_ERROR(check_name_(step.model.name()));
+    }
     steps_ = std::move(route.steps);
     folded_ = std::move(route.folded);
     const DeltaStep& first = steps_.front();
@@ -148,6 +155,7 @@ class DeltaFiles final : public FileProducer {
 
   Reader& reader_;
   const ResumePoint resume_;
+  const RpcCall::NameCheck check_name_;
   const std::shared_ptr<FoldingTask> task_;
   std::vector<DeltaStep> steps_;          // empty until they are planned
   std::shared_ptr<FoldedStream> folded_;  // of the only step, if it is folded
@@ -159,27 +167,38 @@ class DeltaFiles final : public FileProducer {
 };
 
 absl::StatusOr<std::unique_ptr<FileProducer>> SendSteps(Reader& reader, ResumePoint resume,
+                                                        const RpcCall::NameCheck& check_name,
                                                         std::vector<DeltaStep> steps) {
-  auto files = std::make_unique<DeltaFiles>(&reader, std::move(resume), nullptr);
+  auto files = std::make_unique<DeltaFiles>(&reader, std::move(resume), check_name, nullptr);
   WDELTA_RETURN_IF_ERROR(files->SetRoute({std::move(steps), nullptr}));
   return files;
 }
 
 std::unique_ptr<FileProducer> StartFolding(RpcEnvironment& environment, Admission::Slot slot,
-                                           DeltaRoutePlanner planner, ResumePoint resume) {
+                                           DeltaRoutePlanner planner, ResumePoint resume,
+                                           const RpcCall::NameCheck& check_name) {
   ModelStore& store = environment.store();
   auto task = std::make_shared<FoldingTask>(std::move(planner), resume, &store.codec_pool(),
                                             environment.options().max_write_wait);
-  auto files = std::make_unique<DeltaFiles>(&store.reader(), std::move(resume), task);
+  auto files = std::make_unique<DeltaFiles>(&store.reader(), std::move(resume), check_name, task);
   environment.ScheduleFolding(
       [task = std::move(task), slot = std::move(slot)]() mutable { task->Run(); });
   return files;
 }
 
+// Of a model that the caller does not name.
+absl::Status CheckParent(Models& models, const DeltaStep& step,
+                         const RpcCall::NameCheck& check_name) {
+  if (step.parent_id.empty()) return absl::OkStatus();
+  WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> parent, models.GetById(step.parent_id));
+  return check_name(parent.has_value() ? parent->record.name() : "");
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<FileProducer>> OpenDelta(RpcEnvironment& environment,
-                                                        const v1::FetchDeltaRequest& request) {
+                                                        const v1::FetchDeltaRequest& request,
+                                                        const RpcCall::NameCheck& check_name) {
   ModelStore& store = environment.store();
   WDELTA_ASSIGN_OR_RETURN(const Model model, store.models().ResolveReady(request.model()));
   const std::string& id = model.record.id();
@@ -188,7 +207,8 @@ absl::StatusOr<std::unique_ptr<FileProducer>> OpenDelta(RpcEnvironment& environm
   std::vector<DeltaStep> steps;
   if (request.held_models().empty()) {
     WDELTA_ASSIGN_OR_RETURN(steps.emplace_back(), StoredDeltaOf(tools, id));
-    return SendSteps(store.reader(), std::move(resume), std::move(steps));
+    WDELTA_RETURN_IF_ERROR(CheckParent(store.models(), steps[0], check_name));
+    return SendSteps(store.reader(), std::move(resume), check_name, std::move(steps));
   }
   WDELTA_ASSIGN_OR_RETURN(
       DeltaRoutePlanner planner,
@@ -197,7 +217,8 @@ absl::StatusOr<std::unique_ptr<FileProducer>> OpenDelta(RpcEnvironment& environm
   if (planner.MayFold()) {
     std::optional<Admission::Slot> slot = environment.foldings().TryEnter();
     if (slot.has_value()) {
-      return StartFolding(environment, *std::move(slot), std::move(planner), std::move(resume));
+      return StartFolding(environment, *std::move(slot), std::move(planner), std::move(resume),
+                          check_name);
     }
     // Who holds a part of a folded one would lose it.
     const bool has_folded_part = resume.offset > 0 && IsFoldedId(resume.delta_id);
@@ -208,7 +229,7 @@ absl::StatusOr<std::unique_ptr<FileProducer>> OpenDelta(RpcEnvironment& environm
     }
   }
   WDELTA_ASSIGN_OR_RETURN(steps, std::move(planner).Stored());
-  return SendSteps(store.reader(), std::move(resume), std::move(steps));
+  return SendSteps(store.reader(), std::move(resume), check_name, std::move(steps));
 }
 
 }  // namespace wdelta

@@ -5,6 +5,7 @@
 
 #include "absl/status/statusor.h"
 #include "server/rpc/fetch_producers.h"
+#include "server/rpc/rpc_call.h"
 #include "server/rpc/rpc_environment.h"
 #include "wdelta/v1/fetch.pb.h"
 
@@ -14,8 +15,10 @@ namespace wdelta {
 // slot and in a thread of the environment's foldings; without one, the stored ones are sent if
 // they lead from a held model. The environment must outlive the producer. Errors, some of which
 // come from the producer, as documented in fetch.proto; reasons besides the engine's:
-// `TOO_MANY_FETCHES`, `OFFSET_PAST_END`, `SLOW_READER`.
+// `TOO_MANY_FETCHES`, `OFFSET_PAST_END`, `SLOW_READER`, and what `check_name` says of the models
+// on the route and of the stored parent: a delta and one of its ends tell the other.
 absl::StatusOr<std::unique_ptr<FileProducer>> OpenDelta(RpcEnvironment& environment,
-                                                        const v1::FetchDeltaRequest& request);
+                                                        const v1::FetchDeltaRequest& request,
+                                                        const RpcCall::NameCheck& check_name);
 
 }  // namespace wdelta

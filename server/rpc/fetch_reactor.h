@@ -15,8 +15,8 @@
 #include "grpcpp/server_context.h"
 #include "grpcpp/support/server_callback.h"
 #include "server/rpc/fetch_producers.h"
+#include "server/rpc/rpc_call.h"
 #include "server/rpc/rpc_environment.h"
-#include "server/rpc/rpc_log.h"
 #include "storage/base/error.h"
 
 namespace wdelta {
@@ -32,10 +32,11 @@ class FetchReactor final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   using Producer = FetchProducer<Response>;
   // An error of `check_alive` ends the opening: the client went away.
   using CheckAlive = std::function<absl::Status()>;
-  using Opener =
-      absl::AnyInvocable<absl::StatusOr<std::unique_ptr<Producer>>(const CheckAlive& check_alive)>;
+  using Opener = absl::AnyInvocable<absl::StatusOr<std::unique_ptr<Producer>>(
+      RpcCall& call, const CheckAlive& check_alive)>;
 
-  // `open` runs in a pool thread. The reactor owns itself and goes with its rpc.
+  // `open` asks the call about its request, and runs in a pool thread. The reactor owns itself and
+  // goes with its rpc.
   static FetchReactor* Start(RpcEnvironment* environment, std::string_view method,
                              grpc::CallbackServerContext* context, Opener open) {
     std::shared_ptr<FetchReactor> reactor(new FetchReactor(environment, method, context));
@@ -76,12 +77,13 @@ class FetchReactor final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
                grpc::CallbackServerContext* context)
       : context_(*context),
         token_(environment->active_calls().Enter()),
-        log_(environment, method, context),
+        call_(environment, method, context),
         slot_(environment->fetches().TryEnter()),
         stats_(environment->stats()),
         buffers_(environment->store().reader().buffers()) {}
 
   absl::Status CheckAdmission(RpcEnvironment& environment) const {
+    if (!call_.access().ok()) return call_.access();
     if (slot_.has_value()) return environment.CheckServing();
     return MakeError(absl::StatusCode::kResourceExhausted, "TOO_MANY_FETCHES",
                      absl::StrCat("expected at most ", environment.fetches().limit(),
@@ -108,7 +110,7 @@ class FetchReactor final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
 
   grpc::CallbackServerContext& context_;  // until Finish
   std::optional<ActiveCalls::Token> token_;
-  RpcLog log_;
+  RpcCall call_;
   std::optional<Admission::Slot> slot_;
   RpcStats& stats_;                     // until Finish
   std::shared_ptr<FetchReactor> self_;  // gRPC's reference

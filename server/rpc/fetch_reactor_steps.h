@@ -12,7 +12,8 @@ namespace wdelta {
 
 template <typename Response>
 void FetchReactor<Response>::Open(Opener& open) {
-  absl::StatusOr<std::unique_ptr<Producer>> producer = open([this] { return CheckWanted(); });
+  absl::StatusOr<std::unique_ptr<Producer>> producer =
+      open(call_, [this] { return CheckWanted(); });
   absl::MutexLock lock(&mutex_);
   if (!producer.ok()) {
     End(producer.status());
@@ -61,7 +62,7 @@ void FetchReactor<Response>::End(const absl::Status& status) {
   if (producer_ != nullptr) producer_->Cancel();
   producer_.reset();
   slot_.reset();
-  log_.Done(status);
+  call_.Done(status);
   this->Finish(ToGrpcStatus(status));
 }
 

@@ -15,7 +15,8 @@ namespace {
 
 using CheckAlive = std::function<absl::Status()>;
 
-// `open(request, check_alive)` makes the producer; it runs in a pool thread.
+// `open(request, call, check_alive)` makes the producer if the caller may make the request; it
+// runs in a pool thread.
 template <typename Request, typename Response, typename Open>
 FetchService::Reactor* Start(RpcEnvironment& environment, std::string_view method,
                              grpc::CallbackServerContext* context, const grpc::ByteBuffer& bytes,
@@ -24,11 +25,12 @@ FetchService::Reactor* Start(RpcEnvironment& environment, std::string_view metho
   absl::Status parsed = ParseRequest(bytes, request);
   return FetchReactor<Response>::Start(
       &environment, method, context,
-      [open = std::move(open), parsed = std::move(parsed),
-       request = std::move(request)](const CheckAlive& check_alive)
+      [open = std::move(open), parsed = std::move(parsed), request = std::move(request)](
+          RpcCall& call, const CheckAlive& check_alive)
           -> absl::StatusOr<std::unique_ptr<FetchProducer<Response>>> {
         WDELTA_RETURN_IF_ERROR(parsed);
-        return open(request, check_alive);
+        WDELTA_RETURN_IF_ERROR(call.CheckRequest(request));
+        return open(request, call, check_alive);
       });
 }
 
@@ -39,7 +41,7 @@ FetchService::Reactor* FetchService::FetchTensors(grpc::CallbackServerContext* c
   using Request = v1::FetchTensorsRequest;
   return Start<Request, v1::FetchTensorsResponse>(
       environment_, "Fetch.FetchTensors", context, *request,
-      [this](const Request& parsed, const CheckAlive& check_alive) {
+      [this](const Request& parsed, const RpcCall&, const CheckAlive& check_alive) {
         return OpenTensors(environment_.store(), parsed, check_alive);
       });
 }
@@ -47,10 +49,11 @@ FetchService::Reactor* FetchService::FetchTensors(grpc::CallbackServerContext* c
 FetchService::Reactor* FetchService::FetchFile(grpc::CallbackServerContext* context,
                                                const grpc::ByteBuffer* request) {
   using Request = v1::FetchFileRequest;
-  return Start<Request, v1::FetchFileResponse>(environment_, "Fetch.FetchFile", context, *request,
-                                               [this](const Request& parsed, const CheckAlive&) {
-                                                 return OpenFile(environment_.store(), parsed);
-                                               });
+  return Start<Request, v1::FetchFileResponse>(
+      environment_, "Fetch.FetchFile", context, *request,
+      [this](const Request& parsed, const RpcCall&, const CheckAlive&) {
+        return OpenFile(environment_.store(), parsed);
+      });
 }
 
 FetchService::Reactor* FetchService::FetchDelta(grpc::CallbackServerContext* context,
@@ -58,7 +61,9 @@ FetchService::Reactor* FetchService::FetchDelta(grpc::CallbackServerContext* con
   using Request = v1::FetchDeltaRequest;
   return Start<Request, v1::FetchFileResponse>(
       environment_, "Fetch.FetchDelta", context, *request,
-      [this](const Request& parsed, const CheckAlive&) { return OpenDelta(environment_, parsed); });
+      [this](const Request& parsed, const RpcCall& call, const CheckAlive&) {
+        return OpenDelta(environment_, parsed, call.name_check());
+      });
 }
 
 }  // namespace wdelta

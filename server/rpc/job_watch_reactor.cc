@@ -9,7 +9,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "server/rpc/convert.h"
-#include "server/rpc/rpc_log.h"
+#include "server/rpc/rpc_call.h"
 #include "server/rpc/status_map.h"
 #include "storage/base/error.h"
 #include "storage/base/status_macros.h"
@@ -24,12 +24,16 @@ constexpr absl::Duration kDrainCheckInterval = absl::Milliseconds(500);
 class JobWatchReactor final : public grpc::ServerWriteReactor<v1::Job> {
  public:
   JobWatchReactor(RpcEnvironment* environment, grpc::CallbackServerContext* context,
-                  std::string job_id)
+                  const v1::WatchJobRequest* request)
       : environment_(*environment),
-        job_id_(std::move(job_id)),
+        request_(*request),
         token_(environment->active_calls().Enter()),
-        log_(environment, "Jobs.WatchJob", context),
+        call_(environment, "Jobs.WatchJob", context),
         slot_(environment->watches().TryEnter()) {
+    if (!call_.access().ok()) {
+      End(call_.access());
+      return;
+    }
     if (!slot_.has_value()) {
       End(MakeError(absl::StatusCode::kResourceExhausted, "TOO_MANY_WATCHES",
                     absl::StrCat("expected at most ", environment->watches().limit(),
@@ -55,11 +59,12 @@ class JobWatchReactor final : public grpc::ServerWriteReactor<v1::Job> {
 
  private:
   absl::Status WatchToEnd() {
+    WDELTA_RETURN_IF_ERROR(call_.CheckRequest(request_));
     WDELTA_RETURN_IF_ERROR(NewWatcher());
     uint64_t sent_version = 0;
     while (true) {
       // Read after the watcher was made: no change falls between the two.
-      WDELTA_ASSIGN_OR_RETURN(const Job job, environment_.store().jobs().Get(job_id_));
+      WDELTA_ASSIGN_OR_RETURN(const Job job, environment_.store().jobs().Get(request_.job()));
       if (job.version != sent_version) {
         WDELTA_RETURN_IF_ERROR(Send(job));
         sent_version = job.version;
@@ -71,7 +76,7 @@ class JobWatchReactor final : public grpc::ServerWriteReactor<v1::Job> {
 
   absl::Status NewWatcher() ABSL_LOCKS_EXCLUDED(mutex_) {
     WDELTA_ASSIGN_OR_RETURN(std::unique_ptr<Watcher> watcher,
-                            environment_.store().jobs().Watch(job_id_));
+                            environment_.store().jobs().Watch(request_.job()));
     absl::MutexLock lock(&mutex_);
     watcher_ = std::move(watcher);
     return absl::OkStatus();
@@ -114,14 +119,14 @@ class JobWatchReactor final : public grpc::ServerWriteReactor<v1::Job> {
 
   void End(const absl::Status& status) {
     slot_.reset();  // whoever hears of the end may come again
-    log_.Done(status);
+    call_.Done(status);
     Finish(ToGrpcStatus(status));
   }
 
   RpcEnvironment& environment_;
-  const std::string job_id_;
+  const v1::WatchJobRequest& request_;
   const ActiveCalls::Token token_;
-  RpcLog log_;
+  RpcCall call_;
   std::optional<Admission::Slot> slot_;
   v1::Job message_;
 
@@ -135,8 +140,8 @@ class JobWatchReactor final : public grpc::ServerWriteReactor<v1::Job> {
 
 grpc::ServerWriteReactor<v1::Job>* StartJobWatchReactor(RpcEnvironment* environment,
                                                         grpc::CallbackServerContext* context,
-                                                        const std::string& job_id) {
-  return new JobWatchReactor(environment, context, job_id);
+                                                        const v1::WatchJobRequest* request) {
+  return new JobWatchReactor(environment, context, request);
 }
 
 }  // namespace wdelta

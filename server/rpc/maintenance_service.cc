@@ -140,8 +140,8 @@ absl::Status ListRules(RetentionRules& rules, const v1::ListRetentionRulesReques
 }  // namespace
 
 grpc::ServerWriteReactor<v1::PlanGcResponse>* MaintenanceService::PlanGc(
-    grpc::CallbackServerContext* context, const v1::PlanGcRequest*) {
-  return new Stream(&environment_, "Maintenance.PlanGc", context, [this](Stream& stream) {
+    grpc::CallbackServerContext* context, const v1::PlanGcRequest* request) {
+  return new Stream(&environment_, "Maintenance.PlanGc", context, request, [this](Stream& stream) {
     return PlanGcCall(&environment_.store().maintenance(), &stream).Run();
   });
 }

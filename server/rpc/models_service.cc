@@ -52,7 +52,8 @@ absl::Status ListModelsBody(ModelStore& store, const v1::ListModelsRequest& requ
 }
 
 absl::Status ListTensorsBody(ModelStore& store, const v1::ListTensorsRequest& request,
-                             v1::ListTensorsResponse* response) {
+                             v1::ListTensorsResponse* response,
+                             const RpcCall::NameCheck& check_name) {
   const std::string filters = FiltersOf(request);
   WDELTA_ASSIGN_OR_RETURN(const std::string position,
                           DecodePageToken(filters, request.page_token()));
@@ -67,6 +68,8 @@ absl::Status ListTensorsBody(ModelStore& store, const v1::ListTensorsRequest& re
     reference = IdReference(position.substr(0, slash));
   }
   WDELTA_ASSIGN_OR_RETURN(const Model model, store.models().ResolveToFetch(reference));
+  // A page token may be made up.
+  WDELTA_RETURN_IF_ERROR(check_name(model.record.name()));
   WDELTA_ASSIGN_OR_RETURN(const ContentSourcePtr source, store.reader().Open(model.record));
   const Checkpoint& checkpoint = source->checkpoint();
   const std::shared_ptr<const WdeltaReader> stored = source->stored();
@@ -174,9 +177,12 @@ absl::Status ListTagHistoryBody(ModelStore& store, const v1::ListTagHistoryReque
   return absl::OkStatus();
 }
 
-// What the client says, or else its address; without the port, which tells nothing later.
-std::string AuthorOf(const std::string& given, const grpc::CallbackServerContext& context) {
+// What the client says, or else its token, or else its address; without the port, which tells
+// nothing later.
+std::string AuthorOf(const std::string& given, const RpcCall& call,
+                     const grpc::CallbackServerContext& context) {
   if (!given.empty()) return given;
+  if (call.identity() != nullptr) return call.identity()->name;
   std::string peer = context.peer();
   if (absl::StartsWith(peer, "ipv4:") || absl::StartsWith(peer, "ipv6:")) {
     peer.resize(peer.rfind(':'));
@@ -205,9 +211,10 @@ grpc::ServerUnaryReactor* ModelsService::ListModels(grpc::CallbackServerContext*
 grpc::ServerUnaryReactor* ModelsService::ListTensors(grpc::CallbackServerContext* context,
                                                      const v1::ListTensorsRequest* request,
                                                      v1::ListTensorsResponse* response) {
-  return ServeUnary(
-      environment_, "Models.ListTensors", context, request, response,
-      [this](const auto& in, auto* out) { return ListTensorsBody(environment_.store(), in, out); });
+  return ServeUnary(environment_, "Models.ListTensors", context, request, response,
+                    [this](const auto& in, auto* out, const RpcCall& call) {
+                      return ListTensorsBody(environment_.store(), in, out, call.name_check());
+                    });
 }
 
 grpc::ServerUnaryReactor* ModelsService::UpdateModel(grpc::CallbackServerContext* context,
@@ -222,9 +229,9 @@ grpc::ServerUnaryReactor* ModelsService::DeleteModel(grpc::CallbackServerContext
                                                      const v1::DeleteModelRequest* request,
                                                      google::protobuf::Empty* response) {
   return ServeUnary(environment_, "Models.DeleteModel", context, request, response,
-                    [this, context](const auto& in, auto*) {
-                      return environment_.store().models().Delete(in.model(),
-                                                                  AuthorOf(in.author(), *context));
+                    [this, context](const auto& in, auto*, const RpcCall& call) {
+                      return environment_.store().models().Delete(
+                          in.model(), AuthorOf(in.author(), call, *context));
                     });
 }
 
@@ -248,23 +255,24 @@ grpc::ServerUnaryReactor* ModelsService::RepackModel(grpc::CallbackServerContext
 grpc::ServerUnaryReactor* ModelsService::SetTag(grpc::CallbackServerContext* context,
                                                 const v1::SetTagRequest* request,
                                                 v1::Tag* response) {
-  return ServeUnary(environment_, "Models.SetTag", context, request, response,
-                    [this, context](const auto& in, auto* out) -> absl::Status {
-                      WDELTA_ASSIGN_OR_RETURN(const Tag tag, environment_.store().models().SetTag(
-                                                                 in.name(), in.tag(), in.model(),
-                                                                 AuthorOf(in.author(), *context)));
-                      *out = ToProto(tag);
-                      return absl::OkStatus();
-                    });
+  return ServeUnary(
+      environment_, "Models.SetTag", context, request, response,
+      [this, context](const auto& in, auto* out, const RpcCall& call) -> absl::Status {
+        WDELTA_ASSIGN_OR_RETURN(const Tag tag, environment_.store().models().SetTag(
+                                                   in.name(), in.tag(), in.model(),
+                                                   AuthorOf(in.author(), call, *context)));
+        *out = ToProto(tag);
+        return absl::OkStatus();
+      });
 }
 
 grpc::ServerUnaryReactor* ModelsService::DeleteTag(grpc::CallbackServerContext* context,
                                                    const v1::DeleteTagRequest* request,
                                                    google::protobuf::Empty* response) {
   return ServeUnary(environment_, "Models.DeleteTag", context, request, response,
-                    [this, context](const auto& in, auto*) {
+                    [this, context](const auto& in, auto*, const RpcCall& call) {
                       return environment_.store().models().DeleteTag(
-                          in.name(), in.tag(), AuthorOf(in.author(), *context));
+                          in.name(), in.tag(), AuthorOf(in.author(), call, *context));
                     });
 }
 

@@ -17,9 +17,13 @@
 
 namespace wdelta {
 
+class Authenticator;
+
 struct RpcOptions {
   int max_fetches = limits::kDefaultMaxFetches;
   uint64_t max_open_uploads = limits::kDefaultMaxOpenUploads;
+  // Outlives the environment; null: no token is asked for.
+  const Authenticator* authenticator = nullptr;
   // Outlives the environment; null: the storage has no backups.
   BackupMaker* backup_maker = nullptr;
   // How long a client may take for a message of a stream that holds a thread: Diff, Blame, PlanGc,

@@ -23,6 +23,9 @@ class RpcLog {
 
   void Done(const absl::Status& status);
 
+  const std::string& peer() const { return peer_; }
+  const std::string& request_id() const { return request_id_; }
+
  private:
   RpcEnvironment& environment_;
   const std::string_view method_;

@@ -3,13 +3,15 @@
 
 #include <memory>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "grpcpp/server_context.h"
+#include "server/rpc/rpc_call.h"
 #include "server/rpc/rpc_environment.h"
-#include "server/rpc/rpc_log.h"
 #include "server/rpc/status_map.h"
+#include "storage/base/status_macros.h"
 
 namespace wdelta {
 
@@ -23,26 +25,42 @@ class UnaryReactor final : public grpc::ServerUnaryReactor {
   const ActiveCalls::Token token_;
 };
 
-// `body(const Request&, Response*)` returns an absl::Status; it runs in a pool
-// thread and may block. Request and response live until the call is finished.
+// Calls `body` if the caller may, and leaves in the answer what the caller may read.
+template <typename Request, typename Response, typename Body>
+absl::Status RunChecked(RpcCall& call, const Request& request, Response* response, Body& body) {
+  WDELTA_RETURN_IF_ERROR(call.CheckRequest(request));
+  if constexpr (std::is_invocable_v<Body&, const Request&, Response*, const RpcCall&>) {
+    WDELTA_RETURN_IF_ERROR(body(request, response, std::as_const(call)));
+  } else {
+    WDELTA_RETURN_IF_ERROR(body(request, response));
+  }
+  return call.CheckResponse(*response);
+}
+
+// `body(const Request&, Response*)`, or with a `const RpcCall&` behind, returns an absl::Status;
+// it runs in a pool thread and may block. Request and response live until the call is finished.
 template <typename Request, typename Response, typename Body>
 grpc::ServerUnaryReactor* ServeUnary(RpcEnvironment& environment, std::string_view method,
                                      grpc::CallbackServerContext* context, const Request* request,
                                      Response* response, Body body) {
   auto* const reactor = new UnaryReactor(environment.active_calls().Enter());
-  auto log = std::make_shared<RpcLog>(&environment, method, context);
+  auto call = std::make_shared<RpcCall>(&environment, method, context);
   // Nothing of the call may be touched after Finish.
-  const auto finish = [reactor, log](const absl::Status& status) {
-    log->Done(status);
+  const auto finish = [reactor, call](const absl::Status& status) {
+    call->Done(status);
     reactor->Finish(ToGrpcStatus(status));
   };
+  if (!call->access().ok()) {
+    finish(call->access());
+    return reactor;
+  }
   const absl::Status scheduled = environment.ScheduleCall(
-      [finish, context, request, response, body = std::move(body)]() mutable {
+      [finish, call, context, request, response, body = std::move(body)]() mutable {
         if (context->IsCancelled()) {
           finish(absl::CancelledError("the caller went away before the call began"));
           return;
         }
-        finish(body(*request, response));
+        finish(RunChecked(*call, *request, response, body));
       });
   if (!scheduled.ok()) finish(scheduled);
   return reactor;

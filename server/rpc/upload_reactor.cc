@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "server/rpc/rpc_log.h"
+#include "server/rpc/rpc_call.h"
 #include "server/rpc/status_map.h"
 #include "storage/base/checksum.h"
 #include "storage/base/error.h"
@@ -67,8 +67,12 @@ class UploadReactor final : public grpc::ServerReadReactor<v1::WriteEntriesReque
         context_(*context),
         response_(response),
         token_(environment->active_calls().Enter()),
-        log_(environment, "Uploads.WriteEntries", context),
+        call_(environment, "Uploads.WriteEntries", context),
         slot_(environment->write_streams().TryEnter()) {
+    if (!call_.access().ok()) {
+      End(call_.access());
+      return;
+    }
     if (const absl::Status serving = environment->CheckServing(); !serving.ok()) {
       End(serving);
       return;
@@ -125,6 +129,7 @@ class UploadReactor final : public grpc::ServerReadReactor<v1::WriteEntriesReque
 
   absl::Status WritePiece() {
     if (writer_ == nullptr) {
+      WDELTA_RETURN_IF_ERROR(call_.CheckRequest(piece_));
       WDELTA_ASSIGN_OR_RETURN(writer_, environment_.store().uploads().OpenWriter(piece_.upload()));
     }
     if (!piece_.path().empty()) path_ = piece_.path();
@@ -153,7 +158,7 @@ class UploadReactor final : public grpc::ServerReadReactor<v1::WriteEntriesReque
     // Entries are free again before the client hears of the end.
     writer_.reset();
     slot_.reset();  // whoever hears of the end may come again
-    log_.Done(status);
+    call_.Done(status);
     Finish(ToGrpcStatus(status));
   }
 
@@ -161,7 +166,7 @@ class UploadReactor final : public grpc::ServerReadReactor<v1::WriteEntriesReque
   grpc::CallbackServerContext& context_;
   v1::WriteEntriesResponse* const response_;
   const ActiveCalls::Token token_;
-  RpcLog log_;
+  RpcCall call_;
   std::optional<Admission::Slot> slot_;
   v1::WriteEntriesRequest piece_;
   std::string path_;  // that pieces without one belong to

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "client/cpp/bearer_token.h"
 #include "google/rpc/error_info.pb.h"
 #include "gtest/gtest.h"
 #include "spdlog/sinks/null_sink.h"
@@ -55,6 +56,11 @@ std::string TestServer::SocketAddress() const {
 
 void TestServer::UseSocket() {
   ConnectStubs(grpc::CreateChannel(SocketAddress(), grpc::InsecureChannelCredentials()));
+}
+
+void TestServer::UseToken(const std::string& token) {
+  ConnectStubs(
+      server_->experimental().InProcessChannelWithInterceptors({}, BearerTokenInterceptors(token)));
 }
 
 void TestServer::ConnectStubs(const std::shared_ptr<grpc::Channel>& channel) {

@@ -42,8 +42,14 @@ class TestServer {
   RpcEnvironment& environment() { return *environment_; }
   // For hooks.
   HookedBlobStore& blobs() { return hooked_blobs_; }
+  // Info and above; to nowhere unless a test adds a sink.
+  spdlog::logger& log() { return *log_; }
   // Calls go over a socket from now on, as those of real clients, not within the process.
   void UseSocket();
+  // Calls have this token from now on.
+  void UseToken(const std::string& token);
+  // Within the process; its calls have no token.
+  std::shared_ptr<grpc::Channel> NewChannel() { return server_->InProcessChannel({}); }
   // Runs what is in the queue, in this thread.
   void RunJobs();
 
