@@ -5,6 +5,7 @@
 
 #include "server/http/commit_uploads.h"
 #include "server/http/http_log.h"
+#include "server/http/hub_access.h"
 #include "server/http/hub_answer.h"
 #include "server/http/hub_body.h"
 #include "server/http/hub_files.h"
@@ -24,14 +25,17 @@ namespace wdelta {
 class HttpServer::Routes {
  public:
   // Uploads leave threads to everything else.
-  Routes(const Dependencies& d, int max_connections)
+  Routes(const Dependencies& d, const LinkSigner& signer, int max_connections)
       : store_(*d.store),
+        log_(*d.log),
+        access_(d.authenticator, signer, d.clock),
         models_(d.store, d.catalog, d.clock),
         files_(d.store, &models_, d.fetches, d.log),
         pages_(&models_),
         objects_(d.files, &d.store->disk(), d.clock, d.incoming_path),
         repo_pages_(d.store, &models_),
-        write_pages_(d.store, &models_, &objects_, std::max(1, max_connections * 3 / 4)) {}
+        write_pages_(d.store, &models_, &objects_, &access_, std::max(1, max_connections * 3 / 4)) {
+  }
 
   // Before the first request.
   absl::Status Prepare() {
@@ -46,12 +50,14 @@ class HttpServer::Routes {
     objects_.Sweep();
     const absl::StatusOr<HubRoute> route = ParseHubTarget(request.target);
     if (!route.ok()) return AnswerError(route.status(), response);
+    const absl::StatusOr<HubCaller> caller = access_.Check(*route, request);
+    if (!caller.ok()) return AnswerError(caller.status(), response);
     switch (route->kind) {
       case HubRoute::Kind::kHealth:
       case HubRoute::Kind::kTelemetry:
         return AnswerJson(nlohmann::json::object(), response);
       case HubRoute::Kind::kWhoAmI:
-        return HubPages::WhoAmI(response);
+        return HubPages::WhoAmI(caller->identity.get(), response);
       case HubRoute::Kind::kResolve:
         return files_.Serve(*route, request, response);
       case HubRoute::Kind::kInfo:
@@ -85,27 +91,37 @@ class HttpServer::Routes {
              const httplib::ContentReader& reader) {
     objects_.Sweep();
     const absl::StatusOr<HubRoute> route = ParseHubTarget(request.target);
-    if (!route.ok()) {
-      AnswerError(route.status(), response);
-    } else if (request.is_multipart_form_data()) {
+    if (!route.ok()) return AnswerError(route.status(), response);
+    absl::StatusOr<HubCaller> caller = access_.Check(*route, request);
+    if (caller.ok()) {
+      WriteAs(*caller, *route, request, response, reader);
+    } else {
+      AnswerError(caller.status(), response);
+    }
+    HubAccess::Audit(log_, *route, caller.ok() ? *caller : HubCaller(), request, response);
+  }
+
+ private:
+  void WriteAs(HubCaller& caller, const HubRoute& route, const httplib::Request& request,
+               httplib::Response& response, const httplib::ContentReader& reader) {
+    if (request.is_multipart_form_data()) {
       AnswerError(MakeError(absl::StatusCode::kInvalidArgument, "BAD_BODY",
                             "body: expected JSON or an URL-encoded form, found multipart"),
                   response);
-    } else if (route->kind == HubRoute::Kind::kUnknown) {
+    } else if (route.kind == HubRoute::Kind::kUnknown) {
       AnswerNoRoute(response);
-    } else if (repo_pages_.Serve(*route, request, reader, response) ||
-               write_pages_.Serve(*route, request, reader, response)) {
+    } else if (repo_pages_.Serve(route, request, reader, caller, response) ||
+               write_pages_.Serve(route, request, reader, response)) {
       return;
-    } else if (route->kind != HubRoute::Kind::kPathsInfo || request.method != "POST") {
+    } else if (route.kind != HubRoute::Kind::kPathsInfo || request.method != "POST") {
       AnswerMethodNotAllowed("another method", response);
     } else {
       const absl::StatusOr<std::string> body = ReadSmallBody(reader);
       if (!body.ok()) return AnswerError(body.status(), response);
-      pages_.PathsInfo(*route, request, *body, response);
+      pages_.PathsInfo(route, request, *body, response);
     }
   }
 
- private:
   static void AnswerNoRoute(httplib::Response& response) {
     AnswerError(MakeError(absl::StatusCode::kNotFound, "ROUTE_NOT_FOUND",
                           "nothing is served under this path"),
@@ -113,6 +129,8 @@ class HttpServer::Routes {
   }
 
   ModelStore& store_;
+  spdlog::logger& log_;
+  const HubAccess access_;
   HubModels models_;
   HubFiles files_;
   HubPages pages_;
@@ -141,7 +159,8 @@ absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(const HttpOptions&
                                                               const Dependencies& dependencies) {
   WDELTA_ASSIGN_OR_RETURN(const HostAndPort listen,
                           ParseListenAddress("http_listen", options.listen));
-  auto routes = std::make_unique<Routes>(dependencies, options.max_connections);
+  WDELTA_ASSIGN_OR_RETURN(const LinkSigner signer, LinkSigner::Create());
+  auto routes = std::make_unique<Routes>(dependencies, signer, options.max_connections);
   WDELTA_RETURN_IF_ERROR(routes->Prepare());
   auto server =
       std::make_unique<SocketServer>(options.max_connections, options.pace, dependencies.stats);

@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "server/auth/authenticator.h"
 #include "server/http/http_limits.h"
 #include "server/http/http_stats.h"
 #include "server/http/socket_server.h"
@@ -43,6 +44,8 @@ class HttpServer {
     std::string incoming_path;
     // Null: nothing is counted.
     HttpStats* stats = nullptr;
+    // Null: no token is asked for.
+    const Authenticator* authenticator = nullptr;
   };
   // UNAVAILABLE naming the address that cannot be bound, and errors of the folder.
   static absl::StatusOr<std::unique_ptr<HttpServer>> Start(const HttpOptions& options,

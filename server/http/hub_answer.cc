@@ -89,6 +89,7 @@ void AnswerError(const absl::Status& error, httplib::Response& response) {
   const absl::string_view code = HubCodeOf(reason, response.status);
   if (!code.empty()) response.set_header("X-Error-Code", std::string(code));
   response.set_header("X-Error-Message", HeaderText(message));
+  if (response.status == 401) response.set_header("WWW-Authenticate", "Bearer");
   if (response.status == 503) {
     response.set_header("Retry-After", absl::StrCat(http_limits::kRetryAfterSeconds));
   }

@@ -126,17 +126,19 @@ void HubPages::PathsInfo(const HubRoute& route, const httplib::Request& request,
   AnswerJson(found, response);
 }
 
-void HubPages::WhoAmI(httplib::Response& response) {
+void HubPages::WhoAmI(const Identity* caller, httplib::Response& response) {
+  const std::string name = caller == nullptr ? "wdelta" : caller->name;
+  const bool may_write = caller == nullptr || caller->may_write;
   AnswerJson({{"type", "user"},
-              {"id", "wdelta"},
-              {"name", "wdelta"},
-              {"fullname", "wdelta"},
+              {"id", name},
+              {"name", name},
+              {"fullname", name},
               {"isPro", false},
               {"canPay", false},
               {"orgs", json::array()},
               {"auth",
                {{"type", "access_token"},
-                {"accessToken", {{"displayName", "wdelta"}, {"role", "write"}}}}}},
+                {"accessToken", {{"displayName", name}, {"role", may_write ? "write" : "read"}}}}}},
              response);
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "httplib.h"
+#include "server/auth/identity.h"
 #include "server/http/hub_models.h"
 #include "server/http/hub_route.h"
 
@@ -22,7 +23,8 @@ class HubPages {
   // kMaxPathsInfo.
   void PathsInfo(const HubRoute& route, const httplib::Request& request, const std::string& body,
                  httplib::Response& response);
-  static void WhoAmI(httplib::Response& response);
+  // `caller` null: nobody in particular.
+  static void WhoAmI(const Identity* caller, httplib::Response& response);
 
  private:
   HubModels& models_;

@@ -19,8 +19,10 @@ absl::Status OneBranch(const HubRoute& route) {
                                 "here, found '", absl::CHexEscape(route.revision), "'"));
 }
 
-// The peer's address, as the gRPC services name clients that do not name themselves.
-std::string AuthorOf(const httplib::Request& request) {
+// The token's name, or the peer's address, as the gRPC services name clients that do not name
+// themselves.
+std::string AuthorOf(const HubCaller& caller, const httplib::Request& request) {
+  if (caller.identity != nullptr) return caller.identity->name;
   const std::string& address = request.remote_addr;
   std::string author = absl::StrContains(address, ':') ? absl::StrCat("ipv6:[", address, "]")
                                                        : absl::StrCat("ipv4:", address);
@@ -30,16 +32,18 @@ std::string AuthorOf(const httplib::Request& request) {
 }  // namespace
 
 bool HubRepoPages::Serve(const HubRoute& route, const httplib::Request& request,
-                         const httplib::ContentReader& reader, httplib::Response& response) {
+                         const httplib::ContentReader& reader, HubCaller& caller,
+                         httplib::Response& response) {
   using Kind = HubRoute::Kind;
   const bool is_post = request.method == "POST";
   if (!is_post && request.method != "DELETE") return false;
   absl::Status status;
   if (route.kind == Kind::kCreateRepo && is_post) {
-    status = CreateRepo(request, reader, response);
+    status = CreateRepo(request, reader, caller, response);
   } else if (route.kind == Kind::kTag) {
+    const std::string author = AuthorOf(caller, request);
     status =
-        is_post ? CreateTag(route, request, reader, response) : DeleteTag(route, request, response);
+        is_post ? CreateTag(route, author, reader, response) : DeleteTag(route, author, response);
   } else if (route.kind == Kind::kBranch) {
     status = is_post ? CreateBranch(route, reader) : OneBranch(route);
   } else {
@@ -50,7 +54,7 @@ bool HubRepoPages::Serve(const HubRoute& route, const httplib::Request& request,
 }
 
 absl::Status HubRepoPages::CreateRepo(const httplib::Request& request,
-                                      const httplib::ContentReader& reader,
+                                      const httplib::ContentReader& reader, HubCaller& caller,
                                       httplib::Response& response) {
   WDELTA_ASSIGN_OR_RETURN(const json body, ReadJsonObject(reader));
   WDELTA_ASSIGN_OR_RETURN(std::string repo, JsonString("body", body, "name"));
@@ -61,6 +65,8 @@ absl::Status HubRepoPages::CreateRepo(const httplib::Request& request,
     return MakeError(absl::StatusCode::kInvalidArgument, "BAD_BODY",
                      "body: type: expected a model, the only kind of repository here");
   }
+  caller.subject = repo;
+  WDELTA_RETURN_IF_ERROR(caller.MayName(repo));
   const absl::Status made = repos_.Create(repo);
   if (!made.ok() && !absl::IsAlreadyExists(made)) return made;
   // Clients take the address from either answer.
@@ -69,7 +75,7 @@ absl::Status HubRepoPages::CreateRepo(const httplib::Request& request,
   return absl::OkStatus();
 }
 
-absl::Status HubRepoPages::CreateTag(const HubRoute& route, const httplib::Request& request,
+absl::Status HubRepoPages::CreateTag(const HubRoute& route, const std::string& author,
                                      const httplib::ContentReader& reader,
                                      httplib::Response& response) {
   WDELTA_ASSIGN_OR_RETURN(const json body, ReadJsonObject(reader));
@@ -81,16 +87,16 @@ absl::Status HubRepoPages::CreateTag(const HubRoute& route, const httplib::Reque
   }
   WDELTA_RETURN_IF_ERROR(models_
                              .SetTag(route.repo, tag, absl::StrCat("id:", model.record.id()),
-                                     AuthorOf(request), /*must_be_new=*/true)
+                                     author, /*must_be_new=*/true)
                              .status());
   AnswerJson(json::object(), response);
   return absl::OkStatus();
 }
 
-absl::Status HubRepoPages::DeleteTag(const HubRoute& route, const httplib::Request& request,
+absl::Status HubRepoPages::DeleteTag(const HubRoute& route, const std::string& author,
                                      httplib::Response& response) {
   WDELTA_RETURN_IF_ERROR(repos_.Find(route.repo, kMainBranch).status());
-  WDELTA_RETURN_IF_ERROR(models_.DeleteTag(route.repo, route.revision, AuthorOf(request)));
+  WDELTA_RETURN_IF_ERROR(models_.DeleteTag(route.repo, route.revision, author));
   AnswerJson(json::object(), response);
   return absl::OkStatus();
 }

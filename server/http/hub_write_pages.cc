@@ -125,10 +125,10 @@ absl::Status HubWritePages::LfsBatch(const HubRoute& route, const Request& reque
     json answer = {{"oid", oid}, {"size", content.size_bytes}};
     if (!has[i]) {
       wanted_bytes += content.size_bytes;
-      answer["actions"] = {
-          {"upload",
-           {{"href", absl::StrCat(lfs_url, "/objects/", oid, "?size=", content.size_bytes)}}},
-          {"verify", {{"href", absl::StrCat(lfs_url, "/verify")}}}};
+      answer["actions"] = {{"upload",
+                            {{"href", absl::StrCat(lfs_url, "/objects/", oid, "?",
+                                                   access_.ObjectQuery(route.repo, content))}}},
+                           {"verify", {{"href", absl::StrCat(lfs_url, "/verify")}}}};
     }
     answers.push_back(std::move(answer));
   }

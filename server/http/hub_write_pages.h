@@ -2,6 +2,7 @@
 #pragma once
 
 #include "httplib.h"
+#include "server/http/hub_access.h"
 #include "server/http/hub_objects.h"
 #include "server/http/hub_route.h"
 #include "server/http/hub_upload.h"
@@ -13,10 +14,14 @@ namespace wdelta {
 // All answer, with an error where there is nothing else. Any thread may call it.
 class HubWritePages {
  public:
-  // Owns none of them; all must outlive it. At most `max_uploads` requests send content at
-  // once: further ones are answered with 503 (`TOO_MANY_UPLOADS`).
-  HubWritePages(ModelStore* store, HubModels* models, HubObjects* objects, int max_uploads)
-      : objects_(*objects), upload_(store, models, objects), uploads_(max_uploads) {}
+  // Owns none of them; all must outlive it. `access` signs links. At most `max_uploads` requests
+  // send content at once: further ones are answered with 503 (`TOO_MANY_UPLOADS`).
+  HubWritePages(ModelStore* store, HubModels* models, HubObjects* objects, const HubAccess* access,
+                int max_uploads)
+      : objects_(*objects),
+        access_(*access),
+        upload_(store, models, objects),
+        uploads_(max_uploads) {}
 
   // Ends commits that run; see HubUpload.
   void Stop() { upload_.Stop(); }
@@ -41,6 +46,7 @@ class HubWritePages {
   absl::StatusOr<Admission::Slot> EnterUpload();
 
   HubObjects& objects_;
+  const HubAccess& access_;
   HubUpload upload_;
   Admission uploads_;
 };

@@ -33,11 +33,16 @@ HttpTest::~HttpTest() {
   store_.reset();
 }
 
+void HttpTest::StopServer() {
+  client_.reset();
+  server_.reset();
+}
+
 void HttpTest::StartServer(int max_connections, const Pace& pace) {
   server_.reset();
-  auto started = HttpServer::Start(
-      {"127.0.0.1:0", max_connections, pace},
-      {store_.get(), &catalog_, &files_, &clock_, &fetches_, log_.get(), folder_ / "incoming"});
+  auto started = HttpServer::Start({"127.0.0.1:0", max_connections, pace},
+                                   {store_.get(), &catalog_, &files_, &clock_, &fetches_,
+                                    log_.get(), folder_ / "incoming", authenticator_});
   if (!started.ok()) {
     ADD_FAILURE() << started.status();
     std::abort();

@@ -61,6 +61,11 @@ class HttpTest : public ::testing::Test {
   FaultFileSystem& files() { return files_; }
   int port() const { return port_; }
   void StartServer(int max_connections, const Pace& pace = {});
+  void StopServer();
+  // From the next StartServer on; outlives the server.
+  void SetAuthenticator(const Authenticator* authenticator) { authenticator_ = authenticator; }
+  // To nowhere unless a test adds a sink.
+  spdlog::logger& log() { return *log_; }
 
  private:
   TempFolder folder_;
@@ -73,6 +78,7 @@ class HttpTest : public ::testing::Test {
   const std::unique_ptr<spdlog::logger> log_;
   std::unique_ptr<ModelStore> store_;
   Admission fetches_{kMaxFetches};
+  const Authenticator* authenticator_ = nullptr;
   std::unique_ptr<HttpServer> server_;
   std::unique_ptr<httplib::Client> client_;
   int port_ = 0;

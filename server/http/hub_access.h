@@ -1,0 +1,56 @@
+// Who sends a request to the Hub's routes, and whether they may.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "httplib.h"
+#include "server/auth/authenticator.h"
+#include "server/auth/link_signer.h"
+#include "server/http/hub_requests.h"
+#include "server/http/hub_route.h"
+#include "spdlog/logger.h"
+#include "storage/base/clock.h"
+
+namespace wdelta {
+
+// Of one request; one thread at a time.
+struct HubCaller {
+  // OK: the caller may name this repository. PERMISSION_DENIED (`NAME_NOT_ALLOWED`).
+  absl::Status MayName(absl::string_view repo) const;
+
+  IdentityPtr identity;  // null: no token is asked for, or a signed link was followed
+  std::string subject;   // what is written to, for the audit log; empty: the route's repository
+};
+
+// Without an authenticator anybody may do anything, as every token may. Any thread.
+class HubAccess {
+ public:
+  // Owns neither; both must outlive it. `authenticator` null: no token is asked for.
+  HubAccess(const Authenticator* authenticator, const LinkSigner& signer, const Clock* clock)
+      : authenticator_(authenticator), signer_(signer), clock_(*clock) {}
+
+  // Of the `Authorization` of the request; of an object that is sent, of the signature of its
+  // link, as clients send it without a token. Health, telemetry and what is not there need
+  // none. UNAUTHENTICATED (`TOKEN_MISSING`, `TOKEN_UNKNOWN`); PERMISSION_DENIED
+  // (`SCOPE_MISSING`, `NAME_NOT_ALLOWED`, `BAD_SIGNATURE`, `LINK_EXPIRED`).
+  absl::StatusOr<HubCaller> Check(const HubRoute& route, const httplib::Request& request) const;
+
+  // The query of the link by which an object is sent; holds for kSignedLinkSeconds.
+  std::string ObjectQuery(const std::string& repo, const ContentName& content) const;
+
+  // A line in the audit log, if the route is one that changes something.
+  static void Audit(spdlog::logger& log, const HubRoute& route, const HubCaller& caller,
+                    const httplib::Request& request, const httplib::Response& response);
+
+ private:
+  absl::Status CheckLink(const HubRoute& route) const;
+
+  const Authenticator* const authenticator_;
+  const LinkSigner signer_;
+  const Clock& clock_;
+};
+
+}  // namespace wdelta
