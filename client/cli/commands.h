@@ -30,6 +30,7 @@ void AddFetchCommand(CLI::App& app, Session& session);
 void AddInspectCommand(CLI::App& app, Session& session);
 void AddExportCommand(CLI::App& app, Session& session);
 void AddImportCommand(CLI::App& app, Session& session);
+void AddTokenCommand(CLI::App& app, Session& session);
 void AddVersionCommand(CLI::App& app, Session& session);
 
 }  // namespace wdelta

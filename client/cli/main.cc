@@ -22,9 +22,7 @@ void AddAll(CLI::App& app, Session& session) {
   app.require_subcommand(1);
   app.fallthrough();  // global options may follow the command
   app.footer(std::string(kExamples) + kExitCodesHelp);
-  app.add_option("--server", session.server, "host:port or unix:/path")
-      ->envname("WDELTA_SERVER")
-      ->capture_default_str();
+  session.connection.AddTo(app);
   app.add_option("--output", session.output, "text or json")
       ->check(CLI::IsMember({"text", "json"}))
       ->capture_default_str();
@@ -35,7 +33,8 @@ void AddAll(CLI::App& app, Session& session) {
            AddDiffCommand,      AddBlameCommand,   AddTagCommand,    AddMergeCommand,
            AddRmCommand,        AddExplainCommand, AddRepackCommand, AddGcCommand,
            AddRetentionCommand, AddScrubCommand,   AddJobsCommand,   AddInspectCommand,
-           AddExportCommand,    AddImportCommand,  AddAdminCommand,  AddVersionCommand,
+           AddExportCommand,    AddImportCommand,  AddAdminCommand,  AddTokenCommand,
+           AddVersionCommand,
        }) {
     add(app, session);
   }

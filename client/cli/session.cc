@@ -10,7 +10,11 @@ namespace wdelta {
 
 absl::StatusOr<Client*> Session::Connect() {
   if (client_ == nullptr) {
-    WDELTA_ASSIGN_OR_RETURN(client_, Client::Create(server));
+    WDELTA_ASSIGN_OR_RETURN(const ClientOptions options,
+                            connection.ToOptions(ProcessEnvironment()));
+    const std::string warning = PlainTextWarning(connection.server, options);
+    if (!warning.empty()) std::fprintf(stderr, "%s\n", Printable(warning).c_str());
+    WDELTA_ASSIGN_OR_RETURN(client_, Client::Create(connection.server, options));
   }
   return client_.get();
 }

@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "client/cli/connection_arguments.h"
 #include "client/cli/json_output.h"
 #include "client/cpp/client.h"
 
@@ -16,7 +17,7 @@ namespace wdelta {
 
 // Lives in main for the whole run. One thread at a time.
 struct Session {
-  std::string server = "localhost:50051";
+  ConnectionArguments connection;
   std::string output = "text";
   bool quiet = false;
 
@@ -25,7 +26,7 @@ struct Session {
   std::function<absl::Status()> action;
 
   bool is_json() const { return output == "json"; }
-  // Connects at the first call.
+  // Connects at the first call, and warns then of a token in plain text.
   absl::StatusOr<Client*> Connect();
   // On stdout.
   void Print(absl::string_view text) const;

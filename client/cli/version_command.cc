@@ -24,10 +24,11 @@ absl::Status Run(Session& session, const Arguments&) {
   session.Print(absl::StrCat("client  ", WDELTA_VERSION, "\n"));
   WDELTA_RETURN_IF_ERROR(info.status());
   session.Print(absl::StrCat(
-      "server  ", Printable(info->version()), "  ", session.server, "\n", info->model_count(),
-      " models, ", HumanBytes(info->raw_bytes()), " stored as ", HumanBytes(info->stored_bytes()),
-      " (", HumanRatio(info->raw_bytes(), info->stored_bytes()), ")\n.wdelta version ",
-      info->wdelta_version(), "; ", Printable(absl::StrJoin(info->capabilities(), ", ")), "\n"));
+      "server  ", Printable(info->version()), "  ", session.connection.server, "\n",
+      info->model_count(), " models, ", HumanBytes(info->raw_bytes()), " stored as ",
+      HumanBytes(info->stored_bytes()), " (", HumanRatio(info->raw_bytes(), info->stored_bytes()),
+      ")\n.wdelta version ", info->wdelta_version(), "; ",
+      Printable(absl::StrJoin(info->capabilities(), ", ")), "\n"));
   if (info->has_disk()) {
     session.Print(absl::StrCat(
         "disk: ", HumanBytes(info->disk().free_bytes()), " free",

@@ -5,6 +5,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "client/cpp/bearer_token.h"
 #include "client/cpp/rpc_status.h"
 #include "grpcpp/create_channel.h"
 #include "grpcpp/security/credentials.h"
@@ -81,8 +82,19 @@ absl::StatusOr<std::unique_ptr<Client>> Client::Create(const std::string& addres
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMs);
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 200);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 5'000);
+  std::shared_ptr<grpc::ChannelCredentials> credentials = grpc::InsecureChannelCredentials();
+  if (!is_unix && !options.tls.ca_certificates.empty()) {
+    credentials = grpc::SslCredentials(
+        {options.tls.ca_certificates, options.tls.key, options.tls.certificate});
+  }
+  if (options.token.empty()) {
+    return std::make_unique<Client>(grpc::CreateCustomChannel(address, credentials, arguments),
+                                    options);
+  }
   return std::make_unique<Client>(
-      grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments), options);
+      grpc::experimental::CreateCustomChannelWithInterceptors(
+          address, credentials, arguments, BearerTokenInterceptors(options.token)),
+      options);
 }
 
 Client::Client(std::shared_ptr<grpc::Channel> channel, const ClientOptions& options)

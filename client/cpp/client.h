@@ -29,17 +29,27 @@
 
 namespace wdelta {
 
+// In PEM.
+struct TlsOptions {
+  std::string ca_certificates;  // empty: the connection is not encrypted
+  std::string certificate;      // own, where the server asks for one; empty: none
+  std::string key;              // of it
+};
+
 struct ClientOptions {
   // Of a call that is not a stream.
   absl::Duration rpc_timeout = absl::Seconds(30);
   uint32_t page_size = 0;  // 0: the server's default
+  // Of Create: sent with every call, encrypted or not; empty: none.
+  std::string token;
+  // Of Create; not for Unix sockets.
+  TlsOptions tls;
 };
 
 // Any number of threads may call one client. A Pager borrows its client.
 class Client {
  public:
-  // `address`: `host:port` or `unix:/path`, in plain text. Connects with the first
-  // call.
+  // `address`: `host:port` or `unix:/path`. Connects with the first call.
   static absl::StatusOr<std::unique_ptr<Client>> Create(const std::string& address,
                                                         const ClientOptions& options = {});
   explicit Client(std::shared_ptr<grpc::Channel> channel, const ClientOptions& options = {});

@@ -1,0 +1,110 @@
+#include "client/cli/connection_arguments.h"
+
+#include <cstdlib>
+#include <fstream>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "storage/base/local_address.h"
+#include "storage/base/status_macros.h"
+
+namespace wdelta {
+namespace {
+
+constexpr char kTokenVariable[] = "WDELTA_TOKEN";
+constexpr size_t kMaxFileBytes = 1024 * 1024;
+constexpr size_t kMaxTokenBytes = 4096;
+
+absl::StatusOr<std::string> ReadFile(absl::string_view option, const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::string text(kMaxFileBytes, '\0');
+  if (file) file.read(text.data(), static_cast<std::streamsize>(text.size()));
+  if (!file && !file.eof()) {
+    return absl::NotFoundError(absl::StrCat(option, ": ", path, " cannot be read"));
+  }
+  text.resize(static_cast<size_t>(file.gcount()));
+  return text;
+}
+
+// As a header takes it.
+absl::Status CheckToken(absl::string_view source, absl::string_view token) {
+  bool is_plain = !token.empty() && token.size() <= kMaxTokenBytes;
+  for (const char c : token) {
+    is_plain = is_plain && absl::ascii_isgraph(static_cast<unsigned char>(c));
+  }
+  if (is_plain) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      source, ": expected a token of 1 to ", kMaxTokenBytes, " printable characters, no spaces"));
+}
+
+}  // namespace
+
+void ConnectionArguments::AddTo(CLI::App& app) {
+  app.add_option("--server", server, "host:port or unix:/path")
+      ->envname("WDELTA_SERVER")
+      ->capture_default_str();
+  CLI::Option* const given =
+      app.add_option("--token", token,
+                     "Token that the server asks for; others on this machine may see it here, so "
+                     "better --token-file or WDELTA_TOKEN");
+  app.add_option("--token-file,--token_file", token_file, "File that holds the token")
+      ->excludes(given);
+  app.add_option("--tls-ca,--tls_ca", tls_ca,
+                 "Certificates in PEM that the server's must be signed by; without it the "
+                 "connection is not encrypted. Not for unix:/path")
+      ->envname("WDELTA_TLS_CA");
+  app.add_option("--tls-certificate,--tls_certificate", tls_certificate,
+                 "Own certificate in PEM, where the server asks for one")
+      ->envname("WDELTA_TLS_CERTIFICATE");
+  app.add_option("--tls-key,--tls_key", tls_key, "Its private key in PEM")
+      ->envname("WDELTA_TLS_KEY");
+}
+
+absl::StatusOr<ClientOptions> ConnectionArguments::ToOptions(const Environment& environment) const {
+  ClientOptions options;
+  if (!token.empty()) {
+    WDELTA_RETURN_IF_ERROR(CheckToken("--token", token));
+    options.token = token;
+  } else if (!token_file.empty()) {
+    WDELTA_ASSIGN_OR_RETURN(const std::string text, ReadFile("--token-file", token_file));
+    options.token = std::string(absl::StripAsciiWhitespace(text));
+    WDELTA_RETURN_IF_ERROR(CheckToken(absl::StrCat("--token-file: ", token_file), options.token));
+  } else if (const std::optional<std::string> text = environment(kTokenVariable);
+             text.has_value() && !text->empty()) {
+    options.token = std::string(absl::StripAsciiWhitespace(*text));
+    WDELTA_RETURN_IF_ERROR(CheckToken(kTokenVariable, options.token));
+  }
+  if (tls_certificate.empty() != tls_key.empty()) {
+    return absl::InvalidArgumentError("--tls-certificate, --tls-key: expected both or neither");
+  }
+  if (tls_ca.empty() && !tls_key.empty()) {
+    return absl::InvalidArgumentError("--tls-certificate, --tls-key: expected with --tls-ca");
+  }
+  if (tls_ca.empty()) return options;
+  WDELTA_ASSIGN_OR_RETURN(options.tls.ca_certificates, ReadFile("--tls-ca", tls_ca));
+  if (options.tls.ca_certificates.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat("--tls-ca: ", tls_ca, " is empty"));
+  }
+  if (tls_key.empty()) return options;
+  WDELTA_ASSIGN_OR_RETURN(options.tls.certificate, ReadFile("--tls-certificate", tls_certificate));
+  WDELTA_ASSIGN_OR_RETURN(options.tls.key, ReadFile("--tls-key", tls_key));
+  return options;
+}
+
+std::string PlainTextWarning(const std::string& server, const ClientOptions& options) {
+  if (options.token.empty() || !options.tls.ca_certificates.empty() || IsLocalAddress(server)) {
+    return "";
+  }
+  return absl::StrCat("wdelta: warning: the token goes to ", server,
+                      " in plain text; --tls-ca encrypts");
+}
+
+ConnectionArguments::Environment ProcessEnvironment() {
+  return [](const std::string& name) -> std::optional<std::string> {
+    const char* const value = std::getenv(name.c_str());
+    if (value == nullptr) return std::nullopt;
+    return std::string(value);
+  };
+}
+
+}  // namespace wdelta
