@@ -161,6 +161,18 @@ std::string ToYaml(const Values& values) {
   return absl::StrCat(yaml.c_str(), "\n");
 }
 
+// Options that are of no use alone.
+absl::Status CheckTogether(const Config& config) {
+  if (config.tls_certificate.empty() != config.tls_key.empty()) {
+    return absl::InvalidArgumentError(
+        "tls_certificate, tls_key: expected both or neither, found one");
+  }
+  if (!config.tls_client_ca.empty() && config.tls_certificate.empty()) {
+    return absl::InvalidArgumentError("tls_client_ca: expected with tls_certificate and tls_key");
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 ConfigSources SystemConfigSources() {
@@ -202,6 +214,7 @@ absl::StatusOr<LoadedConfig> LoadConfig(const std::vector<std::string>& argument
         "data_dir: expected a folder, found none; give --data_dir, WDELTA_DATA_DIR or data_dir in "
         "the file of --config");
   }
+  WDELTA_RETURN_IF_ERROR(CheckTogether(loaded.config));
   if (line.action == ConfigAction::kPrintConfig) loaded.text = ToYaml(values);
   return loaded;
 }

@@ -36,6 +36,10 @@ struct Config {
   absl::Duration gc_interval;  // zero: never by itself
   absl::Duration upload_ttl;   // zero: for ever
   uint64_t min_free_bytes = 0;
+  std::string tokens_file;      // empty: no token is asked for
+  std::string tls_certificate;  // empty: no TLS; set with tls_key
+  std::string tls_key;
+  std::string tls_client_ca;  // empty: clients need no certificate
   std::string log_level;
   LogFormat log_format = LogFormat::kText;
   int64_t drain_grace_ms = 0;

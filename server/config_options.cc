@@ -201,6 +201,19 @@ std::vector<Option> ConfigOptions() {
        "Free disk space below which uploads and jobs wait while fetches go on, until a quarter "
        "more is free",
        [](Config& c, Text t) { return SetBytes(t, 0, c.min_free_bytes); }},
+      {"tokens_file", "FILE", "",
+       "YAML file of the tokens that callers need, gRPC and HTTP alike; `wdelta token` makes its "
+       "entries. Read again when it changes; empty: nobody needs a token",
+       [](Config& c, Text t) { return SetText(t, c.tokens_file); }},
+      {"tls_certificate", "FILE", "",
+       "Certificate chain in PEM for TLS on all gRPC addresses but Unix sockets; with tls_key, "
+       "and read again when it changes. HTTP has none: put a proxy in front of it",
+       [](Config& c, Text t) { return SetText(t, c.tls_certificate); }},
+      {"tls_key", "FILE", "", "Private key of tls_certificate in PEM",
+       [](Config& c, Text t) { return SetText(t, c.tls_key); }},
+      {"tls_client_ca", "FILE", "",
+       "Certificates in PEM that those of clients must be signed by; empty: clients need none",
+       [](Config& c, Text t) { return SetText(t, c.tls_client_ca); }},
       {"log_level", "LEVEL", "info", "debug, info, warn or error; debug has a line for every rpc",
        [](Config& c, Text t) { return SetLogLevel(t, c.log_level); }},
       {"log_format", "FORMAT", "text", "text or json, on stderr",

@@ -18,6 +18,7 @@
 #include "server/operations/operations.h"
 #include "server/rpc/rpc_environment.h"
 #include "server/rpc/services.h"
+#include "server/security.h"
 #include "storage/backup/deletion_gate.h"
 #include "storage/backup/store_backup.h"
 #include "storage/base/clock.h"
@@ -98,12 +99,14 @@ struct Servers {
 };
 
 // Tells the addresses once all serve.
-absl::StatusOr<Servers> StartServers(const Config& config, RpcServices& services,
+absl::StatusOr<Servers> StartServers(const Config& config, const Security& security,
+                                     RpcServices& services,
                                      const HttpServer::Dependencies& http_dependencies,
                                      Operations& operations) {
   Servers servers;
-  WDELTA_ASSIGN_OR_RETURN(servers.grpc,
-                          GrpcServer::Start(config.listen, &services, ReadAheadBytesFor(config)));
+  WDELTA_ASSIGN_OR_RETURN(
+      servers.grpc,
+      GrpcServer::Start(config.listen, &services, ReadAheadBytesFor(config), security.credentials));
   std::vector<std::string> addresses = servers.grpc->addresses();
   if (!config.http_listen.empty()) {
     WDELTA_ASSIGN_OR_RETURN(
@@ -140,6 +143,7 @@ absl::Status RunDaemon(const Config& config, spdlog::logger& log) {
   WDELTA_ASSIGN_OR_RETURN(const std::unique_ptr<StopSignals> signals, StopSignals::Install());
   WDELTA_ASSIGN_OR_RETURN(const std::unique_ptr<Operations> operations,
                           Operations::Start(config.operations_listen, &log));
+  WDELTA_ASSIGN_OR_RETURN(const Security security, OpenSecurity(config));
   WDELTA_ASSIGN_OR_RETURN(const std::unique_ptr<Storage> storage, OpenStorage(config, log));
 
   ModelStore store({storage->gated_blobs.get(), storage->catalog.get(), storage->gated_files.get(),
@@ -147,8 +151,10 @@ absl::Status RunDaemon(const Config& config, spdlog::logger& log) {
                    StoreOptionsFor(config, storage->data_dir));
   WDELTA_RETURN_IF_ERROR(store.Recover());
 
-  RpcOptions rpc_options{MaxFetchesFor(config), config.max_open_uploads, storage->backups.get()};
+  RpcOptions rpc_options{MaxFetchesFor(config), config.max_open_uploads};
+  rpc_options.backup_maker = storage->backups.get();
   rpc_options.max_write_streams = MaxWriteStreamsFor(config);
+  rpc_options.authenticator = security.authenticator.get();
   RpcEnvironment environment(&store, &log, rpc_options);
   RpcServices services(&environment);
   HttpStats http_stats;
@@ -172,9 +178,13 @@ absl::Status RunDaemon(const Config& config, spdlog::logger& log) {
                                                    &environment.fetches(),
                                                    &log,
                                                    storage->data_dir.incoming_path(),
-                                                   &http_stats};
-  WDELTA_ASSIGN_OR_RETURN(const Servers servers,
-                          StartServers(config, services, http_dependencies, *operations));
+                                                   &http_stats,
+                                                   security.authenticator.get()};
+  const std::unique_ptr<PeriodicTask> token_reload =
+      StartTokenReload(security.authenticator.get(), &log);
+  WarnIfOpen(config, log);
+  WDELTA_ASSIGN_OR_RETURN(const Servers servers, StartServers(config, security, services,
+                                                              http_dependencies, *operations));
   if (rpc_options.max_fetches < config.max_fetches) {
     log.info("memory_limit allows {} fetches at once, not {}", rpc_options.max_fetches,
              config.max_fetches);

@@ -10,7 +10,6 @@
 #include "absl/time/clock.h"
 #include "grpcpp/ext/proto_server_reflection_plugin.h"
 #include "grpcpp/health_check_service_interface.h"
-#include "grpcpp/security/server_credentials.h"
 #include "grpcpp/server_builder.h"
 
 namespace wdelta {
@@ -38,7 +37,8 @@ GrpcServer::GrpcServer(std::unique_ptr<grpc::Server> server, std::vector<std::st
 GrpcServer::~GrpcServer() { Drain(absl::ZeroDuration()); }
 
 absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(
-    const std::vector<std::string>& listen, RpcServices* services, uint64_t read_ahead_bytes) {
+    const std::vector<std::string>& listen, RpcServices* services, uint64_t read_ahead_bytes,
+    std::shared_ptr<grpc::ServerCredentials> credentials) {
   // Both are process-wide and may be repeated.
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
@@ -56,7 +56,9 @@ absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(
                              static_cast<int>(read_ahead_bytes));
   std::vector<int> ports(listen.size(), 0);
   for (size_t i = 0; i < ports.size(); ++i) {
-    builder.AddListeningPort(listen[i], grpc::InsecureServerCredentials(), &ports[i]);
+    const bool is_socket = absl::StartsWith(listen[i], "unix:");
+    builder.AddListeningPort(listen[i], is_socket ? grpc::InsecureServerCredentials() : credentials,
+                             &ports[i]);
   }
   services->RegisterTo(builder);
   std::unique_ptr<grpc::Server> server = builder.BuildAndStart();

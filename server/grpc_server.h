@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "grpcpp/security/server_credentials.h"
 #include "grpcpp/server.h"
 #include "server/rpc/services.h"
 
@@ -18,11 +19,12 @@ namespace wdelta {
 // time.
 class GrpcServer {
  public:
-  // `services` must outlive the server. Of a stream that nobody reads from, at most
+  // `services` must outlive the server. `credentials` are those of all addresses but Unix
+  // sockets. Of a stream that nobody reads from, at most
   // `read_ahead_bytes` are received. UNAVAILABLE naming the address that cannot be bound.
-  static absl::StatusOr<std::unique_ptr<GrpcServer>> Start(const std::vector<std::string>& listen,
-                                                           RpcServices* services,
-                                                           uint64_t read_ahead_bytes);
+  static absl::StatusOr<std::unique_ptr<GrpcServer>> Start(
+      const std::vector<std::string>& listen, RpcServices* services, uint64_t read_ahead_bytes,
+      std::shared_ptr<grpc::ServerCredentials> credentials);
   ~GrpcServer();
 
   // With the ports that were chosen.

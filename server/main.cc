@@ -11,6 +11,7 @@
 #include "server/daemon.h"
 #include "server/log.h"
 #include "server/offline.h"
+#include "server/security.h"
 
 namespace wdelta {
 namespace {
@@ -35,6 +36,10 @@ int Main(const std::vector<std::string>& arguments) {
       std::printf("wdeltad %s\n", WDELTA_VERSION);
       return 0;
     case ConfigAction::kValidateConfig:
+      if (const absl::Status files = OpenSecurity(loaded->config).status(); !files.ok()) {
+        std::fprintf(stderr, "wdeltad: %s\n", std::string(files.message()).c_str());
+        return kExitBadConfig;
+      }
       std::printf("wdeltad: the configuration is valid\n");
       return 0;
     case ConfigAction::kPrintHelp:

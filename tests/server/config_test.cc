@@ -143,6 +143,22 @@ TEST(Config, ErrorsNameOptionAndSource) {
   EXPECT_THAT(ErrorOf({"--config=gone.yaml"}), HasSubstr("gone.yaml"));
 }
 
+TEST(Config, TlsNeedsCertificateAndKey) {
+  EXPECT_THAT(ErrorOf({"--data_dir=/d", "--tls_certificate=c"}),
+              AllOf(HasSubstr("tls_certificate"), HasSubstr("tls_key")));
+  EXPECT_THAT(ErrorOf({"--data_dir=/d", "--tls_key=k"}), HasSubstr("both or neither"));
+  EXPECT_THAT(ErrorOf({"--data_dir=/d", "--tls_client_ca=a"}), HasSubstr("tls_client_ca"));
+  const World world;
+  const auto loaded = LoadConfig({"--data_dir=/d", "--tls_certificate=c", "--tls_key=k",
+                                  "--tls_client_ca=a", "--tokens_file=t"},
+                                 world.Sources());
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  EXPECT_EQ(loaded->config.tls_certificate, "c");
+  EXPECT_EQ(loaded->config.tls_key, "k");
+  EXPECT_EQ(loaded->config.tls_client_ca, "a");
+  EXPECT_EQ(loaded->config.tokens_file, "t");
+}
+
 TEST(Config, BackupsAreEitherVerifiedOrRestored) {
   for (const std::vector<std::string>& arguments :
        {std::vector<std::string>{"--verify_backup=/b", "--restore_from=/b", "--data_dir=/d"},
