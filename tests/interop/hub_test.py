@@ -1,4 +1,4 @@
-"""wdeltad as a Hugging Face Hub: real clients against a real daemon.
+"""wdeltad as a Hugging Face Hub that asks for tokens: real clients against a real daemon.
 
     ./dev interop
 
@@ -8,6 +8,7 @@ this with the release binaries.
 
 import argparse
 import hashlib
+import json
 import os
 import shutil
 import subprocess
@@ -49,10 +50,26 @@ def push_all(store, folder):
     return folders
 
 
+def make_token(wdelta, folder):
+    """A token that all clients have, and the daemon's file that knows it."""
+    made = subprocess.run([wdelta, "token", "interop", "--scope=read", "--scope=write",
+                           "--output=json"], check=True, capture_output=True, text=True)
+    token = json.loads(made.stdout)
+    file = os.path.join(folder, "tokens.yaml")
+    with open(file, "w") as tokens:
+        tokens.write(token["entry"])
+    os.environ["WDELTA_TOKEN"] = token["token"]
+    return file
+
+
+def authorization():
+    return f"Authorization: Bearer {os.environ['WDELTA_TOKEN']}"
+
+
 def run_checks(python, store, folders, folder):
     environment = {**os.environ, "HF_ENDPOINT": store.endpoint, "HF_HOME": f"{folder}/home",
                    "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_XET": "1",
-                   "HF_TOKEN": "hf_any", "PYTHONDONTWRITEBYTECODE": "1",
+                   "HF_TOKEN": os.environ["WDELTA_TOKEN"], "PYTHONDONTWRITEBYTECODE": "1",
                    "no_proxy": "127.0.0.1,localhost"}
     models = [f"--model={repo}={path}" for repo, path in folders.items()]
     subprocess.run([python, os.path.join(HERE, "hub_checks.py"), f"--work={folder}", *models],
@@ -68,10 +85,13 @@ def check_curl(store, folders, folder):
     url = f"{store.endpoint}/tiny/ft-kjv/resolve/main/model.safetensors"
     expected = os.path.join(folders["tiny/ft-kjv"], "model.safetensors")
     whole = os.path.join(folder, "curl")
-    subprocess.run(["curl", "-sS", "--fail", "-o", whole, url], check=True)
+    curl = ["curl", "-sS", "--fail", "-H", authorization()]
+    assert subprocess.run(["curl", "-sS", "--fail", "-o", whole, url], stderr=subprocess.DEVNULL)\
+        .returncode != 0, "a stranger was served"
+    subprocess.run([*curl, "-o", whole, url], check=True)
     assert sha256_of(whole) == sha256_of(expected)
     part = os.path.join(folder, "curl-part")
-    subprocess.run(["curl", "-sS", "--fail", "-r", "1000-1999", "-o", part, url], check=True)
+    subprocess.run([*curl, "-r", "1000-1999", "-o", part, url], check=True)
     with open(part, "rb") as found, open(expected, "rb") as file:
         assert found.read() == file.read()[1000:2000]
 
@@ -82,8 +102,8 @@ def check_wget_continues(store, folders, folder):
     target = os.path.join(folder, "wget")
     with open(target, "wb") as part, open(expected, "rb") as file:
         part.write(file.read(700_000))
-    done = subprocess.run(["wget", "-c", "-nv", "--server-response", "-O", target, url], check=True,
-                          capture_output=True, text=True)
+    done = subprocess.run(["wget", "-c", "-nv", "--server-response", "--header", authorization(),
+                           "-O", target, url], check=True, capture_output=True, text=True)
     assert "206 Partial Content" in done.stderr, done.stderr
     assert sha256_of(target) == sha256_of(expected)
 
@@ -108,7 +128,9 @@ def main():
     parser.add_argument("pythons", nargs="+", help="one of each environment")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="wdelta-hub-") as folder:
-        with Store(arguments.wdeltad, arguments.wdelta, folder, "--http_listen=127.0.0.1:0") as store:
+        tokens = make_token(arguments.wdelta, folder)
+        with Store(arguments.wdeltad, arguments.wdelta, folder, "--http_listen=127.0.0.1:0",
+                   f"--tokens_file={tokens}") as store:
             folders = push_all(store, folder)
             for check in (check_curl, check_wget_continues):
                 print(check.__name__, flush=True)
