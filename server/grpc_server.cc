@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
+#include "grpc/grpc.h"
 #include "grpcpp/ext/proto_server_reflection_plugin.h"
 #include "grpcpp/health_check_service_interface.h"
 #include "grpcpp/server_builder.h"
@@ -39,6 +40,9 @@ GrpcServer::~GrpcServer() { Drain(absl::ZeroDuration()); }
 absl::StatusOr<std::unique_ptr<GrpcServer>> GrpcServer::Start(
     const std::vector<std::string>& listen, RpcServices* services, uint64_t read_ahead_bytes,
     std::shared_ptr<grpc::ServerCredentials> credentials) {
+  // Never given back: the end of the last holder waits for a poll of gRPC's that may take
+  // ten seconds, long after all calls and connections have ended.
+  grpc_init();
   // Both are process-wide and may be repeated.
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
