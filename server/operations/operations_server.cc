@@ -22,6 +22,13 @@ void Answer(int status, std::string text, Response& response) {
   response.set_content(std::move(text), kTextType);
 }
 
+bool MayHaveBody(const Request& request) {
+  return request.has_header("Transfer-Encoding") ||
+         (request.has_header("Content-Length") &&
+          (request.get_header_value_count("Content-Length") > 1 ||
+           request.get_header_value("Content-Length") != "0"));
+}
+
 // A line for every check where it was asked for, or where one fails.
 void AnswerReady(HealthChecks& health, const Request& request, Response& response) {
   std::vector<std::string> excluded;
@@ -66,6 +73,13 @@ absl::StatusOr<std::unique_ptr<OperationsServer>> OperationsServer::Start(
   server->set_pre_routing_handler([dependencies](const Request& request, Response& response) {
     Route(dependencies, request, response);
     return SocketServer::HandlerResponse::Handled;
+  });
+  server->set_post_routing_handler([](const Request& request, Response& response) {
+    // No body is read, so that no request can follow it.
+    if (!MayHaveBody(request)) return;
+    response.headers.erase("Keep-Alive");
+    response.headers.erase("Connection");
+    response.set_header("Connection", "close");
   });
   server->set_exception_handler([](const Request&, Response& response, std::exception_ptr) {
     Answer(500, "the request cannot be served\n", response);

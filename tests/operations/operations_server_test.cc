@@ -86,6 +86,7 @@ TEST_F(OperationsServerTest, RefusesWhatItDoesNotServe) {
   ASSERT_TRUE(posted);
   EXPECT_EQ(posted->status, 405);
   EXPECT_EQ(posted->get_header_value("Allow"), "GET, HEAD");
+  EXPECT_EQ(posted->get_header_value("Connection"), "close");
   const httplib::Result head = client_->Head("/livez");
   ASSERT_TRUE(head);
   EXPECT_EQ(head->status, 200);
