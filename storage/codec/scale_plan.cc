@@ -20,6 +20,7 @@ using kernels::portable::kBits;
 // Shorter rows are taken several at a time: a class of few lanes costs more than it tells.
 constexpr size_t kLeastRowLanes = 64;
 constexpr size_t kLeastRows = 4;
+constexpr int kMostExponentBits = 11;  // those of F64: tables have an entry for each exponent
 constexpr int kScaleClasses = 16;
 constexpr int kMiddleClass = 7;  // of rows and columns that change as much as most
 // As many classes as the kernels are made for; fewer where a table would cost more than it saves.
@@ -205,7 +206,8 @@ std::vector<LevelStatistics> SampleLevels(LaneFormat format, const ClassMap& map
                                           const uint8_t* parent, size_t lanes) {
   LevelStatistics none;
   none.differences.resize((kBits<T> + 1) * 8);
-  none.exponents.resize(size_t{2} << std::min(11, kBits<T> - 1 - format.mantissa_bits));
+  none.exponents.resize(
+      size_t{2} << std::min(kMostExponentBits, kBits<T> - 1 - format.mantissa_bits));
   std::vector<LevelStatistics> levels(kLevels, none);
   const size_t stride = std::max<size_t>(1, lanes / kSampleLanes) * kSampleBlock;
   for (size_t begin = 0; begin < lanes; begin += stride) {
@@ -322,7 +324,9 @@ ClassPlan PlanScaledOf(LaneFormat format, const RowGeometry& geometry, const Cla
 std::optional<ClassPlan> PlanScaledDelta(LaneFormat format, const ChunkGeometry& geometry,
                                          const ClassPlan& delta, const uint8_t* target,
                                          const uint8_t* parent, size_t lanes) {
+  const int exponent_bits = 8 * format.lane_bytes - 1 - format.mantissa_bits;
   const bool has_exponent = format.sign_magnitude && format.mantissa_bits > 0 &&
+                            exponent_bits <= kMostExponentBits &&
                             delta.map.zero_bits <= format.mantissa_bits;
   const std::optional<RowGeometry> rows = RowsOf(geometry, lanes);
   if (!has_exponent || !rows.has_value()) return std::nullopt;

@@ -180,6 +180,10 @@ TEST(ScaledDeltaTest, AFewRowsAreNoPlan) {
     EXPECT_EQ(RoundTrip(format, {row, 0}, pair), "") << row;
   }
   EXPECT_NE(RoundTrip(format, {1, 0}, pair), "");
+  // Lanes whose exponent would have too many values, if it were one.
+  EXPECT_EQ(RoundTrip(LaneFormat{8, true, 7}, {10, 0},
+                      MakePair(LaneFormatOf(DType::kF64), 1000, 10, 1, 1)),
+            "");
 }
 
 TEST(ScaledDeltaTest, MaxEffortTakesItWhereRowsDiffer) {
