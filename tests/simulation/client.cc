@@ -1,6 +1,7 @@
 #include "tests/simulation/client.h"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -108,7 +109,7 @@ std::vector<OpenUpload> SimulatedClient::MyUploads() const {
 
 void SimulatedClient::Delete() {
   const std::vector<LiveModel> models = MyModels();
-  if (models.size() < 2) return Fetch();
+  if (models.size() < std::min<size_t>(options_.max_models, 2)) return Fetch();
   const LiveModel& model = models[Below(models.size())];
   oracle_.MarkMaybeDeleted(model.id);
   Begin(absl::StrCat("delete ", model.id));
@@ -117,22 +118,41 @@ void SimulatedClient::Delete() {
   if (may_be_gone || Succeeded(status, {Code::kAborted})) oracle_.MarkDeleted(model.id);
 }
 
+std::optional<LiveModel> SimulatedClient::ModelToTag() {
+  std::vector<const LiveModel*> going;
+  std::vector<const LiveModel*> all;
+  for (const auto& [id, model] : oracle_.models) {
+    if (model.maybe_deleted) going.push_back(&model);
+    all.push_back(&model);
+  }
+  if (all.empty()) return std::nullopt;
+  const auto& choice = !going.empty() && Below(2) == 0 ? going : all;
+  return *choice[Below(choice.size())];
+}
+
+bool SimulatedClient::MayBeGone(const std::string& id) const {
+  const auto model = oracle_.models.find(id);
+  return model == oracle_.models.end() || model->second.maybe_deleted || model->second.may_expire;
+}
+
 void SimulatedClient::SetTag() {
-  const std::vector<LiveModel> models = MyModels();
-  if (models.empty()) return Upload();
-  const LiveModel& model = models[Below(models.size())];
+  const std::optional<LiveModel> chosen = ModelToTag();
+  if (!chosen.has_value()) return Upload();
+  const LiveModel& model = *chosen;
   const std::string name = absl::StrCat("tags", suffix_);
   const std::string tag = absl::StrCat("t", Below(3));
   const auto [targets, is_new] = oracle_.tags.try_emplace(absl::StrCat(name, "@", tag));
   if (is_new) targets->second.insert("");
   targets->second.insert(model.id);
-  if (model.may_expire) targets->second.insert("");
+  if (MayBeGone(model.id)) targets->second.insert("");
   Begin(absl::StrCat("tag ", tag, " ", model.id));
   const absl::Status status = store_->models().SetTag(name, tag, model.Reference()).status();
-  if (model.may_expire && absl::IsNotFound(status) && !MayFail()) return;
+  if (MayBeGone(model.id) && absl::IsNotFound(status) && !MayFail()) return;
   if (!Succeeded(status, {Code::kAborted})) return;
-  targets->second = {model.id};
-  if (model.may_expire) targets->second.insert("");
+  targets->second.clear();
+  if (!oracle_.deleted.contains(model.id)) targets->second.insert(model.id);
+  // Whoever deletes the model after that takes the tag with it.
+  if (MayBeGone(model.id)) targets->second.insert("");
 }
 
 void SimulatedClient::DeleteTag() {
@@ -140,11 +160,14 @@ void SimulatedClient::DeleteTag() {
   const std::string tag = absl::StrCat("t", Below(3));
   const auto known = oracle_.tags.find(absl::StrCat(name, "@", tag));
   if (known == oracle_.tags.end()) return SetTag();
-  const bool must_exist = !known->second.contains("");
+  const std::set<std::string> before = known->second;
   known->second.insert("");
   Begin(absl::StrCat("untag ", tag));
   const absl::Status status = store_->models().DeleteTag(name, tag);
-  if (must_exist && absl::IsNotFound(status)) fail_(absl::StrCat(name, "@", tag, " is lost"));
+  const bool may_be_gone = std::any_of(before.begin(), before.end(), [this](const std::string& id) {
+    return id.empty() || MayBeGone(id);
+  });
+  if (!may_be_gone && absl::IsNotFound(status)) fail_(absl::StrCat(name, "@", tag, " is lost"));
   const bool is_gone =
       Succeeded(status, {Code::kAborted, Code::kNotFound}) || absl::IsNotFound(status);
   if (is_gone) known->second = {""};
@@ -203,7 +226,7 @@ void SimulatedClient::CancelJob() {
 
 void SimulatedClient::Merge() {
   std::vector<LiveModel> models = MyModels();
-  if (models.size() < 2 || models.size() >= kMaxModels) return Upload();
+  if (models.size() < 2 || models.size() >= options_.max_models) return Upload();
   MergeParams params;
   params.request_id = NewName("merge");
   params.fingerprint = Digest::Of(params.request_id);

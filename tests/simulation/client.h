@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <initializer_list>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,10 +23,13 @@ struct ClientOptions {
   bool loses = false;          // asks for loss
   bool has_retention = false;  // names of some models begin with kExpiringPrefix
   bool cancels_jobs = false;
+  bool repeats_content = false;  // most uploads are of one of few contents
+  size_t max_models = 5;
 };
 
-// Its models, uploads and tags are its own, so that it knows what became of them. An actor of
-// the machine's scheduler; survives the daemon. Owns nothing.
+// Its models, uploads and tags are its own, so that it knows what became of them; its tags may
+// point at models of others. An actor of the machine's scheduler; survives the daemon. Owns
+// nothing.
 class SimulatedClient {
  public:
   using Fail = std::function<void(const std::string&)>;
@@ -68,13 +72,17 @@ class SimulatedClient {
   void Fetch();
   void CancelJob();
 
+  // Of any client, rather one that is just being deleted.
+  std::optional<LiveModel> ModelToTag();
+  // Whether a model may be gone that was there when the call began.
+  bool MayBeGone(const std::string& id) const;
+  ContentPtr NewContent(const Content* origin);
   std::vector<LiveModel> MyModels(bool also_maybe_deleted = false) const;
   std::vector<OpenUpload> MyUploads() const;
   std::string NewName(absl::string_view kind);
   bool IsMine(absl::string_view name) const;
   uint64_t Below(uint64_t bound) { return machine_.random.Below(bound); }
 
-  static constexpr size_t kMaxModels = 5;
   static constexpr size_t kMaxUploads = 2;
 
   const std::string suffix_;  // of the names of what it makes

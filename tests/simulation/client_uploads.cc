@@ -14,6 +14,14 @@ using store::v1::UploadRecord;
 
 }  // namespace
 
+ContentPtr SimulatedClient::NewContent(const Content* origin) {
+  constexpr size_t kContents = 2;
+  if (!options_.repeats_content || Below(4) == 0) return RandomContent(machine_.random, origin);
+  std::vector<ContentPtr>& contents = oracle_.first_contents;
+  if (contents.size() < kContents) contents.push_back(RandomContent(machine_.random, nullptr));
+  return contents[Below(contents.size())];
+}
+
 OpenUpload SimulatedClient::NewUpload() {
   OpenUpload upload;
   StartUploadParams& params = upload.params;
@@ -28,12 +36,14 @@ OpenUpload SimulatedClient::NewUpload() {
   if (oracle_.last_deleted != nullptr && Below(4) == 0) {
     upload.content = oracle_.last_deleted;  // while its blobs go
   } else if (others.empty() || Below(5) == 0) {
-    upload.content = RandomContent(machine_.random, nullptr);
+    upload.content = NewContent(nullptr);
   } else {
     const LiveModel& origin = *others[Below(others.size())];
     const LiveModel& other = *others[Below(others.size())];
-    upload.content = RandomContent(machine_.random, origin.content.get());
-    if (Below(4) > 0) params.parents.push_back({origin.Reference(), {}, {}});
+    upload.content = NewContent(origin.content.get());
+    // Of equal contents those without parents are stored alike.
+    if (Below(4) > (options_.repeats_content ? 2 : 0))
+      params.parents.push_back({origin.Reference(), {}, {}});
     if (Below(4) == 0 && &other != &origin) params.parents.push_back({other.Reference(), {}, {}});
     if (options_.loses && params.parents.size() == 1 && Below(3) == 0) {
       params.fidelity.mutable_all()->set_strategy(store::v1::NEAR_LOSSLESS);
@@ -51,7 +61,7 @@ OpenUpload SimulatedClient::NewUpload() {
 }
 
 void SimulatedClient::Upload() {
-  if (MyModels(true).size() >= kMaxModels) return Delete();
+  if (MyModels(true).size() >= options_.max_models) return Delete();
   if (MyUploads().size() >= kMaxUploads) return Resume();
   OpenUpload upload = NewUpload();
   oracle_.uploads[upload.params.request_id] = upload;
@@ -67,7 +77,7 @@ void SimulatedClient::UploadPart() {
 
 void SimulatedClient::Resume() {
   const std::vector<OpenUpload> uploads = MyUploads();
-  if (uploads.empty() || MyModels(true).size() >= kMaxModels) return Fetch();
+  if (uploads.empty() || MyModels(true).size() >= options_.max_models) return Fetch();
   Finish(uploads[Below(uploads.size())]);
 }
 

@@ -1,5 +1,7 @@
 #include "tests/simulation/machine.h"
 
+#include <iterator>
+
 #include "absl/strings/str_cat.h"
 
 namespace wdelta::testing {
@@ -59,11 +61,27 @@ Fate Machine::Draw(Device device, Access access) {
   return happens ? Fate::kHappensAndFails : Fate::kFails;
 }
 
+void Machine::LetOthersGoOn(Device device, Access access, absl::string_view operation) {
+  // A few operations of another, a job, or a pause of a client.
+  constexpr uint64_t kSlowMs[] = {2, 20, 500, 10'000};
+  const bool is_delete = device == Device::kBlob && operation == "delete";
+  const uint64_t one_in = is_delete ? rates_.slow_delete_one_in : rates_.slow_one_in;
+  if (device != Device::kFile && access == Access::kWrite && random.OneIn(one_in)) {
+    // The same content may come again meanwhile, as an upload and as a job.
+    constexpr uint64_t kSlowDeleteMs = 30'000;
+    const uint64_t max_ms = is_delete ? kSlowDeleteMs : kSlowMs[random.Below(std::size(kSlowMs))];
+    const absl::Duration pause = absl::Microseconds(1 + random.Below(max_ms * 1000));
+    scheduler_->SleepUntil(clock.Now() + pause, false);
+  } else {
+    scheduler_->Point();
+  }
+}
+
 Fate Machine::Ask(uint64_t life, Device device, Access access, absl::string_view operation,
                   absl::string_view subject) {
   if (life != life_ || is_dead_) return Fate::kDaemonIsDead;
   if (scheduler_ == nullptr || !Scheduler::IsActor()) return Fate::kWorks;
-  scheduler_->Point();
+  LetOthersGoOn(device, access, operation);
   if (life != life_ || is_dead_) return Fate::kDaemonIsDead;
   ++operations_;
   clock.Advance(absl::Microseconds(random.Below(rates_.max_operation_us + 1)));

@@ -30,6 +30,10 @@ struct FaultRates {
   uint64_t max_operation_us = 2'000;
   // Operations that take so long that jobs lose their leases, as of a machine that slept.
   uint64_t stall_one_in = 0;
+  // Writes of blobs and catalog that come late, while the others go on: what they were decided
+  // on may have changed by then.
+  uint64_t slow_one_in = 0;
+  uint64_t slow_delete_one_in = 0;  // likewise, of blobs
 };
 
 enum class Device { kFile, kBlob, kCatalog };
@@ -73,6 +77,8 @@ class Machine {
 
  private:
   Fate Draw(Device device, Access access);
+  // Lets others go on before the operation, for a time that suits what they do.
+  void LetOthersGoOn(Device device, Access access, absl::string_view operation);
 
   Scheduler* scheduler_ = nullptr;
   FaultRates rates_;

@@ -59,7 +59,9 @@ struct Oracle {
   std::map<std::string, std::set<std::string>> tags;
   std::set<std::string> deleted;  // ids of models
   ContentPtr last_deleted;        // null: none
-  std::set<std::string> jobs;     // that were acknowledged
+  // What was uploaded first, for those who upload it again.
+  std::vector<ContentPtr> first_contents;
+  std::set<std::string> jobs;  // that were acknowledged
   bool has_cancelled_jobs = false;
 
   void AddModel(LiveModel model);

@@ -52,6 +52,15 @@ struct Plan {
     clients.has_retention = random.OneIn(4);
     clients.cancels_jobs = random.OneIn(4);
     faults.stall_one_in = random.OneIn(4) ? 200 : 0;
+    constexpr uint64_t kSlowOneIn[] = {0, 0, 40, 8};
+    faults.slow_one_in = kSlowOneIn[random.Below(4)];
+    if (random.OneIn(3)) {  // several who want the same blobs at the same time
+      clients.repeats_content = true;
+      clients.max_models = 1 + random.Below(3);
+      faults.slow_delete_one_in = random.Below(3);
+      client_count = std::max(client_count, 2);
+      worker_count = std::max(worker_count, 2);
+    }
     max_chain_depth = 1 + static_cast<uint32_t>(random.Below(4));
   }
 
