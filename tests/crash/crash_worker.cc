@@ -101,7 +101,10 @@ void CrashWorker::Step() {
 
 bool CrashWorker::Succeeded(const absl::Status& status, const char* call,
                             std::initializer_list<absl::StatusCode> allowed) {
-  if (status.ok()) return true;
+  if (status.ok()) {
+    truth_.CountAcknowledged();
+    return true;
+  }
   if (life_->has_failpoint && absl::IsUnavailable(status)) life_->is_unreachable = true;
   if (life_->is_over || life_->has_failpoint) return false;
   if (std::find(allowed.begin(), allowed.end(), status.code()) != allowed.end()) return false;

@@ -2,6 +2,7 @@
 // because no answer came. Any thread may call it.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -70,7 +71,12 @@ class Truth {
   void SettleTag(const std::string& tag, const std::string& model_id) ABSL_LOCKS_EXCLUDED(mutex_);
   std::map<std::string, std::set<std::string>> Tags() const ABSL_LOCKS_EXCLUDED(mutex_);
 
+  // Calls that were answered by success.
+  void CountAcknowledged() { ++acknowledged_count_; }
+  uint64_t acknowledged_count() const { return acknowledged_count_; }
+
  private:
+  std::atomic<uint64_t> acknowledged_count_ = 0;
   mutable absl::Mutex mutex_;
   std::map<std::string, LiveModel> models_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, OpenUpload> uploads_ ABSL_GUARDED_BY(mutex_);
