@@ -30,7 +30,7 @@ namespace {
 
 constexpr uint32_t kDefaultSeconds = 6;
 constexpr int kClients = 64;
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef WDELTA_SANITIZED
 constexpr bool kIsSanitized = true;
 #else
 constexpr bool kIsSanitized = false;
