@@ -59,6 +59,15 @@ HWY_INLINE void ForEachClass(D d, hn::Vec<D> classes, int count, Visit visit) {
   for (int c = 0; c < common; ++c) visit(c, hn::Eq(classes, hn::Set(d, static_cast<T>(c))));
 }
 
+#if HWY_TARGET <= HWY_AVX3
+// Loops over as many classes as there mostly are.
+constexpr int kManyLevels = 16;
+template <typename T>
+using FewLevelClasses = LevelClasses<T, 12>;
+template <typename T>
+using ManyLevelClasses = LevelClasses<T, kManyLevels>;
+#endif
+
 template <typename T, class Classes>
 size_t CountLoop(LaneFormat format, ClassMap map, const uint8_t* parent, size_t lanes,
                  size_t* counts) {

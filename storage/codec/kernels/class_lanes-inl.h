@@ -135,11 +135,6 @@ struct LevelClasses {
     }
   }
 };
-constexpr int kManyLevels = 16;
-template <typename T>
-using FewLevelClasses = LevelClasses<T, 12>;
-template <typename T>
-using ManyLevelClasses = LevelClasses<T, kManyLevels>;
 
 #endif
 
