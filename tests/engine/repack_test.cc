@@ -1,5 +1,9 @@
 // A repack changes how a model is stored and nothing else, whatever happens meanwhile.
 #include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <random>
 #include <set>
 
 #include "gmock/gmock.h"
@@ -113,6 +117,36 @@ TEST_F(RepackTest, KeepsTheOldFormWhenTheNewOneIsNoSmaller) {
   EXPECT_EQ(RecordOf("tuned").delta_digest(), once.delta_digest());
   EXPECT_EQ(ReadBack("tuned"), tuned_);
   ExpectNothingLeftBehind({"base", "tuned"});
+}
+
+// Adds to each row's weights up to a bound of its own.
+testing::TestTensor TunedByRow(testing::TestTensor tensor, uint32_t seed) {
+  std::mt19937 random(seed);
+  for (size_t i = 0; 2 * i < tensor.data.size(); ++i) {
+    const auto row = static_cast<int>(i / tensor.shape.back());
+    const float bound = std::ldexp(0.001f, row * 3 % 7 - 3);
+    uint32_t bits = 0;
+    std::memcpy(reinterpret_cast<char*>(&bits) + 2, &tensor.data[2 * i], 2);
+    auto weight = std::bit_cast<float>(bits);
+    weight += bound * (static_cast<float>(random() % 2001) / 1000 - 1);
+    bits = std::bit_cast<uint32_t>(weight);
+    std::memcpy(&tensor.data[2 * i], reinterpret_cast<const char*>(&bits) + 2, 2);
+  }
+  return tensor;
+}
+
+TEST_F(RepackTest, MaxEffortKnowsWhichRowsChangeMore) {
+  const testing::TestTensor weights = testing::RandomWeights("w", {500, 240}, 1);
+  const Files tuned = {{"model.safetensors", testing::BuildSafetensors({TunedByRow(weights, 2)})}};
+  ASSERT_TRUE(Upload("base", {{"model.safetensors", testing::BuildSafetensors({weights})}}).ok());
+  ASSERT_TRUE(Upload("tuned", tuned, {"base"}).ok());
+  RunJobs();
+  const ModelRecord before = RecordOf("tuned");
+  ASSERT_EQ(before.storage_parent_id(), RecordOf("base").id());
+  Repack("tuned");
+  RunJobs();
+  EXPECT_LT(RecordOf("tuned").stored_bytes(), before.stored_bytes() * 95 / 100);
+  EXPECT_EQ(ReadBack("tuned"), tuned);
 }
 
 TEST_F(RepackTest, AskingAgainGivesTheJobThatWaits) {
