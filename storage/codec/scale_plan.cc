@@ -62,26 +62,29 @@ class Values {
     constexpr int kFarthest = 120;
     const int top = static_cast<int>(map.first) + map.count - 1;
     const size_t exponents = size_t{1} << (kBits<T> - 1 - mantissa_bits_);
-    for (size_t e = 0; e < exponents; ++e) {
-      const int above = std::max(1, static_cast<int>(e)) - top;
-      scale_.push_back(std::ldexp(1.0, std::clamp(above, -kFarthest, kFarthest) - mantissa_bits_));
+    for (const double sign : {1.0, -1.0}) {
+      for (size_t e = 0; e < exponents; ++e) {
+        const int above = std::clamp(std::max(1, static_cast<int>(e)) - top, -kFarthest, kFarthest);
+        tops_.push_back({sign * std::ldexp(1.0, above - mantissa_bits_),
+                         e == 0 ? T{0} : static_cast<T>(T{1} << mantissa_bits_)});
+      }
     }
   }
 
+  // Signs and exponents are looked up: they are as good as random, and branches would be missed.
   double Of(T lane) const {
-    const T magnitude = MagnitudeOf(lane);
-    const size_t exponent = static_cast<size_t>(magnitude >> mantissa_bits_);
-    const T hidden = static_cast<T>(T{1} << mantissa_bits_);
-    const T mantissa = static_cast<T>(magnitude & (hidden - 1));
-    const double size =
-        static_cast<double>(exponent == 0 ? mantissa : static_cast<T>(mantissa | hidden)) *
-        scale_[exponent];
-    return magnitude == lane ? size : -size;
+    const Top& top = tops_[static_cast<size_t>(lane >> mantissa_bits_)];
+    const T mantissa = static_cast<T>(lane & ((T{1} << mantissa_bits_) - 1));
+    return static_cast<double>(static_cast<T>(mantissa | top.hidden)) * top.unit;
   }
 
  private:
+  struct Top {
+    double unit;  // in the last place, with the sign
+    T hidden;     // leading bit of the mantissa
+  };
   const int mantissa_bits_;
-  std::vector<double> scale_;  // by exponent, of a unit in the last place
+  std::vector<Top> tops_;  // by sign and exponent
 };
 
 // Half octaves below the middle one of the sums' scales; sums are of squares, of so many lanes.
@@ -290,9 +293,10 @@ ClassPlan PlanWith(LaneFormat format, const ClassMap& delta_map, ScaleClasses sc
   ClassPlan plan;
   plan.map.zero_bits = delta_map.zero_bits;
   plan.map.shift = delta_map.shift;
-  std::vector<uint8_t> offsets(lanes);
-  kernels::portable::FillOffsets(scales.geometry, scales.rows.data(), scales.columns.data(), lanes,
-                                 offsets.data());
+  std::vector<uint8_t> offsets(lanes + kernels::kValueSlack);
+  std::vector<uint8_t> columns = scales.columns;
+  columns.resize(columns.size() + kernels::kValueSlack);
+  kernels::FillOffsets(scales.geometry, scales.rows.data(), columns.data(), lanes, offsets.data());
   plan.map.first = FirstLevel<T>(plan.map, offsets.data(), parent, lanes);
   std::vector<LevelStatistics> levels =
       SampleLevels<T>(format, plan.map, offsets.data(), target, parent, lanes);
