@@ -183,8 +183,8 @@ absl::Status RunDaemon(const Config& config, spdlog::logger& log) {
   const std::unique_ptr<PeriodicTask> token_reload =
       StartTokenReload(security.authenticator.get(), &log);
   WarnIfOpen(config, log);
-  WDELTA_ASSIGN_OR_RETURN(const Servers servers, StartServers(config, security, services,
-                                                              http_dependencies, *operations));
+  WDELTA_ASSIGN_OR_RETURN(const Servers servers,
+                          StartServers(config, security, services, http_dependencies, *operations));
   if (rpc_options.max_fetches < config.max_fetches) {
     log.info("memory_limit allows {} fetches at once, not {}", rpc_options.max_fetches,
              config.max_fetches);

@@ -93,6 +93,18 @@ void CollectMaintenance(const MaintenanceTotals& totals, MetricWriter& writer) {
   writer.Add(MetricId::kScrubRepairs, static_cast<double>(totals.scrub_repairs));
 }
 
+// Of the last scrub that came to its end: one that runs has not found everything yet. Nullopt:
+// nothing is known.
+absl::StatusOr<std::optional<uint64_t>> LastScrubDamages(ModelStore& store) {
+  if (const auto damages = store.runner().stats().maintenance().last_scrub_damages) return damages;
+  WDELTA_ASSIGN_OR_RETURN(const std::optional<JobRecord> scrub, store.maintenance().LastScrub());
+  if (!scrub.has_value() || scrub->state() != JobRecord::SUCCEEDED) {
+    return std::optional<uint64_t>();
+  }
+  return std::optional<uint64_t>(scrub->scrub_report().damage_count() -
+                                 scrub->scrub_report().repaired_count());
+}
+
 }  // namespace
 
 absl::Status CollectModels(ModelStore& store, MetricWriter& writer) {
@@ -122,11 +134,10 @@ absl::Status CollectJobs(ModelStore& store, MetricWriter& writer) {
                {{"kind", WordOf(JobRecord::Kind_Name(key.first))},
                 {"state", WordOf(JobRecord::State_Name(key.second))}});
   }
-  WDELTA_ASSIGN_OR_RETURN(const std::optional<JobRecord> scrub, store.maintenance().LastScrub());
-  const uint64_t damaged = scrub.has_value() ? scrub->scrub_report().damage_count() -
-                                                   scrub->scrub_report().repaired_count()
-                                             : 0;
-  writer.Add(MetricId::kDamagedModels, static_cast<double>(damaged));
+  WDELTA_ASSIGN_OR_RETURN(const std::optional<uint64_t> damages, LastScrubDamages(store));
+  if (damages.has_value()) {
+    writer.Add(MetricId::kDamagedModels, static_cast<double>(*damages));
+  }
   return absl::OkStatus();
 }
 

@@ -59,11 +59,14 @@ class RpcEnvironment {
   absl::Status ScheduleCall(absl::AnyInvocable<void()> call);
   // For a stream, which has at most one task here at a time.
   void ScheduleStreamTask(absl::AnyInvocable<void()> task) { streams_.Schedule(std::move(task)); }
-  // For the holder of a slot of comparisons(): starts at once and may block.
+  // For the holder of a slot of comparisons(): starts when the call that had it before has
+  // returned, and may block.
   void ScheduleComparison(absl::AnyInvocable<void()> task) { comparing_.Schedule(std::move(task)); }
-  // For the holder of a slot of foldings(): starts at once and may block.
+  // For the holder of a slot of foldings(): starts when the call that had it before has returned,
+  // and may block.
   void ScheduleFolding(absl::AnyInvocable<void()> task) { folding_.Schedule(std::move(task)); }
-  // For the holder of a slot of watches(): starts at once and may block.
+  // For the holder of a slot of watches(): starts when the call that had it before has returned,
+  // and may block.
   void ScheduleWatch(absl::AnyInvocable<void()> task) { watching_.Schedule(std::move(task)); }
 
   Admission& fetches() { return fetches_; }

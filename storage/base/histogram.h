@@ -1,6 +1,7 @@
 // Counts of observed values by size, for whoever watches the process.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <utility>
@@ -16,7 +17,9 @@ struct HistogramCounts {
   explicit HistogramCounts(std::vector<double> bounds)
       : upper_bounds(std::move(bounds)), counts(upper_bounds.size() + 1) {}
 
+  // Durations by a clock that was set back count as 0: sums never fall.
   void Add(double value) {
+    value = std::max(value, 0.0);
     size_t bucket = 0;
     while (bucket < upper_bounds.size() && value > upper_bounds[bucket]) ++bucket;
     ++counts[bucket];

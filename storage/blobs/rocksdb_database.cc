@@ -90,6 +90,7 @@ DatabaseStats RocksdbDatabase::Stats() {
   const auto ticker = [this](rocksdb::Tickers which) {
     return options_.statistics->getTickerCount(which);
   };
+  const bool is_broken = IsBroken();
   const Lease db = Borrow();
   const auto property = [&db](const std::string& name) {
     uint64_t value = 0;  // where the database has no such thing
@@ -110,7 +111,7 @@ DatabaseStats RocksdbDatabase::Stats() {
   stats.log_bytes = ticker(rocksdb::WAL_FILE_BYTES);
   stats.log_syncs = ticker(rocksdb::WAL_FILE_SYNCED);
   stats.stall_us = ticker(rocksdb::STALL_MICROS);
-  stats.is_write_stopped = property(Properties::kIsWriteStopped) != 0;
+  stats.is_write_stopped = is_broken || property(Properties::kIsWriteStopped) != 0;
   stats.memtable_bytes = property(Properties::kCurSizeAllMemTables);
   stats.table_reader_bytes = property(Properties::kEstimateTableReadersMem);
   stats.live_file_bytes =

@@ -56,6 +56,7 @@ class CachedSource final : public ContentSource {
     const ChunkKey key{digest_, stream, begin, end - begin};
     ChunkCache::Bytes whole = chunks_.Find(key);
     if (whole == nullptr && size < key.size / 2) {
+      chunks_.CountMiss();
       return source_->Read(stream, offset, size, destination);
     }
     if (whole == nullptr) {

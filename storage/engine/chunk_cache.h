@@ -50,6 +50,8 @@ class ChunkCache {
 
   // Null when absent.
   Bytes Find(const ChunkKey& key) const ABSL_LOCKS_EXCLUDED(mutex_);
+  // Of someone who found nothing and decodes without the cache.
+  void CountMiss() { misses_.fetch_add(1, std::memory_order_relaxed); }
   // Keeps `bytes` if they fit at all, with what an entry takes; the first of equal keys stays.
   void Insert(const ChunkKey& key, Bytes bytes) ABSL_LOCKS_EXCLUDED(mutex_);
 

@@ -248,7 +248,9 @@ absl::StatusOr<DeltaEstimate> EstimateDelta(const DeltaEncoderInput& input,
     const double payload_bytes = static_cast<double>(result.encoded.payload.size());
     estimate.payload_bytes += weight * payload_bytes;
     estimate.chunk_bytes.push_back(payload_bytes);
-    estimate.needs.Add(result.encoded.mode, weight * static_cast<double>(result.at.size));
+    estimate.needs.Add(result.encoded.mode, weight * static_cast<double>(result.at.size),
+                       input.target->checkpoint().streams[result.at.stream].tensor.dtype,
+                       ParentDType(input, result.at.stream));
     return input.advance(0);
   });
   for (const WeightedChunk& chunk : sample) {

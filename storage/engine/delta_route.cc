@@ -26,6 +26,9 @@ using store::v1::ModelRecord;
 constexpr double kWorthFolding = 15.0 / 16;
 
 constexpr absl::string_view kFoldedPrefix = "folded:";
+// Raised whenever encoding the same models gives other bytes: who has a part of a folded delta
+// goes on with the rest of the same one.
+constexpr int kEncoderRevision = 2;
 
 // Of a `.wdelta` beside its payloads, about.
 constexpr double kChunkEntryBytes = 16;
@@ -37,10 +40,10 @@ bool IsUnreadable(const absl::Status& status) {
 }
 
 std::string FoldedId(const ModelRecord& target, const ModelRecord* parent) {
-  const Digest digest = Digest::Of(
-      absl::StrCat("wdelta ", WDELTA_VERSION, "\n", absl::BytesToHexString(target.digest()), "\n",
-                   absl::BytesToHexString(target.delta_digest()), "\n",
-                   parent == nullptr ? "alone" : absl::BytesToHexString(parent->digest()), "\n"));
+  const Digest digest = Digest::Of(absl::StrCat(
+      "wdelta ", WDELTA_VERSION, " ", kEncoderRevision, "\n",
+      absl::BytesToHexString(target.digest()), "\n", absl::BytesToHexString(target.delta_digest()),
+      "\n", parent == nullptr ? "alone" : absl::BytesToHexString(parent->digest()), "\n"));
   return absl::StrCat(kFoldedPrefix, digest.ToHex());
 }
 

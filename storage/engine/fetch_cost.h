@@ -2,6 +2,8 @@
 // over the whole storage chain. Caches are left out of account.
 #pragma once
 
+#include <optional>
+
 #include "storage/codec/codec.h"
 #include "storage/wdelta/wdelta_file.h"
 #include "store/v1/records.pb.h"
@@ -12,12 +14,16 @@ namespace wdelta {
 struct ChunkNeeds {
   double total_bytes = 0;
   double own_bytes = 0;     // are decoded; others are the parent's as they are
-  double parent_bytes = 0;  // need the parent's bytes, too
+  double parent_bytes = 0;  // of the parent that they need
 
-  void Add(ChunkMode mode, double bytes) {
+  // `parent_dtype`: of a stream of `dtype` whose parent is converted.
+  void Add(ChunkMode mode, double bytes, DType dtype, std::optional<DType> parent_dtype) {
     total_bytes += bytes;
-    if (mode != ChunkMode::kSame) own_bytes += bytes;
-    if (NeedsParent(mode)) parent_bytes += bytes;
+    if (mode != ChunkMode::kSame || parent_dtype.has_value()) own_bytes += bytes;
+    if (!NeedsParent(mode)) return;
+    parent_bytes += bytes *
+                    (parent_dtype.has_value() ? LaneBytes(*parent_dtype) : LaneBytes(dtype)) /
+                    LaneBytes(dtype);
   }
 
   // `parent_cost`: of the storage parent, 0 without one.

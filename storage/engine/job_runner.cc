@@ -43,7 +43,8 @@ bool IsTransient(const absl::Status& status) {
 
 JobResult ResultOf(const JobRecord& job, const absl::Status& outcome) {
   if (outcome.ok()) return JobResult::kSucceeded;
-  if (IsWaiting(outcome)) return JobResult::kPutBack;
+  // Whoever has the lease goes on with the job.
+  if (IsWaiting(outcome) || ErrorReason(outcome) == "LEASE_LOST") return JobResult::kPutBack;
   if (absl::IsCancelled(outcome)) return JobResult::kCancelled;
   const bool is_retried = IsTransient(outcome) && job.failures() + 1 < limits::kMaxJobFailures;
   return is_retried ? JobResult::kRetried : JobResult::kFailed;

@@ -25,6 +25,7 @@ void JobStats::Add(const JobRecord& begun, const JobRecord& ended, JobResult res
     all.scrub_bytes += report.blob_bytes();
     all.scrub_damages += report.damage_count();
     all.scrub_repairs += report.repaired_count();
+    all.last_scrub_damages = report.damage_count() - report.repaired_count();
   }
 }
 

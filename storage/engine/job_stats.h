@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
@@ -32,6 +33,8 @@ struct MaintenanceTotals {
   uint64_t scrub_bytes = 0;
   uint64_t scrub_damages = 0;
   uint64_t scrub_repairs = 0;
+  // Of the last scrub that came to its end: what is damaged and was not repaired.
+  std::optional<uint64_t> last_scrub_damages;
 };
 
 // Any thread may call it.

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "storage/base/error.h"
+#include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
 #include "storage/codec/converted_parent.h"
 
@@ -81,15 +82,24 @@ absl::Status WdeltaSource::ReadChunk(CodecPool::Worker& worker, ChunkCache::Keep
   const WdeltaStream& info = reader_->file().streams[stream];
   const ChunkSpan span = SpanOfChunk(reader_->file(), info, chunk);
   const uint32_t parent_stream = *info.parent_stream;
+  const uint64_t parent_bytes = parent_->checkpoint().streams[parent_stream].tensor.size_bytes;
   const ChunkSpan from =
-      SpanInParent(span, info.info.tensor.dtype, info.parent_dtype,
-                   parent_->checkpoint().streams[parent_stream].tensor.size_bytes);
-  WDELTA_ASSIGN_OR_RETURN(const ChunkCache::Bytes parent,
-                          ReadParent(keep, parent_stream, from.offset_bytes, from.size_bytes));
+      SpanInParent(span, info.info.tensor.dtype, info.parent_dtype, parent_bytes);
   if (!info.parent_dtype.has_value()) {
+    WDELTA_ASSIGN_OR_RETURN(const ChunkCache::Bytes parent,
+                            ReadParent(keep, parent_stream, from.offset_bytes, from.size_bytes));
     return reader_->DecodeChunk(worker.codec, stream, chunk, *parent, destination);
   }
-  ConvertNumbers(*info.parent_dtype, *parent, info.info.tensor.dtype, worker.parent);
+  // Whole chunks of the parent, which several chunks of a wider dtype find in the cache.
+  const uint64_t begin = from.offset_bytes - from.offset_bytes % limits::kChunkBytes;
+  const uint64_t end = from.offset_bytes + from.size_bytes;
+  const uint64_t rounded_end = std::min(
+      parent_bytes, end + (limits::kChunkBytes - end % limits::kChunkBytes) % limits::kChunkBytes);
+  WDELTA_ASSIGN_OR_RETURN(const ChunkCache::Bytes parent,
+                          ReadParent(keep, parent_stream, begin, rounded_end - begin));
+  ConvertNumbers(*info.parent_dtype,
+                 absl::string_view(*parent).substr(from.offset_bytes - begin, from.size_bytes),
+                 info.info.tensor.dtype, worker.parent);
   return reader_->DecodeChunk(worker.codec, stream, chunk, worker.parent, destination);
 }
 

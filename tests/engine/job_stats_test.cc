@@ -57,6 +57,7 @@ TEST_F(JobStatsTest, CountsWhatScrubsFind) {
             RecordOf("whole").stored_bytes() + RecordOf("damaged").stored_bytes());
   EXPECT_EQ(totals.scrub_damages, 1u);
   EXPECT_EQ(totals.scrub_repairs, 0u);
+  EXPECT_EQ(totals.last_scrub_damages, 1u);
   const auto last = store_->maintenance().LastScrub();
   ASSERT_TRUE(last.ok() && last->has_value());
   EXPECT_EQ((*last)->id(), *job);

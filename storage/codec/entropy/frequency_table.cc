@@ -4,6 +4,7 @@
 #include <array>
 #include <bit>
 #include <cmath>
+#include <limits>
 
 namespace wdelta {
 namespace {
@@ -112,6 +113,7 @@ double CostBits(const FrequencyTable& table, const SymbolCounts& counts) {
   // Nearly all symbols of a level have the same frequency.
   std::array<uint16_t, kMaxLevel + 1> frequencies{};
   std::array<double, kMaxLevel + 1> symbol_bits{};
+  symbol_bits[0] = std::numeric_limits<double>::infinity();
   for (int s = table.first; s <= table.last; ++s) {
     if (counts[s] == 0) continue;
     const uint8_t level = table.level[s];
