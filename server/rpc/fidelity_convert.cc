@@ -128,11 +128,7 @@ v1::FidelityOutcome ToProto(const store::v1::FidelityOutcome& outcome) {
 v1::TensorStorage ToProto(const WdeltaFile& file, uint32_t stream) {
   v1::TensorStorage out;
   const WdeltaStream& stored = file.streams[stream];
-  uint64_t stored_bytes = 0;
-  for (uint64_t i = 0; i < stored.chunk_count; ++i) {
-    stored_bytes += file.chunks[stored.first_chunk + i].payload_bytes;
-  }
-  out.set_stored_bytes(stored_bytes);
+  out.set_stored_bytes(PayloadBytesOf(file, stored));
   if (!file.fidelity.has_value()) return out;
   const std::vector<WdeltaStreamFidelity>& records = file.fidelity->streams;
   const auto found = std::lower_bound(

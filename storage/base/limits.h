@@ -38,6 +38,8 @@ inline constexpr uint64_t kMinDigestPrefixDigits = 8;
 // Codec and `.wdelta`.
 inline constexpr uint64_t kChunkBytes = 512 * kKiB;   // decoded, of all but a stream's last chunk
 inline constexpr uint64_t kMaxChunkBytes = 4 * kMiB;  // that a reader accepts
+inline constexpr uint32_t kMaxCorrectionRank = 64;
+inline constexpr uint64_t kMaxFactorBytes = 16 * kMiB;  // of one stream's correction
 inline constexpr uint64_t kMaxWdeltaMetadataBytes = 256 * kMiB;  // decompressed
 inline constexpr uint64_t kMaxStreamsPerModel = 2'000'000;
 inline constexpr uint64_t kDeltaPieceBytes = 4 * kMiB;         // of a `.wdelta` in the blob store

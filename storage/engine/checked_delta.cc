@@ -39,10 +39,45 @@ absl::StatusOr<std::shared_ptr<const CheckedDelta>> CheckedDelta::Open(
       new CheckedDelta(std::move(name), std::move(file), *std::move(reader)));
 }
 
+CheckedDelta::CheckedDelta(std::string name, std::shared_ptr<const RandomAccessFile> file,
+                           std::shared_ptr<const WdeltaReader> reader)
+    : name_(std::move(name)), file_(std::move(file)), reader_(std::move(reader)) {
+  const std::vector<WdeltaStream>& streams = reader_->file().streams;
+  for (uint32_t i = 0; i < streams.size(); ++i) {
+    if (streams[i].correction.has_value()) corrected_.push_back(i);
+  }
+}
+
 absl::Status CheckedDelta::Read(uint64_t offset, char* destination, size_t size) const {
   WDELTA_RETURN_IF_ERROR(file_->Read(offset, destination, size));
-  const absl::Status checked = CheckChunks(offset, absl::string_view(destination, size));
+  absl::Status checked = CheckFactors(offset, absl::string_view(destination, size));
+  if (checked.ok()) checked = CheckChunks(offset, absl::string_view(destination, size));
   return checked.ok() ? checked : Annotate(checked, name_);
+}
+
+absl::Status CheckedDelta::CheckFactors(uint64_t offset, absl::string_view bytes) const {
+  const std::vector<WdeltaStream>& streams = reader_->file().streams;
+  const auto size_of = [&](uint32_t stream) {
+    return FactorBytes(streams[stream].info.tensor, streams[stream].correction->form).value_or(0);
+  };
+  const uint64_t end = offset + bytes.size();
+  // Payloads lie back to back, in order.
+  auto at = std::partition_point(corrected_.begin(), corrected_.end(), [&](uint32_t stream) {
+    return streams[stream].correction->payload_offset + size_of(stream) <= offset;
+  });
+  for (; at != corrected_.end(); ++at) {
+    const WdeltaCorrection& correction = *streams[*at].correction;
+    const uint64_t begin = correction.payload_offset;
+    if (begin >= end) break;
+    const bool is_whole = begin >= offset && begin + size_of(*at) <= end;
+    if (is_whole && Crc32c(bytes.substr(begin - offset, size_of(*at))) ==
+                        correction.payload_crc32c) {
+      continue;
+    }
+    WDELTA_RETURN_IF_ERROR(reader_->ReadFactors(*at).status());
+    if (is_whole) return absl::DataLossError(absl::StrCat("stream ", *at, " was read damaged"));
+  }
+  return absl::OkStatus();
 }
 
 absl::Status CheckedDelta::CheckChunks(uint64_t offset, absl::string_view bytes) const {

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "storage/base/file_system.h"
@@ -31,9 +32,9 @@ class CheckedDelta final : public RandomAccessFile {
 
  private:
   CheckedDelta(std::string name, std::shared_ptr<const RandomAccessFile> file,
-               std::shared_ptr<const WdeltaReader> reader)
-      : name_(std::move(name)), file_(std::move(file)), reader_(std::move(reader)) {}
+               std::shared_ptr<const WdeltaReader> reader);
 
+  absl::Status CheckFactors(uint64_t offset, absl::string_view bytes) const;
   absl::Status CheckChunks(uint64_t offset, absl::string_view bytes) const;
   // By number in the file: as it lies there now.
   absl::Status CheckStoredChunk(size_t chunk) const;
@@ -41,6 +42,7 @@ class CheckedDelta final : public RandomAccessFile {
   const std::string name_;
   const std::shared_ptr<const RandomAccessFile> file_;
   const std::shared_ptr<const WdeltaReader> reader_;
+  std::vector<uint32_t> corrected_;  // streams with a correction
 };
 
 }  // namespace wdelta

@@ -9,108 +9,19 @@
 #include "storage/base/error.h"
 #include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
+#include "storage/engine/chunk_encoder.h"
 #include "storage/engine/chunk_input.h"
-#include "storage/engine/codec_pool.h"
+#include "storage/engine/low_rank/correction_choice.h"
 #include "storage/engine/ordered_tasks.h"
-#include "storage/engine/storage_plan.h"
 
 namespace wdelta {
 namespace {
-
-// One chunk, read and encoded in a pool thread.
-struct ChunkResult {
-  ChunkRef at;
-  std::string bytes;
-  EncodedChunk encoded;
-  uint64_t content_xxh3 = 0;  // of what it decodes to
-  // Only of chunks coded with loss: what they decode to, and how far that is from `bytes`.
-  std::optional<std::string> reconstructed;
-  DeltaMoments error;
-
-  absl::string_view decoded() const { return reconstructed.has_value() ? *reconstructed : bytes; }
-};
-
-// Of the parent's stream where its numbers are converted.
-std::optional<DType> ParentDType(const DeltaEncoderInput& input, uint32_t stream) {
-  if (!input.parent_streams[stream].has_value()) return std::nullopt;
-  return ConvertedDType(input.target->checkpoint().streams[stream].tensor,
-                        input.parent->checkpoint().streams[*input.parent_streams[stream]].tensor);
-}
-
-// Reads and encodes chunks; any thread.
-class ChunkEncoder {
- public:
-  explicit ChunkEncoder(const DeltaEncoderInput& input) : input_(input) {
-    if (input.parent != nullptr) parent_digest_ = ModelDigest(input.parent->checkpoint().files);
-  }
-
-  const std::optional<Digest>& parent_digest() const { return parent_digest_; }
-
-  absl::Status Encode(const ChunkRef& at, ChunkResult& result) {
-    result.at = at;
-    if (at.size == 0) return absl::OkStatus();
-    result.bytes.resize(at.size);
-    WDELTA_RETURN_IF_ERROR(input_.target->Read(at.stream, at.offset, at.size, result.bytes.data()));
-    CodecPool::Lease worker = codecs_.Borrow();
-    const TensorInfo& tensor = input_.target->checkpoint().streams[at.stream].tensor;
-    WDELTA_ASSIGN_OR_RETURN(const std::optional<absl::string_view> parent,
-                            ReadParentChunk(input_.parent.get(), input_.parent_streams[at.stream],
-                                            tensor, at, worker->parent));
-    const LossyStream* lossy = input_.lossy == nullptr ? nullptr : input_.lossy->Find(at.stream);
-    if (lossy != nullptr && lossy->params.strategy != Strategy::kLossless) {
-      return EncodeLossy(worker->codec, tensor, parent, lossy->params, result);
-    }
-    result.content_xxh3 = Xxh3(result.bytes);
-    WDELTA_ASSIGN_OR_RETURN(result.encoded,
-                            worker->codec.Encode(LaneFormatOf(tensor.dtype), result.bytes, parent,
-                                                 input_.effort, GeometryOf(tensor, at.offset)));
-    return TakeStoredIfSmaller(result);
-  }
-
- private:
-  static absl::Status EncodeLossy(ChunkCodec& codec, const TensorInfo& tensor,
-                                  std::optional<absl::string_view> parent,
-                                  const LossyParams& params, ChunkResult& result) {
-    if (!parent.has_value()) return absl::InternalError("a lossy tensor without parent bytes");
-    WDELTA_ASSIGN_OR_RETURN(LossyChunk chunk,
-                            codec.EncodeLossy(tensor.dtype, GeometryOf(tensor, result.at.offset),
-                                              result.bytes, *parent, params));
-    WDELTA_ASSIGN_OR_RETURN(result.error,
-                            MeasureDelta(tensor.dtype, chunk.reconstructed, result.bytes));
-    result.encoded = std::move(chunk.chunk);
-    result.content_xxh3 = Xxh3(chunk.reconstructed);
-    result.reconstructed = std::move(chunk.reconstructed);
-    return absl::OkStatus();
-  }
-
-  absl::Status TakeStoredIfSmaller(ChunkResult& result) const {
-    const std::shared_ptr<const WdeltaReader> stored = input_.target->stored();
-    if (stored == nullptr) return absl::OkStatus();
-    const WdeltaFile& file = stored->file();
-    if (file.chunk_bytes != limits::kChunkBytes) return absl::OkStatus();
-    const WdeltaStream& stream = file.streams[result.at.stream];
-    const uint64_t chunk_index = result.at.offset / limits::kChunkBytes;
-    const WdeltaChunk& chunk = file.chunks[stream.first_chunk + chunk_index];
-    const bool same_parent = file.parent_digest == parent_digest_ &&
-                             stream.parent_stream == input_.parent_streams[result.at.stream] &&
-                             stream.parent_dtype == ParentDType(input_, result.at.stream);
-    if (NeedsParent(chunk.mode) && !same_parent) return absl::OkStatus();
-    if (chunk.payload_bytes > result.encoded.payload.size()) return absl::OkStatus();
-    WDELTA_ASSIGN_OR_RETURN(result.encoded.payload,
-                            stored->ReadPayload(result.at.stream, chunk_index));
-    result.encoded.mode = chunk.mode;
-    return absl::OkStatus();
-  }
-
-  const DeltaEncoderInput& input_;
-  std::optional<Digest> parent_digest_;
-  CodecPool codecs_;
-};
 
 class DeltaEncoder {
  public:
   DeltaEncoder(const DeltaEncoderInput& input, ThreadPool* pool, WdeltaWriter::Sink sink)
       : input_(input),
+        pool_(pool),
         chunks_(input),
         writer_(std::move(sink), limits::kChunkBytes),
         files_(input.target->checkpoint().files),
@@ -123,10 +34,13 @@ class DeltaEncoder {
     WDELTA_RETURN_IF_ERROR(writer_.Begin());
     const std::vector<StreamInfo>& streams = Target().streams;
     for (uint32_t i = 0; i < streams.size(); ++i) {
+      WDELTA_ASSIGN_OR_RETURN(const CorrectionPtr correction,
+                              ChooseCorrection(input_, i, chunks_, pool_));
       // An empty stream still has its place in the order of results.
       for (const ChunkRef& chunk : ChunksOfStream(i, streams[i].tensor.size_bytes)) {
-        WDELTA_RETURN_IF_ERROR(tasks_.Start(
-            [this, chunk](ChunkResult& result) { return chunks_.Encode(chunk, result); }));
+        WDELTA_RETURN_IF_ERROR(tasks_.Start([this, chunk, correction](ChunkResult& result) {
+          return chunks_.Encode(chunk, correction, result);
+        }));
       }
     }
     WDELTA_RETURN_IF_ERROR(tasks_.Finish());
@@ -159,8 +73,9 @@ class DeltaEncoder {
     if (at.offset == 0) {
       WDELTA_RETURN_IF_ERROR(MarkPayload());
       WDELTA_RETURN_IF_ERROR(EnterFile(stream.file_index));
-      WDELTA_RETURN_IF_ERROR(writer_.BeginStream(stream, input_.parent_streams[at.stream],
-                                                 ParentDType(input_, at.stream)));
+      WDELTA_RETURN_IF_ERROR(writer_.BeginStream(
+          stream, input_.parent_streams[at.stream], ParentDTypeOf(input_, at.stream),
+          result.correction == nullptr ? nullptr : &result.correction->correction));
       stream_hasher_ = Sha256Hasher();
     }
     if (at.size > 0) {
@@ -214,6 +129,7 @@ class DeltaEncoder {
   }
 
   const DeltaEncoderInput& input_;
+  ThreadPool* const pool_;
   ChunkEncoder chunks_;
   WdeltaWriter writer_;
   uint32_t current_file_ = 0;
@@ -250,12 +166,13 @@ absl::StatusOr<DeltaEstimate> EstimateDelta(const DeltaEncoderInput& input,
     estimate.chunk_bytes.push_back(payload_bytes);
     estimate.needs.Add(result.encoded.mode, weight * static_cast<double>(result.at.size),
                        input.target->checkpoint().streams[result.at.stream].tensor.dtype,
-                       ParentDType(input, result.at.stream));
+                       ParentDTypeOf(input, result.at.stream));
     return input.advance(0);
   });
   for (const WeightedChunk& chunk : sample) {
-    WDELTA_RETURN_IF_ERROR(tasks.Start(
-        [&encoder, at = chunk.chunk](ChunkResult& result) { return encoder.Encode(at, result); }));
+    WDELTA_RETURN_IF_ERROR(tasks.Start([&encoder, at = chunk.chunk](ChunkResult& result) {
+      return encoder.Encode(at, nullptr, result);
+    }));
   }
   WDELTA_RETURN_IF_ERROR(tasks.Finish());
   return estimate;

@@ -36,14 +36,16 @@ struct DeltaEncoderInput {
 
 // Writes the whole file to `sink`; its digests are those of the bytes that it decodes to.
 // Where the target is stored already, chunks that are no larger than the new ones are
-// taken as they are, and so is what its file says of its fidelity.
+// taken as they are, and so is what its file says of its fidelity. Tensors whose difference to
+// the parent has a low rank are coded against a corrected parent (low_rank/correction_choice.h).
 // At most two chunks a thread are in memory. DATA_LOSS (`DIGEST_MISMATCH`) names the
 // file whose bytes differ from the digest promised in `target->checkpoint()`. Blocks
 // until all of its tasks in `pool` have ended.
 absl::StatusOr<WdeltaFile> EncodeDelta(const DeltaEncoderInput& input, ThreadPool* pool,
                                        WdeltaWriter::Sink sink);
 
-// What EncodeDelta would write, extrapolated from a sample of the target's chunks.
+// What EncodeDelta would write without corrections, extrapolated from a sample of the target's
+// chunks.
 struct DeltaEstimate {
   double payload_bytes = 0;
   std::vector<double> chunk_bytes;  // of payload, by chunk of the sample

@@ -31,12 +31,11 @@ bool IsSharable(const Sharer& sharer, uint32_t stream) {
     }
   }
   const WdeltaStream& found = file.streams[stream];
-  uint64_t payload_bytes = 0;
-  for (uint64_t i = 0; i < found.chunk_count; ++i) {
-    payload_bytes += file.chunks[found.first_chunk + i].payload_bytes;
-  }
-  return payload_bytes >= limits::kMinSharedPayloadBytes &&
-         sharer.piece_begins.contains(file.chunks[found.first_chunk].payload_offset);
+  if (PayloadBytesOf(file, found) < limits::kMinSharedPayloadBytes) return false;
+  const uint64_t begin = found.correction.has_value()
+                             ? found.correction->payload_offset
+                             : file.chunks[found.first_chunk].payload_offset;
+  return sharer.piece_begins.contains(begin);
 }
 
 absl::StatusOr<Sharer> OpenSharer(Models& models, Reader& reader, const std::string& id) {

@@ -11,6 +11,34 @@
 #include "storage/codec/converted_parent.h"
 
 namespace wdelta {
+namespace {
+
+// No chunk of a stream begins so far behind its start.
+constexpr uint64_t kFactorsOffset = uint64_t{1} << 63;
+
+// Whether what chunks are coded against is what the file says.
+absl::Status CheckParentStream(const WdeltaStream& stream, const ContentSource* parent) {
+  const auto refuse = [&](absl::string_view what) {
+    return MakeError(absl::StatusCode::kDataLoss, "BAD_WDELTA",
+                     absl::StrCat(".wdelta: stream '", stream.info.tensor.name, "': ", what));
+  };
+  if (parent == nullptr || *stream.parent_stream >= parent->checkpoint().streams.size()) {
+    return refuse(absl::StrCat("the parent has no stream ", *stream.parent_stream));
+  }
+  const TensorInfo& found = parent->checkpoint().streams[*stream.parent_stream].tensor;
+  if (stream.parent_dtype.value_or(found.dtype) != found.dtype) {
+    return refuse(absl::StrCat("expected a parent of dtype ", DTypeName(*stream.parent_dtype),
+                               ", found ", DTypeName(found.dtype)));
+  }
+  const TensorInfo& own = stream.info.tensor;
+  if (stream.correction.has_value() &&
+      (found.shape != own.shape || found.dtype != stream.parent_dtype.value_or(own.dtype))) {
+    return refuse("expected a parent of the same shape, whose numbers can be corrected");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
 
 WdeltaSource::WdeltaSource(std::string name, std::shared_ptr<const WdeltaReader> reader,
                            ContentSourcePtr parent, CodecPool* codecs, ChunkCache* parent_chunks)
@@ -43,19 +71,7 @@ absl::StatusOr<ContentSourcePtr> WdeltaSource::Open(std::string name,
   }
   for (const WdeltaStream& stream : file.streams) {
     if (!stream.parent_stream.has_value()) continue;
-    if (parent == nullptr || *stream.parent_stream >= parent->checkpoint().streams.size()) {
-      return MakeError(absl::StatusCode::kDataLoss, "BAD_WDELTA",
-                       absl::StrCat(".wdelta: stream '", stream.info.tensor.name,
-                                    "': the parent has no stream ", *stream.parent_stream));
-    }
-    const DType found_dtype = parent->checkpoint().streams[*stream.parent_stream].tensor.dtype;
-    if (stream.parent_dtype.value_or(found_dtype) != found_dtype) {
-      return MakeError(
-          absl::StatusCode::kDataLoss, "BAD_WDELTA",
-          absl::StrCat(".wdelta: stream '", stream.info.tensor.name,
-                       "': expected a parent of dtype ", DTypeName(*stream.parent_dtype),
-                       ", found ", DTypeName(found_dtype)));
-    }
+    WDELTA_RETURN_IF_ERROR(CheckParentStream(stream, parent.get()));
   }
   return ContentSourcePtr(new WdeltaSource(std::move(name), std::move(reader), std::move(parent),
                                            codecs, parent_chunks));
@@ -74,6 +90,30 @@ absl::StatusOr<ChunkCache::Bytes> WdeltaSource::ReadParent(ChunkCache::Keep keep
   });
 }
 
+absl::StatusOr<ChunkCache::Bytes> WdeltaSource::ReadFactors(uint32_t stream) const {
+  {
+    absl::MutexLock lock(&factors_mutex_);
+    if (factors_ != nullptr && factors_stream_ == stream) return factors_;
+  }
+  const WdeltaStream& info = reader_->file().streams[stream];
+  // Another form of the same model may have other factors: the key tells them apart.
+  const ChunkKey key{reader_->file().model_digest, stream,
+                     info.correction->payload_xxh3 | kFactorsOffset,
+                     *FactorBytes(info.info.tensor, info.correction->form)};
+  WDELTA_ASSIGN_OR_RETURN(
+      ChunkCache::Bytes found,
+      parent_chunks_->FindOrDecode(
+          key, this, ChunkCache::Keep::kAlways, [&](char* destination) -> absl::Status {
+            WDELTA_ASSIGN_OR_RETURN(const std::string factors, reader_->ReadFactors(stream));
+            std::memcpy(destination, factors.data(), factors.size());
+            return absl::OkStatus();
+          }));
+  absl::MutexLock lock(&factors_mutex_);
+  factors_stream_ = stream;
+  factors_ = found;
+  return found;
+}
+
 absl::Status WdeltaSource::ReadChunk(CodecPool::Worker& worker, ChunkCache::Keep keep,
                                      uint32_t stream, uint64_t chunk, char* destination) const {
   if (!reader_->ChunkNeedsParent(stream, chunk)) {
@@ -88,18 +128,28 @@ absl::Status WdeltaSource::ReadChunk(CodecPool::Worker& worker, ChunkCache::Keep
   if (!info.parent_dtype.has_value()) {
     WDELTA_ASSIGN_OR_RETURN(const ChunkCache::Bytes parent,
                             ReadParent(keep, parent_stream, from.offset_bytes, from.size_bytes));
-    return reader_->DecodeChunk(worker.codec, stream, chunk, *parent, destination);
+    if (!info.correction.has_value()) {
+      return reader_->DecodeChunk(worker.codec, stream, chunk, *parent, destination);
+    }
+    worker.parent = *parent;
+  } else {
+    // Whole chunks of the parent, which several chunks of a wider dtype find in the cache.
+    const uint64_t begin = from.offset_bytes - from.offset_bytes % limits::kChunkBytes;
+    const uint64_t end = from.offset_bytes + from.size_bytes;
+    const uint64_t rounded_end =
+        std::min(parent_bytes,
+                 end + (limits::kChunkBytes - end % limits::kChunkBytes) % limits::kChunkBytes);
+    WDELTA_ASSIGN_OR_RETURN(const ChunkCache::Bytes parent,
+                            ReadParent(keep, parent_stream, begin, rounded_end - begin));
+    ConvertNumbers(*info.parent_dtype,
+                   absl::string_view(*parent).substr(from.offset_bytes - begin, from.size_bytes),
+                   info.info.tensor.dtype, worker.parent);
   }
-  // Whole chunks of the parent, which several chunks of a wider dtype find in the cache.
-  const uint64_t begin = from.offset_bytes - from.offset_bytes % limits::kChunkBytes;
-  const uint64_t end = from.offset_bytes + from.size_bytes;
-  const uint64_t rounded_end = std::min(
-      parent_bytes, end + (limits::kChunkBytes - end % limits::kChunkBytes) % limits::kChunkBytes);
-  WDELTA_ASSIGN_OR_RETURN(const ChunkCache::Bytes parent,
-                          ReadParent(keep, parent_stream, begin, rounded_end - begin));
-  ConvertNumbers(*info.parent_dtype,
-                 absl::string_view(*parent).substr(from.offset_bytes - begin, from.size_bytes),
-                 info.info.tensor.dtype, worker.parent);
+  if (info.correction.has_value()) {
+    WDELTA_ASSIGN_OR_RETURN(const ChunkCache::Bytes factors, ReadFactors(stream));
+    CorrectNumbers(info.info.tensor, info.correction->form, *factors, span.offset_bytes,
+                   worker.parent, worker.factors);
+  }
   return reader_->DecodeChunk(worker.codec, stream, chunk, worker.parent, destination);
 }
 

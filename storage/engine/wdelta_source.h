@@ -4,6 +4,8 @@
 #include <memory>
 #include <string>
 
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
 #include "storage/engine/chunk_cache.h"
 #include "storage/engine/codec_pool.h"
 #include "storage/engine/content_source.h"
@@ -44,12 +46,20 @@ class WdeltaSource final : public ContentSource {
   absl::Status ReadChunk(CodecPool::Worker& worker, ChunkCache::Keep keep, uint32_t stream,
                          uint64_t chunk, char* destination) const;
 
+  // What a stream's parent is corrected with, from the cache or read.
+  absl::StatusOr<ChunkCache::Bytes> ReadFactors(uint32_t stream) const
+      ABSL_LOCKS_EXCLUDED(factors_mutex_);
+
   const std::string name_;
   const std::shared_ptr<const WdeltaReader> reader_;
   const ContentSourcePtr parent_;
   CodecPool* const codecs_;
   ChunkCache* const parent_chunks_;
   Checkpoint checkpoint_;
+  // Those asked for last: a cache that has no room for them must not make every chunk read them.
+  mutable absl::Mutex factors_mutex_;
+  mutable uint32_t factors_stream_ ABSL_GUARDED_BY(factors_mutex_) = 0;
+  mutable ChunkCache::Bytes factors_ ABSL_GUARDED_BY(factors_mutex_);
 };
 
 }  // namespace wdelta

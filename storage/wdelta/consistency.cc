@@ -72,6 +72,14 @@ absl::Status CheckStream(const WdeltaFile& file, uint64_t index, uint64_t index_
                                   ": expected a parent_stream, and another one of F16, BF16, F32 "
                                   "and F64 than the stream's own"));
   }
+  if (stream.correction.has_value() &&
+      (!stream.parent_stream.has_value() || info.kind != StreamKind::kTensor ||
+       !FactorBytes(info.tensor, stream.correction->form).has_value())) {
+    return BadWdelta(absl::StrCat(
+        DescribeStream(file, index), ": correction of rank ", stream.correction->form.rank,
+        " and dtype ", DTypeName(stream.correction->form.factor_dtype),
+        ": expected a parent_stream and a tensor that can have one"));
+  }
   return absl::OkStatus();
 }
 
@@ -138,6 +146,9 @@ absl::Status CheckChunks(const WdeltaFile& file, uint64_t payload_end) {
       return BadWdelta(absl::StrCat(DescribeStream(file, s), ": expected ", expected,
                                     " chunks from ", chunk_index, ", found ", file.chunks.size(),
                                     " in all"));
+    }
+    if (stream.correction.has_value()) {
+      offset += *FactorBytes(stream.info.tensor, stream.correction->form);
     }
     for (uint64_t i = 0; i < expected; ++i, ++chunk_index) {
       WDELTA_RETURN_IF_ERROR(CheckChunk(file, s, i));

@@ -35,10 +35,9 @@ struct Sums {
 Sums SumStream(const WdeltaFile& file, const WdeltaStream& stream) {
   Sums sums;
   sums.raw_bytes = stream.info.tensor.size_bytes;
+  sums.stored_bytes = PayloadBytesOf(file, stream);
   for (uint64_t i = 0; i < stream.chunk_count; ++i) {
-    const WdeltaChunk& chunk = file.chunks[stream.first_chunk + i];
-    sums.stored_bytes += chunk.payload_bytes;
-    ++sums.chunks_by_mode[chunk.mode];
+    ++sums.chunks_by_mode[file.chunks[stream.first_chunk + i].mode];
   }
   return sums;
 }
@@ -131,8 +130,12 @@ nlohmann::json FidelityJson(const WdeltaStreamFidelity& fidelity) {
 }
 
 std::string ParentText(const WdeltaStream& stream) {
-  if (stream.parent_dtype.has_value()) return std::string(DTypeName(*stream.parent_dtype));
-  return stream.parent_stream.has_value() ? "yes" : "no";
+  std::string text = stream.parent_stream.has_value() ? "yes" : "no";
+  if (stream.parent_dtype.has_value()) text = std::string(DTypeName(*stream.parent_dtype));
+  if (stream.correction.has_value()) {
+    absl::StrAppend(&text, "+rank-", stream.correction->form.rank);
+  }
+  return text;
 }
 
 nlohmann::json StreamJson(const WdeltaFile& file, const WdeltaStream& stream, const Sums& sums) {
@@ -147,6 +150,12 @@ nlohmann::json StreamJson(const WdeltaFile& file, const WdeltaStream& stream, co
       stream.parent_stream.has_value() ? nlohmann::json(*stream.parent_stream) : nlohmann::json();
   if (stream.parent_dtype.has_value()) {
     out["parent_dtype"] = std::string(DTypeName(*stream.parent_dtype));
+  }
+  if (stream.correction.has_value()) {
+    const CorrectionForm& form = stream.correction->form;
+    out["correction"] = {{"rank", form.rank},
+                         {"factor_dtype", std::string(DTypeName(form.factor_dtype))},
+                         {"factor_bytes", FactorBytes(stream.info.tensor, form).value_or(0)}};
   }
   out["sha256"] = stream.sha256.ToHex();
   return out;

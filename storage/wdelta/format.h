@@ -28,6 +28,7 @@ inline constexpr uint8_t kHasParentFlag = 1;        // header
 inline constexpr uint8_t kIsSafetensorsFlag = 1;    // file
 inline constexpr uint8_t kHasParentStreamFlag = 1;  // stream
 inline constexpr uint8_t kHasParentDTypeFlag = 2;   // stream
+inline constexpr uint8_t kHasCorrectionFlag = 4;    // stream
 
 inline constexpr uint64_t kChunkBytesMultiple = 8;
 // The least that a file, a stream, a chunk takes in the metadata: bounds counts.

@@ -49,10 +49,17 @@ std::string SerializeStreams(const WdeltaFile& file) {
     AppendVarint(out, stream.info.tensor.shape.size());
     for (const uint64_t dimension : stream.info.tensor.shape) AppendVarint(out, dimension);
     AppendU8(out, (stream.parent_stream.has_value() ? format::kHasParentStreamFlag : 0) |
-                      (stream.parent_dtype.has_value() ? format::kHasParentDTypeFlag : 0));
+                      (stream.parent_dtype.has_value() ? format::kHasParentDTypeFlag : 0) |
+                      (stream.correction.has_value() ? format::kHasCorrectionFlag : 0));
     if (stream.parent_stream.has_value()) AppendVarint(out, *stream.parent_stream);
     if (stream.parent_dtype.has_value()) {
       AppendU8(out, static_cast<uint8_t>(*stream.parent_dtype));
+    }
+    if (stream.correction.has_value()) {
+      AppendVarint(out, stream.correction->form.rank);
+      AppendU8(out, static_cast<uint8_t>(stream.correction->form.factor_dtype));
+      AppendU32(out, stream.correction->payload_crc32c);
+      AppendU64(out, stream.correction->payload_xxh3);
     }
     out += stream.sha256.ToBytes();
   }
@@ -164,6 +171,24 @@ absl::StatusOr<uint32_t> ReadIndex(ByteReader& reader, uint64_t limit, absl::str
   return static_cast<uint32_t>(index);
 }
 
+absl::StatusOr<WdeltaCorrection> ParseCorrection(ByteReader& reader, const TensorInfo& tensor) {
+  WdeltaCorrection correction;
+  WDELTA_ASSIGN_OR_RETURN(
+      correction.form.rank,
+      ReadIndex(reader, limits::kMaxCorrectionRank + 1, "correction rank"));
+  WDELTA_ASSIGN_OR_RETURN(const uint8_t byte, reader.ReadU8("factor dtype"));
+  const absl::StatusOr<DType> dtype = DTypeFromByte(byte);
+  if (!dtype.ok()) return UnsupportedWdelta(dtype.status().message());
+  correction.form.factor_dtype = *dtype;
+  if (!FactorBytes(tensor, correction.form).has_value()) {
+    return BadWdelta(absl::StrCat("correction of rank ", correction.form.rank, " and dtype ",
+                                  DTypeName(*dtype), ": the tensor cannot have one"));
+  }
+  WDELTA_ASSIGN_OR_RETURN(correction.payload_crc32c, reader.ReadU32("factors' crc32c"));
+  WDELTA_ASSIGN_OR_RETURN(correction.payload_xxh3, reader.ReadU64("factors' xxh3"));
+  return correction;
+}
+
 absl::StatusOr<WdeltaStream> ParseStream(ByteReader& reader, uint64_t file_count) {
   WdeltaStream stream;
   TensorInfo& tensor = stream.info.tensor;
@@ -183,7 +208,9 @@ absl::StatusOr<WdeltaStream> ParseStream(ByteReader& reader, uint64_t file_count
   tensor.size_bytes = *size;
   WDELTA_ASSIGN_OR_RETURN(
       const uint8_t flags,
-      ReadFlags(reader, format::kHasParentStreamFlag | format::kHasParentDTypeFlag,
+      ReadFlags(reader,
+                format::kHasParentStreamFlag | format::kHasParentDTypeFlag |
+                    format::kHasCorrectionFlag,
                 "stream flags"));
   if ((flags & format::kHasParentStreamFlag) != 0) {
     WDELTA_ASSIGN_OR_RETURN(stream.parent_stream,
@@ -194,6 +221,9 @@ absl::StatusOr<WdeltaStream> ParseStream(ByteReader& reader, uint64_t file_count
     const absl::StatusOr<DType> known = DTypeFromByte(parent_dtype);
     if (!known.ok()) return UnsupportedWdelta(known.status().message());
     stream.parent_dtype = *known;
+  }
+  if ((flags & format::kHasCorrectionFlag) != 0) {
+    WDELTA_ASSIGN_OR_RETURN(stream.correction, ParseCorrection(reader, tensor));
   }
   WDELTA_ASSIGN_OR_RETURN(stream.sha256, ReadDigest(reader, "stream sha256"));
   return stream;
@@ -222,6 +252,21 @@ absl::Status ParseStreams(ByteReader& reader, WdeltaFile& file) {
   return absl::OkStatus();
 }
 
+// The offsets of all payloads, which lie back to back.
+void PlacePayloads(WdeltaFile& file) {
+  uint64_t offset = format::kPreambleBytes;
+  auto stream = file.streams.begin();
+  for (uint64_t i = 0; i < file.chunks.size(); ++i) {
+    for (; stream != file.streams.end() && stream->first_chunk <= i; ++stream) {
+      if (!stream->correction.has_value()) continue;
+      stream->correction->payload_offset = offset;
+      offset += *FactorBytes(stream->info.tensor, stream->correction->form);
+    }
+    file.chunks[i].payload_offset = offset;
+    offset += file.chunks[i].payload_bytes;
+  }
+}
+
 absl::Status ParseChunks(ByteReader& reader, WdeltaFile& file) {
   WDELTA_ASSIGN_OR_RETURN(const uint64_t count,
                           ReadCount(reader, limits::kMaxWdeltaMetadataBytes,
@@ -233,13 +278,11 @@ absl::Status ParseChunks(ByteReader& reader, WdeltaFile& file) {
     if (!mode.ok()) return UnsupportedWdelta(mode.status().message());
     chunk.mode = *mode;
   }
-  uint64_t offset = format::kPreambleBytes;
   for (WdeltaChunk& chunk : file.chunks) {
     WDELTA_ASSIGN_OR_RETURN(chunk.payload_bytes,
                             ReadIndex(reader, limits::kMaxChunkBytes + 1, "payload size"));
-    chunk.payload_offset = offset;
-    offset += chunk.payload_bytes;
   }
+  PlacePayloads(file);
   for (WdeltaChunk& chunk : file.chunks) {
     WDELTA_ASSIGN_OR_RETURN(chunk.payload_crc32c, reader.ReadU32("payload crc32c"));
   }

@@ -12,6 +12,17 @@ ChunkSpan SpanOfChunk(const WdeltaFile& file, const WdeltaStream& stream,
   return span;
 }
 
+uint64_t PayloadBytesOf(const WdeltaFile& file, const WdeltaStream& stream) {
+  uint64_t size_bytes = 0;
+  if (stream.correction.has_value()) {
+    size_bytes += FactorBytes(stream.info.tensor, stream.correction->form).value_or(0);
+  }
+  for (uint64_t i = 0; i < stream.chunk_count; ++i) {
+    size_bytes += file.chunks[stream.first_chunk + i].payload_bytes;
+  }
+  return size_bytes;
+}
+
 ChunkSpan SpanInParent(ChunkSpan span, DType dtype, std::optional<DType> parent_dtype,
                        uint64_t parent_bytes) {
   if (parent_dtype.has_value()) {

@@ -10,6 +10,7 @@
 #include "absl/strings/string_view.h"
 #include "storage/base/digest.h"
 #include "storage/codec/codec.h"
+#include "storage/codec/correction.h"
 #include "storage/codec/lossy.h"
 #include "storage/tensor/checkpoint.h"
 
@@ -25,6 +26,19 @@ struct WdeltaChunk {
   uint64_t content_xxh3 = 0;  // of the decoded bytes
 };
 
+// Factors that correct the parent's numbers before chunks are coded against them.
+struct WdeltaCorrection {
+  CorrectionForm form;
+  uint64_t payload_offset = 0;  // from the start of the file; of FactorBytes
+  uint32_t payload_crc32c = 0;
+  uint64_t payload_xxh3 = 0;
+
+  bool HasSameFactors(const WdeltaCorrection& other) const {
+    return form == other.form && payload_crc32c == other.payload_crc32c &&
+           payload_xxh3 == other.payload_xxh3;
+  }
+};
+
 struct WdeltaStream {
   StreamInfo info;
   Digest sha256;  // of the stream's decoded bytes
@@ -34,6 +48,7 @@ struct WdeltaStream {
   // Of the parent's stream where its numbers are converted; chunks are coded against the
   // numbers at the same index.
   std::optional<DType> parent_dtype;
+  std::optional<WdeltaCorrection> correction;
   uint64_t first_chunk = 0;  // in WdeltaFile::chunks
   uint64_t chunk_count = 0;
 };
@@ -75,6 +90,9 @@ struct ChunkSpan {
   uint64_t size_bytes = 0;
 };
 ChunkSpan SpanOfChunk(const WdeltaFile& file, const WdeltaStream& stream, uint64_t index_in_stream);
+
+// Of all chunks of a stream, and its correction's.
+uint64_t PayloadBytesOf(const WdeltaFile& file, const WdeltaStream& stream);
 
 // The part of a parent's stream of `parent_bytes` that bytes `span` of a stream of `dtype` are
 // coded against; shorter, or empty, where that stream ends before. `parent_dtype`: only where

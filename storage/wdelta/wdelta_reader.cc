@@ -209,6 +209,26 @@ absl::StatusOr<std::string> WdeltaReader::ReadPayload(uint32_t stream,
   return payload;
 }
 
+absl::StatusOr<std::string> WdeltaReader::ReadFactors(uint32_t stream) const {
+  if (stream >= metadata_.streams.size() || !metadata_.streams[stream].correction.has_value()) {
+    return absl::InvalidArgumentError(absl::StrCat("stream ", stream, ": has no correction"));
+  }
+  const WdeltaStream& owner = metadata_.streams[stream];
+  const WdeltaCorrection& correction = *owner.correction;
+  WDELTA_ASSIGN_OR_RETURN(std::string factors,
+                          ReadRange(*source_, correction.payload_offset,
+                                    *FactorBytes(owner.info.tensor, correction.form)));
+  const uint32_t crc32c = Crc32c(factors);
+  const uint64_t xxh3 = Xxh3(factors);
+  if (crc32c != correction.payload_crc32c || xxh3 != correction.payload_xxh3) {
+    return BadWdelta(absl::StrCat(DescribeStream(metadata_, stream), " factors at offset ",
+                                  correction.payload_offset, ": expected crc32c ",
+                                  correction.payload_crc32c, " and xxh3 ", correction.payload_xxh3,
+                                  ", found ", crc32c, " and ", xxh3));
+  }
+  return factors;
+}
+
 absl::Status WdeltaReader::DecodeChunk(ChunkCodec& codec, uint32_t stream, uint64_t index_in_stream,
                                        std::optional<absl::string_view> parent,
                                        char* destination) const {

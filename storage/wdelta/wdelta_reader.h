@@ -30,9 +30,13 @@ class WdeltaReader {
   // names the chunk; INVALID_ARGUMENT when there is no such chunk, here and below.
   absl::StatusOr<std::string> ReadPayload(uint32_t stream, uint64_t index_in_stream) const;
 
+  // The factors of a stream's correction, their checksums verified. DATA_LOSS (reason
+  // `BAD_WDELTA`) names the stream; INVALID_ARGUMENT when it has none.
+  absl::StatusOr<std::string> ReadFactors(uint32_t stream) const;
+
   // Decodes a chunk into `destination`, which has room for its span, and verifies
   // the content checksum. `parent`: the parent stream's bytes of the same span, cut
-  // to what the parent has; ignored by modes that need none. DATA_LOSS names stream
+  // to what the parent has, converted and corrected where the stream says so; ignored by modes that need none. DATA_LOSS names stream
   // and chunk.
   absl::Status DecodeChunk(ChunkCodec& codec, uint32_t stream, uint64_t index_in_stream,
                            std::optional<absl::string_view> parent, char* destination) const;

@@ -93,7 +93,8 @@ absl::Status WdeltaWriter::Begin() {
 
 absl::Status WdeltaWriter::BeginStream(const StreamInfo& info,
                                        std::optional<uint32_t> parent_stream,
-                                       std::optional<DType> parent_dtype) {
+                                       std::optional<DType> parent_dtype,
+                                       const Correction* correction) {
   WDELTA_RETURN_IF_ERROR(Expect(State::kBetweenStreams, "BeginStream"));
   const absl::StatusOr<uint64_t> size = TensorBytes(info.tensor.dtype, info.tensor.shape);
   if (!size.ok() || *size != info.tensor.size_bytes) {
@@ -106,9 +107,18 @@ absl::Status WdeltaWriter::BeginStream(const StreamInfo& info,
   stream.parent_stream = parent_stream;
   stream.parent_dtype = parent_dtype;
   stream.first_chunk = file_.chunks.size();
+  if (correction != nullptr) {
+    if (FactorBytes(info.tensor, correction->form) != correction->factors.size()) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("WdeltaWriter: stream `", info.tensor.name,
+                       "`: the correction does not match dtype and shape"));
+    }
+    stream.correction = {correction->form, file_.file_bytes, Crc32c(correction->factors),
+                         Xxh3(correction->factors)};
+  }
   file_.streams.push_back(std::move(stream));
   state_ = State::kInStream;
-  return absl::OkStatus();
+  return correction == nullptr ? absl::OkStatus() : Emit(correction->factors);
 }
 
 absl::Status WdeltaWriter::AddChunk(const EncodedChunk& chunk, uint64_t content_xxh3) {

@@ -26,8 +26,10 @@ class WdeltaWriter {
   WdeltaWriter(Sink sink, uint64_t chunk_bytes);
 
   absl::Status Begin();
+  // `correction`: written before the stream's chunks; null: none.
   absl::Status BeginStream(const StreamInfo& info, std::optional<uint32_t> parent_stream,
-                           std::optional<DType> parent_dtype = std::nullopt);
+                           std::optional<DType> parent_dtype = std::nullopt,
+                           const Correction* correction = nullptr);
   absl::Status AddChunk(const EncodedChunk& chunk, uint64_t content_xxh3);
   absl::Status EndStream(const Digest& sha256);
   // Writes the metadata and the footer; returns what a reader would read. `fidelity`:

@@ -27,17 +27,29 @@ absl::Status CheckBlobBytes(const store::v1::DeltaPiece& piece, absl::string_vie
   return absl::DataLossError("its bytes have another SHA-256");
 }
 
+// Whether what a stream's parent is corrected with cannot be read.
+bool HasLostFactors(const WdeltaReader& reader, uint32_t stream,
+                    const std::vector<FileRange>& damaged) {
+  const WdeltaStream& info = reader.file().streams[stream];
+  if (!info.correction.has_value()) return false;
+  const uint64_t begin = info.correction->payload_offset;
+  const uint64_t size = FactorBytes(info.info.tensor, info.correction->form).value_or(0);
+  return Overlaps(damaged, begin, begin + size) && !reader.ReadFactors(stream).ok();
+}
+
 // Of the chunks that lie in damaged blobs, those that cannot be read.
 std::vector<LostSpan> LostIn(const WdeltaReader& reader, const std::vector<FileRange>& damaged) {
   std::vector<LostSpan> spans;
   const WdeltaFile& file = reader.file();
   for (uint32_t i = 0; i < file.streams.size(); ++i) {
     const WdeltaStream& stream = file.streams[i];
+    const bool has_lost_factors = HasLostFactors(reader, i, damaged);
     for (uint64_t c = 0; c < stream.chunk_count; ++c) {
       const WdeltaChunk& chunk = file.chunks[stream.first_chunk + c];
       const uint64_t end = chunk.payload_offset + chunk.payload_bytes;
-      if (!Overlaps(damaged, chunk.payload_offset, end)) continue;
-      if (reader.ReadPayload(i, c).ok()) continue;
+      const bool is_lost = Overlaps(damaged, chunk.payload_offset, end) &&
+                           !reader.ReadPayload(i, c).ok();
+      if (!is_lost && !(has_lost_factors && NeedsParent(chunk.mode))) continue;
       const ChunkSpan span = SpanOfChunk(file, stream, c);
       spans.push_back({i, span.offset_bytes, span.offset_bytes + span.size_bytes});
     }

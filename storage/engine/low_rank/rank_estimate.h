@@ -1,0 +1,23 @@
+// Whether a matrix has a low rank beside the noise of rounding, told by a few of its rows.
+#pragma once
+
+#include <cstdint>
+
+#include "absl/status/statusor.h"
+#include "storage/codec/linear_algebra.h"
+#include "storage/engine/low_rank/delta_matrix.h"
+
+namespace wdelta {
+
+// The greatest rank that a correction of the tensor may have; 0: none is worth it.
+uint32_t MaxRankOf(const DeltaMatrix& matrix);
+
+struct RankEstimate {
+  uint32_t rank = 0;  // 0: no low rank
+  ThinMatrix rows;    // that were looked at, whole
+};
+
+// Reads some 64 rows, which rule most matrices out, then up to 128 for the others.
+absl::StatusOr<RankEstimate> EstimateRank(const DeltaMatrix& matrix);
+
+}  // namespace wdelta
