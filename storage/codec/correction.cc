@@ -22,8 +22,8 @@ void LoadFactors(DType dtype, const char* bytes, size_t count, float* numbers) {
 }  // namespace
 
 std::optional<MatrixShape> CorrectableShape(const TensorInfo& tensor) {
-  const bool is_number = tensor.dtype == DType::kF16 || tensor.dtype == DType::kBF16 ||
-                         tensor.dtype == DType::kF32;
+  const bool is_number =
+      tensor.dtype == DType::kF16 || tensor.dtype == DType::kBF16 || tensor.dtype == DType::kF32;
   if (!is_number || tensor.shape.size() < 2 || tensor.size_bytes == 0) return std::nullopt;
   const uint64_t columns = tensor.shape.back();
   return MatrixShape{tensor.size_bytes / LaneBytes(tensor.dtype) / columns, columns};
@@ -44,9 +44,8 @@ std::optional<uint64_t> FactorBytes(const TensorInfo& tensor, const CorrectionFo
   return size_bytes;
 }
 
-void CorrectNumbers(const TensorInfo& tensor, const CorrectionForm& form,
-                    absl::string_view factors, uint64_t offset_bytes, std::string& numbers,
-                    std::vector<float>& scratch) {
+void CorrectNumbers(const TensorInfo& tensor, const CorrectionForm& form, absl::string_view factors,
+                    uint64_t offset_bytes, std::string& numbers, std::vector<float>& scratch) {
   const MatrixShape shape = *CorrectableShape(tensor);
   const size_t lane_bytes = LaneBytes(tensor.dtype);
   const size_t factor_lane_bytes = LaneBytes(form.factor_dtype);
@@ -62,8 +61,8 @@ void CorrectNumbers(const TensorInfo& tensor, const CorrectionForm& form,
   float* const u = v + v_count;
   LoadFactors(form.factor_dtype, factors.data() + shape.rows * rank * factor_lane_bytes, v_count,
               v);
-  LoadFactors(form.factor_dtype, factors.data() + first_row * rank * factor_lane_bytes,
-              rows * rank, u);
+  LoadFactors(form.factor_dtype, factors.data() + first_row * rank * factor_lane_bytes, rows * rank,
+              u);
   auto* lanes = reinterpret_cast<uint8_t*>(numbers.data());
   uint64_t column = first % shape.columns;
   uint64_t left = count;

@@ -41,8 +41,7 @@ std::optional<uint64_t> FactorBytes(const TensorInfo& tensor, const CorrectionFo
 
 // Corrects `numbers`, whole lanes of the tensor's dtype that stand for those from `offset_bytes`
 // on, in place. `factors` has FactorBytes. `scratch` may be used again.
-void CorrectNumbers(const TensorInfo& tensor, const CorrectionForm& form,
-                    absl::string_view factors, uint64_t offset_bytes, std::string& numbers,
-                    std::vector<float>& scratch);
+void CorrectNumbers(const TensorInfo& tensor, const CorrectionForm& form, absl::string_view factors,
+                    uint64_t offset_bytes, std::string& numbers, std::vector<float>& scratch);
 
 }  // namespace wdelta

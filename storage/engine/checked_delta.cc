@@ -70,8 +70,8 @@ absl::Status CheckedDelta::CheckFactors(uint64_t offset, absl::string_view bytes
     const uint64_t begin = correction.payload_offset;
     if (begin >= end) break;
     const bool is_whole = begin >= offset && begin + size_of(*at) <= end;
-    if (is_whole && Crc32c(bytes.substr(begin - offset, size_of(*at))) ==
-                        correction.payload_crc32c) {
+    if (is_whole &&
+        Crc32c(bytes.substr(begin - offset, size_of(*at))) == correction.payload_crc32c) {
       continue;
     }
     WDELTA_RETURN_IF_ERROR(reader_->ReadFactors(*at).status());

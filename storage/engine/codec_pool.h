@@ -16,10 +16,10 @@ class CodecPool {
  public:
   struct Worker {
     ChunkCodec codec;
-    std::string parent;  // scratch for the parent's bytes of a chunk
-    std::string chunk;   // scratch for a chunk that is wanted in part
+    std::string parent;          // scratch for the parent's bytes of a chunk
+    std::string chunk;           // scratch for a chunk that is wanted in part
     std::vector<float> factors;  // scratch for those of a correction
-    LossyChunk lossy;    // scratch for a chunk whose outcome alone is wanted
+    LossyChunk lossy;            // scratch for a chunk whose outcome alone is wanted
   };
 
   // Gives the worker back when it goes.

@@ -75,10 +75,10 @@ absl::Status CheckStream(const WdeltaFile& file, uint64_t index, uint64_t index_
   if (stream.correction.has_value() &&
       (!stream.parent_stream.has_value() || info.kind != StreamKind::kTensor ||
        !FactorBytes(info.tensor, stream.correction->form).has_value())) {
-    return BadWdelta(absl::StrCat(
-        DescribeStream(file, index), ": correction of rank ", stream.correction->form.rank,
-        " and dtype ", DTypeName(stream.correction->form.factor_dtype),
-        ": expected a parent_stream and a tensor that can have one"));
+    return BadWdelta(absl::StrCat(DescribeStream(file, index), ": correction of rank ",
+                                  stream.correction->form.rank, " and dtype ",
+                                  DTypeName(stream.correction->form.factor_dtype),
+                                  ": expected a parent_stream and a tensor that can have one"));
   }
   return absl::OkStatus();
 }

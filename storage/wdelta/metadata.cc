@@ -173,9 +173,8 @@ absl::StatusOr<uint32_t> ReadIndex(ByteReader& reader, uint64_t limit, absl::str
 
 absl::StatusOr<WdeltaCorrection> ParseCorrection(ByteReader& reader, const TensorInfo& tensor) {
   WdeltaCorrection correction;
-  WDELTA_ASSIGN_OR_RETURN(
-      correction.form.rank,
-      ReadIndex(reader, limits::kMaxCorrectionRank + 1, "correction rank"));
+  WDELTA_ASSIGN_OR_RETURN(correction.form.rank,
+                          ReadIndex(reader, limits::kMaxCorrectionRank + 1, "correction rank"));
   WDELTA_ASSIGN_OR_RETURN(const uint8_t byte, reader.ReadU8("factor dtype"));
   const absl::StatusOr<DType> dtype = DTypeFromByte(byte);
   if (!dtype.ok()) return UnsupportedWdelta(dtype.status().message());
@@ -206,12 +205,11 @@ absl::StatusOr<WdeltaStream> ParseStream(ByteReader& reader, uint64_t file_count
   const absl::StatusOr<uint64_t> size = TensorBytes(tensor.dtype, tensor.shape);
   if (!size.ok()) return BadWdelta(size.status().message());
   tensor.size_bytes = *size;
-  WDELTA_ASSIGN_OR_RETURN(
-      const uint8_t flags,
-      ReadFlags(reader,
-                format::kHasParentStreamFlag | format::kHasParentDTypeFlag |
-                    format::kHasCorrectionFlag,
-                "stream flags"));
+  WDELTA_ASSIGN_OR_RETURN(const uint8_t flags,
+                          ReadFlags(reader,
+                                    format::kHasParentStreamFlag | format::kHasParentDTypeFlag |
+                                        format::kHasCorrectionFlag,
+                                    "stream flags"));
   if ((flags & format::kHasParentStreamFlag) != 0) {
     WDELTA_ASSIGN_OR_RETURN(stream.parent_stream,
                             ReadIndex(reader, limits::kMaxStreamsPerModel, "parent_stream"));

@@ -36,8 +36,8 @@ class WdeltaReader {
 
   // Decodes a chunk into `destination`, which has room for its span, and verifies
   // the content checksum. `parent`: the parent stream's bytes of the same span, cut
-  // to what the parent has, converted and corrected where the stream says so; ignored by modes that need none. DATA_LOSS names stream
-  // and chunk.
+  // to what the parent has, converted and corrected where the stream says so; ignored by modes that
+  // need none. DATA_LOSS names stream and chunk.
   absl::Status DecodeChunk(ChunkCodec& codec, uint32_t stream, uint64_t index_in_stream,
                            std::optional<absl::string_view> parent, char* destination) const;
 

@@ -64,6 +64,12 @@ void ReadAll(std::string bytes) {
   // A const chunk of 4 MiB takes no input bytes: a few are enough.
   constexpr uint64_t kMostChunks = 16;
   for (uint32_t s = 0; s < file.streams.size(); ++s) {
+    const WdeltaStream& stream = file.streams[s];
+    if (const auto factors = (*reader)->ReadFactors(s); factors.ok()) {
+      std::string numbers(SpanOfChunk(file, stream, 0).size_bytes, 'n');
+      std::vector<float> scratch;
+      CorrectNumbers(stream.info.tensor, stream.correction->form, *factors, 0, numbers, scratch);
+    }
     for (uint64_t i = 0; i < std::min(file.streams[s].chunk_count, kMostChunks); ++i) {
       std::string out(SpanOfChunk(file, file.streams[s], i).size_bytes, '\0');
       (void)(*reader)->DecodeChunk(codec, s, i, absl::string_view("parent").substr(0, out.size()),

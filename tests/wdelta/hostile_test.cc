@@ -188,6 +188,30 @@ TEST_F(HostileTest, ParentDTypes) {
                 [&](WdeltaFile& file) { file.streams[0].parent_dtype = DType::kF32; });
 }
 
+TEST_F(HostileTest, Corrections) {
+  const uint64_t rows = StreamNamed("rows");
+  const auto corrected = [](uint64_t stream, uint32_t rank, DType dtype) {
+    return [=](WdeltaFile& file) { file.streams[stream].correction = {{rank, dtype}, 0, 0, 0}; };
+  };
+  // Nothing but the payload is missing.
+  ExpectRefused("expected to end at", corrected(rows, 1, DType::kF16));
+  ExpectRefused("cannot have one", corrected(rows, 0, DType::kF16));
+  ExpectRefused("cannot have one", corrected(rows, 1, DType::kBF16));
+  ExpectRefused("cannot have one", corrected(rows, 64, DType::kF16));  // too many bytes
+  ExpectRefused("correction rank", corrected(rows, 65, DType::kF16));
+  ExpectRefused("cannot have one", corrected(StreamNamed("noise"), 1, DType::kF16));
+  ExpectRefused("cannot have one", corrected(StreamNamed("constant"), 1, DType::kF16));
+  ExpectRefused("cannot have one", corrected(0, 1, DType::kF16));
+  ExpectRefused("correction", [&](WdeltaFile& file) {
+    file.streams[rows].parent_stream.reset();
+    corrected(rows, 1, DType::kF16)(file);
+  });
+  ExpectRefused("cannot have one", [&](WdeltaFile& file) {
+    file.streams[rows].info.tensor.shape = {uint64_t{1} << 58, 2};
+    corrected(rows, 64, DType::kF32)(file);
+  });
+}
+
 TEST_F(HostileTest, Payloads) {
   ExpectRefused("payload of at most", [](WdeltaFile& file) { file.chunks[0].payload_bytes = 257; });
   ExpectRefused("payload size", [](WdeltaFile& file) {

@@ -35,7 +35,8 @@ const WdeltaFile* StoredFile(const ContentSource& source) {
 bool IsSame(const WdeltaFile& file, uint32_t stream, uint64_t index) {
   const WdeltaStream& info = file.streams[stream];
   return info.parent_stream.has_value() && !info.parent_dtype.has_value() &&
-         !info.correction.has_value() && index < info.chunk_count && file.chunks[info.first_chunk + index].mode == ChunkMode::kSame;
+         !info.correction.has_value() && index < info.chunk_count &&
+         file.chunks[info.first_chunk + index].mode == ChunkMode::kSame;
 }
 
 class TensorsDiff {

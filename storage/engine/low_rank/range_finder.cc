@@ -46,8 +46,8 @@ class RangeFinder {
 
   // Sums of the rows that were looked at, with signs of a fixed seed.
   ThinMatrix StartingColumns(const RankEstimate& estimate) const {
-    const size_t wanted = (estimate.rank + kSpareColumns + kWidthMultiple - 1) / kWidthMultiple *
-                          kWidthMultiple;
+    const size_t wanted =
+        (estimate.rank + kSpareColumns + kWidthMultiple - 1) / kWidthMultiple * kWidthMultiple;
     const ThinMatrix& rows = estimate.rows;
     ThinMatrix signs(rows.rows, wanted);
     std::mt19937 random(1);

@@ -29,7 +29,8 @@ absl::StatusOr<ThinMatrix> ReadRows(const DeltaMatrix& matrix, uint64_t wanted) 
   ThinMatrix rows(groups * rows_a_group, matrix.columns());
   DeltaRun run;
   for (uint64_t g = 0; g < groups; ++g) {
-    const uint64_t first_row = (matrix.rows() - rows_a_group) * g / std::max<uint64_t>(groups - 1, 1);
+    const uint64_t first_row =
+        (matrix.rows() - rows_a_group) * g / std::max<uint64_t>(groups - 1, 1);
     WDELTA_RETURN_IF_ERROR(
         matrix.Read(first_row * matrix.columns(), rows_a_group * matrix.columns(), run));
     std::copy(run.numbers.begin(), run.numbers.end(), rows.row(g * rows_a_group));
@@ -62,8 +63,8 @@ bool MayHaveLowRank(const ThinMatrix& sample) {
   for (size_t i = 0; i < sample.width; ++i) trace += gram[i * sample.width + i];
   for (const double number : gram) squares += number * number;
   if (!(squares > 0)) return false;
-  const double independent = 1 / (1 / static_cast<double>(sample.rows) +
-                                  1 / static_cast<double>(sample.width));
+  const double independent =
+      1 / (1 / static_cast<double>(sample.rows) + 1 / static_cast<double>(sample.width));
   return trace * trace / squares < kLowParticipation * independent;
 }
 

@@ -47,8 +47,8 @@ std::vector<LostSpan> LostIn(const WdeltaReader& reader, const std::vector<FileR
     for (uint64_t c = 0; c < stream.chunk_count; ++c) {
       const WdeltaChunk& chunk = file.chunks[stream.first_chunk + c];
       const uint64_t end = chunk.payload_offset + chunk.payload_bytes;
-      const bool is_lost = Overlaps(damaged, chunk.payload_offset, end) &&
-                           !reader.ReadPayload(i, c).ok();
+      const bool is_lost =
+          Overlaps(damaged, chunk.payload_offset, end) && !reader.ReadPayload(i, c).ok();
       if (!is_lost && !(has_lost_factors && NeedsParent(chunk.mode))) continue;
       const ChunkSpan span = SpanOfChunk(file, stream, c);
       spans.push_back({i, span.offset_bytes, span.offset_bytes + span.size_bytes});

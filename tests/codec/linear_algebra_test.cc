@@ -1,0 +1,117 @@
+#include "storage/codec/linear_algebra.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <random>
+
+#include "storage/codec/kernels/range_kernels.h"
+
+namespace wdelta {
+namespace {
+
+ThinMatrix Random(std::mt19937& random, size_t rows, size_t width) {
+  std::normal_distribution<float> normal(0, 1);
+  ThinMatrix matrix(rows, width);
+  for (float& number : matrix.numbers) number = normal(random);
+  return matrix;
+}
+
+TEST(LinearAlgebraTest, ColumnsBecomeOrthonormal) {
+  std::mt19937 random(1);
+  ThinMatrix matrix = Random(random, 301, 13);
+  // Two columns that say nothing new.
+  for (size_t i = 0; i < matrix.rows; ++i) {
+    matrix.row(i)[5] = matrix.row(i)[1] - 3 * matrix.row(i)[2];
+    matrix.row(i)[7] = 0;
+  }
+  const ThinMatrix before = matrix;
+  Orthonormalise(matrix);
+  const std::vector<double> gram = Gram(matrix);
+  for (size_t p = 0; p < 13; ++p) {
+    for (size_t q = 0; q < 13; ++q) {
+      EXPECT_NEAR(gram[p * 13 + q], p == q && p != 5 && p != 7 ? 1 : 0, 1e-6) << p << ", " << q;
+    }
+  }
+  // Each is still spanned by those up to it.
+  for (size_t k = 0; k < 13; ++k) {
+    double square = 0;
+    double explained = 0;
+    for (size_t i = 0; i < before.rows; ++i) square += std::pow(before.row(i)[k], 2);
+    for (size_t p = 0; p <= k; ++p) {
+      double along = 0;
+      for (size_t i = 0; i < before.rows; ++i) along += before.row(i)[k] * matrix.row(i)[p];
+      explained += along * along;
+    }
+    EXPECT_NEAR(explained, square, 1e-4 * square) << k;
+  }
+}
+
+TEST(LinearAlgebraTest, EigenvaluesAndVectors) {
+  std::mt19937 random(2);
+  for (const size_t size : {1, 2, 17, 72}) {
+    const std::vector<double> matrix = Gram(Random(random, size + 5, size));
+    const Eigen eigen = EigenOfSymmetric(matrix, size);
+    for (size_t k = 0; k < size; ++k) {
+      if (k > 0) {
+        EXPECT_LE(eigen.values[k], eigen.values[k - 1]);
+      }
+      for (size_t i = 0; i < size; ++i) {
+        double product = 0;
+        for (size_t j = 0; j < size; ++j) {
+          product += matrix[i * size + j] * eigen.vectors[j * size + k];
+        }
+        EXPECT_NEAR(product, eigen.values[k] * eigen.vectors[i * size + k], 1e-9 * eigen.values[0]);
+      }
+    }
+  }
+}
+
+TEST(LinearAlgebraTest, PivotsExplainAMatrixOfTheirRank) {
+  std::mt19937 random(3);
+  const ThinMatrix left = Random(random, 50, 4);
+  const ThinMatrix right = Random(random, 4, 30);
+  ThinMatrix product(50, 30);
+  kernels::AddTimes({left.numbers.data(), left.numbers.size(), 0, 4}, right.numbers.data(), 30,
+                    product.numbers.data());
+  const std::vector<double> residuals = CholeskyResiduals(Gram(product), 30, 6);
+  ASSERT_EQ(residuals.size(), 7u);
+  for (int k = 0; k < 4; ++k) EXPECT_GT(residuals[k], 1e-3 * residuals[0]) << k;
+  EXPECT_LT(residuals[4], 1e-9 * residuals[0]);
+  EXPECT_LT(residuals[6], 1e-9 * residuals[0]);
+}
+
+TEST(LinearAlgebraTest, ProductsOfRunsAddUp) {
+  std::mt19937 random(4);
+  constexpr size_t kRows = 23;
+  constexpr size_t kColumns = 151;
+  constexpr size_t kWidth = 8;
+  const ThinMatrix matrix = Random(random, kRows, kColumns);
+  const ThinMatrix right = Random(random, kColumns, kWidth);
+  const ThinMatrix left = Random(random, kRows, kWidth);
+  ThinMatrix times(kRows, kWidth);
+  ThinMatrix transposed(kColumns, kWidth);
+  for (size_t first = 0; first < matrix.numbers.size();) {
+    const size_t count = std::min<size_t>(1 + random() % 400, matrix.numbers.size() - first);
+    const kernels::MatrixRun run{matrix.numbers.data() + first, count, first % kColumns, kColumns};
+    const size_t row = first / kColumns;
+    kernels::AddTimes(run, right.numbers.data(), kWidth, times.row(row));
+    kernels::AddTransposedTimes(run, left.row(row), kWidth, transposed.numbers.data());
+    first += count;
+  }
+  for (size_t k = 0; k < kWidth; ++k) {
+    for (size_t i = 0; i < kRows; ++i) {
+      double sum = 0;
+      for (size_t j = 0; j < kColumns; ++j) sum += matrix.row(i)[j] * right.row(j)[k];
+      EXPECT_NEAR(times.row(i)[k], sum, 1e-3);
+    }
+    for (size_t j = 0; j < kColumns; ++j) {
+      double sum = 0;
+      for (size_t i = 0; i < kRows; ++i) sum += matrix.row(i)[j] * left.row(i)[k];
+      EXPECT_NEAR(transposed.row(j)[k], sum, 1e-3);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace wdelta

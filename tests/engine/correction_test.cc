@@ -1,0 +1,290 @@
+// Fine-tunes of low rank are coded against corrected parents.
+#include <cmath>
+#include <random>
+
+#include "gmock/gmock.h"
+#include "storage/base/limits.h"
+#include "storage/base/thread_pool.h"
+#include "storage/codec/converted_parent.h"
+#include "storage/engine/checked_delta.h"
+#include "storage/engine/compare/model_diff.h"
+#include "storage/engine/delta_encoder.h"
+#include "storage/engine/scrub/damage.h"
+#include "tests/engine/delta_route_fixture.h"
+#include "tests/support/checkpoint_builder.h"
+
+namespace wdelta::testing {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr char kPath[] = "model.safetensors";
+
+std::string Lanes(const std::vector<float>& numbers, DType dtype) {
+  std::string bytes(reinterpret_cast<const char*>(numbers.data()), 4 * numbers.size());
+  if (dtype == DType::kF32) return bytes;
+  std::string lanes;
+  ConvertNumbers(DType::kF32, bytes, dtype, lanes);
+  return lanes;
+}
+
+std::vector<float> Numbers(const TestTensor& tensor) {
+  std::string bytes = tensor.data;
+  if (tensor.dtype != DType::kF32) ConvertNumbers(tensor.dtype, tensor.data, DType::kF32, bytes);
+  std::vector<float> numbers(bytes.size() / 4);
+  std::memcpy(numbers.data(), bytes.data(), bytes.size());
+  return numbers;
+}
+
+std::vector<float> Normal(size_t count, float deviation, uint32_t seed) {
+  std::mt19937 random(seed);
+  std::normal_distribution<float> normal(0, deviation);
+  std::vector<float> numbers(count);
+  for (float& number : numbers) number = normal(random);
+  return numbers;
+}
+
+TestTensor Weights(DType dtype, uint64_t rows, uint64_t columns, uint32_t seed) {
+  return {"w", dtype, {rows, columns}, Lanes(Normal(rows * columns, 0.02f, seed), dtype)};
+}
+
+// Plus a product of rank `rank` whose numbers deviate by `deviation`, as `dtype`.
+TestTensor Merged(const TestTensor& base, uint32_t rank, float deviation, DType dtype) {
+  const size_t rows = base.shape[0];
+  const size_t columns = base.shape[1];
+  const float each = std::sqrt(deviation / std::sqrt(static_cast<float>(rank)));
+  const std::vector<float> up = Normal(rows * rank, each, 11);
+  const std::vector<float> down = Normal(rank * columns, each, 12);
+  std::vector<float> numbers = Numbers(base);
+  std::vector<float> row(columns);
+  for (size_t i = 0; i < rows; ++i) {
+    std::fill(row.begin(), row.end(), 0.0f);
+    for (size_t k = 0; k < rank; ++k) {
+      for (size_t j = 0; j < columns; ++j) row[j] += up[i * rank + k] * down[k * columns + j];
+    }
+    for (size_t j = 0; j < columns; ++j) numbers[i * columns + j] += row[j];
+  }
+  return {base.name, dtype, base.shape, Lanes(numbers, dtype)};
+}
+
+class CorrectionTest : public DeltaRouteTest {
+ protected:
+  static Files FilesWith(const TestTensor& tensor) { return {{kPath, BuildSafetensors({tensor})}}; }
+  void Store(const std::string& name, const TestTensor& tensor, const std::string& parent = "") {
+    Push(name, FilesWith(tensor), parent);
+    EXPECT_TRUE(ReadBack(name) == FilesWith(tensor)) << name;
+  }
+  // Of the only tensor.
+  WdeltaStream StreamOf(const std::string& name) {
+    return (*Open(name))->stored()->file().streams[1];
+  }
+  uint64_t PayloadBytes(const std::string& name) {
+    const ContentSourcePtr source = *Open(name);
+    return PayloadBytesOf(source->stored()->file(), source->stored()->file().streams[1]);
+  }
+  // What the chunks would take against the parent as it is.
+  static uint64_t BytesWithout(const TestTensor& target, const TestTensor& base) {
+    std::string parent = base.data;
+    if (base.dtype != target.dtype) {
+      ConvertNumbers(base.dtype, base.data, target.dtype, parent);
+    }
+    ChunkCodec codec;
+    uint64_t size_bytes = 0;
+    for (size_t at = 0; at < target.data.size(); at += limits::kChunkBytes) {
+      size_bytes += codec
+                        .Encode(LaneFormatOf(target.dtype),
+                                absl::string_view(target.data).substr(at, limits::kChunkBytes),
+                                absl::string_view(parent).substr(at, limits::kChunkBytes))
+                        ->payload.size();
+    }
+    return size_bytes;
+  }
+  std::string Encode(const std::string& target, const std::string& parent, int threads) {
+    DeltaEncoderInput input;
+    input.target = *Open(target);
+    input.parent = *Open(parent);
+    input.parent_streams = {0, 1};
+    input.advance = [](uint64_t) { return absl::OkStatus(); };
+    ThreadPool pool(threads);
+    std::string bytes;
+    const auto file = EncodeDelta(input, &pool, [&](absl::string_view more) {
+      bytes.append(more.data(), more.size());
+      return absl::OkStatus();
+    });
+    EXPECT_TRUE(file.ok()) << file.status();
+    return bytes;
+  }
+};
+
+TEST_F(CorrectionTest, MergedAdaptersTakeAFractionOfTheBytes) {
+  struct Case {
+    DType from;
+    DType to;
+    uint64_t rows, columns;
+    uint32_t rank;
+    double most;  // of the bytes without
+  };
+  const Case cases[] = {{DType::kBF16, DType::kBF16, 600, 1001, 1, 0.3},
+                        {DType::kBF16, DType::kBF16, 700, 1001, 8, 0.45},
+                        {DType::kF16, DType::kF16, 600, 1001, 8, 0.45},
+                        {DType::kF32, DType::kF32, 600, 1001, 8, 0.45},
+                        {DType::kF32, DType::kBF16, 600, 1001, 8, 0.5},
+                        {DType::kBF16, DType::kF32, 600, 1001, 8, 0.5},
+                        {DType::kF32, DType::kF32, 1100, 1030, 64, 0.7}};
+  int number = 0;
+  for (const Case& c : cases) {
+    const std::string name =
+        absl::StrCat("m", ++number, "-", DTypeName(c.from), "-", DTypeName(c.to), "-", c.rank);
+    SCOPED_TRACE(name);
+    const TestTensor base = Weights(c.from, c.rows, c.columns, number);
+    const TestTensor merged = Merged(base, c.rank, 6e-4f, c.to);
+    Store(absl::StrCat(name, "-base"), base);
+    Store(name, merged, absl::StrCat(name, "-base"));
+    const WdeltaStream stream = StreamOf(name);
+    const uint64_t without = BytesWithout(merged, base);
+    const double share = static_cast<double>(PayloadBytes(name)) / static_cast<double>(without);
+    EXPECT_LT(share, c.most);
+    ASSERT_TRUE(stream.correction.has_value());
+    EXPECT_EQ(stream.correction->form.rank, c.rank);
+    RecordProperty(name, absl::StrCat(share));
+  }
+}
+
+TEST_F(CorrectionTest, RangesAreThoseOfTheWhole) {
+  const TestTensor base = Weights(DType::kBF16, 700, 1001, 1);
+  const TestTensor merged = Merged(base, 4, 6e-4f, DType::kBF16);
+  Store("base", base);
+  Store("merged", merged, "base");
+  ASSERT_TRUE(StreamOf("merged").correction.has_value());
+  Restart();
+  const ContentSourcePtr source = *Open("merged");
+  std::mt19937 random(3);
+  for (int i = 0; i < 50; ++i) {
+    const size_t offset = random() % merged.data.size();
+    std::string part(1 + random() % std::min<size_t>(merged.data.size() - offset, 3000), '\0');
+    ASSERT_TRUE(source->Read(1, offset, part.size(), part.data()).ok());
+    EXPECT_TRUE(part == merged.data.substr(offset, part.size())) << offset;
+  }
+}
+
+TEST_F(CorrectionTest, OtherFineTunesHaveNone) {
+  const TestTensor base = Weights(DType::kBF16, 600, 1001, 1);
+  Store("base", base);
+  Store("few", FineTuned(base, 3), "base");
+  std::vector<float> numbers = Numbers(base);
+  const std::vector<float> noise = Normal(numbers.size(), 6e-4f, 9);
+  for (size_t i = 0; i < numbers.size(); ++i) numbers[i] += noise[i];
+  Store("all", {"w", DType::kBF16, base.shape, Lanes(numbers, DType::kBF16)}, "base");
+  EXPECT_EQ(RecordOf("all").storage_parent_id(), RecordOf("base").id());
+  EXPECT_FALSE(StreamOf("few").correction.has_value());
+  EXPECT_FALSE(StreamOf("all").correction.has_value());
+}
+
+TEST_F(CorrectionTest, NumbersThatAreNotFiniteComeBack) {
+  TestTensor base = Weights(DType::kF16, 600, 1001, 1);
+  TestTensor merged = Merged(base, 4, 6e-4f, DType::kF16);
+  std::mt19937 random(5);
+  for (int i = 0; i < 300; ++i) {
+    const size_t at = random() % (base.data.size() / 2) * 2 + 1;
+    base.data[at] = static_cast<char>(i % 2 == 0 ? 0x7c : 0xff);
+    if (i % 3 == 0) merged.data[at] = static_cast<char>(0x7e);
+  }
+  Store("base", base);
+  Store("merged", merged, "base");
+  EXPECT_TRUE(StreamOf("merged").correction.has_value());
+}
+
+TEST_F(CorrectionTest, EncodingIsTheSameForAnyNumberOfThreads) {
+  const TestTensor base = Weights(DType::kBF16, 700, 1001, 1);
+  Store("base", base);
+  Store("merged", Merged(base, 4, 6e-4f, DType::kBF16), "base");
+  const std::string bytes = Encode("merged", "base", 1);
+  EXPECT_TRUE(bytes == Encode("merged", "base", 3));
+  // What is stored stays as it is.
+  EXPECT_EQ(Digest::Of(bytes).ToBytes(), RecordOf("merged").delta_digest());
+}
+
+TEST_F(CorrectionTest, ADeltaGoesToThoseWhoHoldTheParent) {
+  const TestTensor base = Weights(DType::kBF16, 700, 1001, 1);
+  const TestTensor merged = Merged(base, 4, 6e-4f, DType::kBF16);
+  Store("base", base);
+  Store("merged", merged, "base");
+  Store("next", FineTuned(merged, 3), "merged");
+  ASSERT_TRUE(StreamOf("merged").correction.has_value());
+  EXPECT_EQ(ExpectRoute("merged", "base").size(), 1u);
+  ExpectRoute("next", "base");
+  ExpectRoute("base", "merged");
+}
+
+TEST_F(CorrectionTest, ADiffTellsTheChange) {
+  const TestTensor base = Weights(DType::kBF16, 600, 1001, 1);
+  Store("base", base);
+  Store("merged", Merged(base, 1, 6e-4f, DType::kBF16), "base");
+  ASSERT_TRUE(StreamOf("merged").correction.has_value());
+  DiffInput input{*Open("base"), *Open("merged"), [] { return absl::OkStatus(); }};
+  ThreadPool pool(1);
+  int changed = 0;
+  const absl::Status status = DiffTensors(input, &pool, [&](const TensorDiff& diff) {
+    if (diff.change != DiffKind::kUnchanged) ++changed;
+    return absl::OkStatus();
+  });
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_EQ(changed, 1);
+}
+
+TEST_F(CorrectionTest, DamagedFactorsLoseTheTensor) {
+  const TestTensor base = Weights(DType::kBF16, 700, 1001, 1);
+  Store("base", base);
+  Store("merged", Merged(base, 4, 6e-4f, DType::kBF16), "base");
+  const WdeltaStream stream = StreamOf("merged");
+  ASSERT_TRUE(stream.correction.has_value());
+  DamageDelta(RecordOf("merged"), stream.correction->payload_offset + 100);
+  Restart();
+  const ContentSourcePtr source = *Open("merged");
+  std::string part(10, '\0');
+  const absl::Status status = source->Read(1, 0, part.size(), part.data());
+  EXPECT_TRUE(absl::IsDataLoss(status)) << status;
+  const auto damage =
+      FindDamage(store_->reader(), RecordOf("merged"), [](uint64_t) { return absl::OkStatus(); });
+  ASSERT_TRUE(damage.ok()) << damage.status();
+  ASSERT_EQ(damage->spans.size(), stream.chunk_count);
+  EXPECT_EQ(damage->spans[0].stream, 1u);
+  const auto delta = *CheckedDelta::Open("merged", store_->reader().OpenDelta(RecordOf("merged")));
+  std::string bytes(*delta->SizeBytes(), '\0');
+  EXPECT_TRUE(absl::IsDataLoss(delta->Read(0, bytes.data(), bytes.size())));
+}
+
+TEST_F(CorrectionTest, AParentOfAnotherShapeIsRefused) {
+  const TestTensor base = Weights(DType::kBF16, 600, 1001, 1);
+  Store("base", base);
+  Store("merged", Merged(base, 4, 6e-4f, DType::kBF16), "base");
+  ASSERT_TRUE(StreamOf("merged").correction.has_value());
+  // A parent of the same digest, whose table says another shape.
+  class Liar final : public ContentSource {
+   public:
+    explicit Liar(ContentSourcePtr inner)
+        : inner_(std::move(inner)), checkpoint_(inner_->checkpoint()) {
+      std::swap(checkpoint_.streams[1].tensor.shape[0], checkpoint_.streams[1].tensor.shape[1]);
+    }
+    const Checkpoint& checkpoint() const override { return checkpoint_; }
+    std::optional<Digest> StreamDigest(uint32_t stream) const override {
+      return inner_->StreamDigest(stream);
+    }
+    absl::Status Read(uint32_t stream, uint64_t offset, size_t size,
+                      char* destination) const override {
+      return inner_->Read(stream, offset, size, destination);
+    }
+
+   private:
+    const ContentSourcePtr inner_;
+    Checkpoint checkpoint_;
+  };
+  const ContentSourcePtr merged = *Open("merged");
+  const auto opened = WdeltaSource::Open(
+      "merged", merged->stored(), std::make_shared<const Liar>(*Open("base")), &codecs_, &cache_);
+  EXPECT_TRUE(absl::IsDataLoss(opened.status())) << opened.status();
+  EXPECT_THAT(std::string(opened.status().message()), HasSubstr("parent of the same shape"));
+}
+
+}  // namespace
+}  // namespace wdelta::testing
