@@ -11,7 +11,8 @@ namespace {
 
 constexpr uint64_t kMinDimension = 64;
 constexpr uint64_t kDimensionsARank = 16;  // of the shorter side, for each rank
-constexpr uint64_t kGroups = 4;            // of neighbouring rows, in as few chunks
+constexpr uint64_t kMaxGroups = 4;         // of neighbouring rows, in as few chunks
+constexpr uint64_t kBytesAGroup = 16 * limits::kChunkBytes;  // of the tensor
 constexpr uint64_t kFirstRows = 64;
 constexpr uint64_t kSpareRows = 32;  // beyond those that a rank could explain
 constexpr uint64_t kMaxSampleNumbers = uint64_t{8} << 20;
@@ -24,7 +25,8 @@ constexpr double kLowResidual = 0.5;
 constexpr double kFloorTolerance = 1.25;
 
 absl::StatusOr<ThinMatrix> ReadRows(const DeltaMatrix& matrix, uint64_t wanted) {
-  const uint64_t groups = wanted == matrix.rows() ? 1 : kGroups;
+  const uint64_t groups =
+      std::clamp<uint64_t>(matrix.tensor().size_bytes / kBytesAGroup, 1, kMaxGroups);
   const uint64_t rows_a_group = wanted / groups;
   ThinMatrix rows(groups * rows_a_group, matrix.columns());
   DeltaRun run;
