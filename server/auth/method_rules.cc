@@ -8,7 +8,7 @@ namespace {
 using Kind = SubjectKind;
 
 // What a model was made from is told with it, by name: a limited token may declare parents
-// that it could not fetch.
+// that it could not fetch, if that gives it none of their bits (Uploads.StartUpload).
 constexpr MethodRule kRules[] = {
     {.method = "Admin.GetServerInfo"},  // clients ask before they push
     {.method = "Admin.Backup", .scope = Scope::kAdmin, .needs_all_names = true},
@@ -24,7 +24,7 @@ constexpr MethodRule kRules[] = {
     {.method = "Fetch.FetchFile", .scope = Scope::kRead, .subjects = {{{"model", Kind::kModel}}}},
     {.method = "Fetch.FetchDelta",
      .scope = Scope::kRead,
-     .subjects = {{{"model", Kind::kModel}, {"held_models", Kind::kModel}}}},
+     .subjects = {{{"model", Kind::kModel}, {"held_models", Kind::kWrittenModel}}}},
 
     {.method = "Jobs.GetJob", .scope = Scope::kRead, .subjects = {{{"job", Kind::kJob}}}},
     {.method = "Jobs.ListJobs", .scope = Scope::kRead, .listed = {"jobs", "model_name"}},
@@ -105,6 +105,8 @@ constexpr MethodRule kRules[] = {
      .scope = Scope::kRead,
      .subjects = {{{"name", Kind::kName}}}},
 
+    // The method checks `parents`, of what may be lossy and of a `.wdelta`; those of a lossless
+    // checkpoint may be anybody's.
     {.method = "Uploads.StartUpload",
      .scope = Scope::kWrite,
      .subjects = {{{"name", Kind::kName}}},

@@ -15,8 +15,11 @@ enum class SubjectKind {
   kName,     // of a model
   kModel,    // a reference to a model
   kModelId,  // likewise, or a bare id
-  kUpload,   // an id
-  kJob,      // an id
+  // Likewise, but one that turns out to be of another name is passed over by the method, as one
+  // that is not there.
+  kWrittenModel,
+  kUpload,  // an id
+  kJob,     // an id
 };
 
 // A string of a request; its path goes through messages and lists with dots.

@@ -13,6 +13,7 @@
 #include "storage/base/status_macros.h"
 #include "storage/engine/delta_route.h"
 #include "storage/engine/folded_stream.h"
+#include "storage/engine/names.h"
 
 namespace wdelta {
 namespace {
@@ -21,6 +22,12 @@ using Progress = Cursor::Progress;
 
 std::string ReferenceOf(const std::string& model_id) {
   return model_id.empty() ? "" : IdReference(model_id);
+}
+
+// Where it would tell of models that the caller may not name.
+absl::Status NoDelta() {
+  return MakeError(absl::StatusCode::kNotFound, "MODEL_NOT_FOUND",
+                   "no delta leads to the model from what this token is for; fetch its files");
 }
 
 // The bytes of one step.
@@ -70,7 +77,7 @@ class FoldedBytes final : public StepBytes {
 class DeltaFiles final : public FileProducer {
  public:
   // `task` plans the route; null: SetRoute gives it.
-  DeltaFiles(Reader* reader, ResumePoint resume, RpcCall::NameCheck check_name,
+  DeltaFiles(Reader* reader, ResumePoint resume, NameCheck check_name,
              std::shared_ptr<FoldingTask> task)
       : reader_(*reader),
         resume_(std::move(resume)),
@@ -78,10 +85,10 @@ class DeltaFiles final : public FileProducer {
         task_(std::move(task)) {}
   ~DeltaFiles() override { DeltaFiles::Cancel(); }
 
-  // Once. OUT_OF_RANGE (`OFFSET_PAST_END`), and what the check of names says.
+  // Once. OUT_OF_RANGE (`OFFSET_PAST_END`), NOT_FOUND (`MODEL_NOT_FOUND`).
   absl::Status SetRoute(FoldingTask::Route route) {
     for (const DeltaStep& step : route.steps) {
-      WDELTA_RETURN_IF_ERROR(check_name_(step.model.name()));
+      if (!MayName(check_name_, step.model.name())) return NoDelta();
     }
     steps_ = std::move(route.steps);
     folded_ = std::move(route.folded);
@@ -155,7 +162,7 @@ class DeltaFiles final : public FileProducer {
 
   Reader& reader_;
   const ResumePoint resume_;
-  const RpcCall::NameCheck check_name_;
+  const NameCheck check_name_;
   const std::shared_ptr<FoldingTask> task_;
   std::vector<DeltaStep> steps_;          // empty until they are planned
   std::shared_ptr<FoldedStream> folded_;  // of the only step, if it is folded
@@ -167,7 +174,7 @@ class DeltaFiles final : public FileProducer {
 };
 
 absl::StatusOr<std::unique_ptr<FileProducer>> SendSteps(Reader& reader, ResumePoint resume,
-                                                        const RpcCall::NameCheck& check_name,
+                                                        const NameCheck& check_name,
                                                         std::vector<DeltaStep> steps) {
   auto files = std::make_unique<DeltaFiles>(&reader, std::move(resume), check_name, nullptr);
   WDELTA_RETURN_IF_ERROR(files->SetRoute({std::move(steps), nullptr}));
@@ -176,7 +183,7 @@ absl::StatusOr<std::unique_ptr<FileProducer>> SendSteps(Reader& reader, ResumePo
 
 std::unique_ptr<FileProducer> StartFolding(RpcEnvironment& environment, Admission::Slot slot,
                                            DeltaRoutePlanner planner, ResumePoint resume,
-                                           const RpcCall::NameCheck& check_name) {
+                                           const NameCheck& check_name) {
   ModelStore& store = environment.store();
   auto task = std::make_shared<FoldingTask>(std::move(planner), resume, &store.codec_pool(),
                                             environment.options().max_write_wait);
@@ -187,18 +194,39 @@ std::unique_ptr<FileProducer> StartFolding(RpcEnvironment& environment, Admissio
 }
 
 // Of a model that the caller does not name.
-absl::Status CheckParent(Models& models, const DeltaStep& step,
-                         const RpcCall::NameCheck& check_name) {
+absl::Status CheckParent(Models& models, const DeltaStep& step, const NameCheck& check_name) {
   if (step.parent_id.empty()) return absl::OkStatus();
   WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> parent, models.GetById(step.parent_id));
-  return check_name(parent.has_value() ? parent->record.name() : "");
+  return MayName(check_name, parent.has_value() ? parent->record.name() : "") ? absl::OkStatus()
+                                                                              : NoDelta();
+}
+
+// Without those whose ids, digests or tags lead to models that the caller may not name.
+absl::StatusOr<std::vector<std::string>> HeldByCaller(Models& models,
+                                                      const v1::FetchDeltaRequest& request,
+                                                      const NameCheck& check_name) {
+  std::vector<std::string> held;
+  for (const std::string& text : request.held_models()) {
+    std::optional<Model> model;
+    if (check_name != nullptr) {
+      WDELTA_ASSIGN_OR_RETURN(const ModelReference reference, ParseModelReference(text));
+      if (reference.kind == ModelReference::Kind::kId) {
+        // Deleted ones too: their bytes may be held still.
+        WDELTA_ASSIGN_OR_RETURN(model, models.GetById(reference.id));
+      } else if (absl::StatusOr<Model> resolved = models.Resolve(text); resolved.ok()) {
+        model = *std::move(resolved);
+      }
+    }
+    if (!model.has_value() || MayName(check_name, model->record.name())) held.push_back(text);
+  }
+  return held;
 }
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<FileProducer>> OpenDelta(RpcEnvironment& environment,
                                                         const v1::FetchDeltaRequest& request,
-                                                        const RpcCall::NameCheck& check_name) {
+                                                        const NameCheck& check_name) {
   ModelStore& store = environment.store();
   WDELTA_ASSIGN_OR_RETURN(const Model model, store.models().ResolveReady(request.model()));
   const std::string& id = model.record.id();
@@ -210,10 +238,9 @@ absl::StatusOr<std::unique_ptr<FileProducer>> OpenDelta(RpcEnvironment& environm
     WDELTA_RETURN_IF_ERROR(CheckParent(store.models(), steps[0], check_name));
     return SendSteps(store.reader(), std::move(resume), check_name, std::move(steps));
   }
-  WDELTA_ASSIGN_OR_RETURN(
-      DeltaRoutePlanner planner,
-      DeltaRoutePlanner::Open(tools, id,
-                              {request.held_models().begin(), request.held_models().end()}));
+  WDELTA_ASSIGN_OR_RETURN(const std::vector<std::string> held,
+                          HeldByCaller(store.models(), request, check_name));
+  WDELTA_ASSIGN_OR_RETURN(DeltaRoutePlanner planner, DeltaRoutePlanner::Open(tools, id, held));
   if (planner.MayFold()) {
     std::optional<Admission::Slot> slot = environment.foldings().TryEnter();
     if (slot.has_value()) {

@@ -5,8 +5,8 @@
 
 #include "absl/status/statusor.h"
 #include "server/rpc/fetch_producers.h"
-#include "server/rpc/rpc_call.h"
 #include "server/rpc/rpc_environment.h"
+#include "storage/engine/name_check.h"
 #include "wdelta/v1/fetch.pb.h"
 
 namespace wdelta {
@@ -15,10 +15,11 @@ namespace wdelta {
 // slot and in a thread of the environment's foldings; without one, the stored ones are sent if
 // they lead from a held model. The environment must outlive the producer. Errors, some of which
 // come from the producer, as documented in fetch.proto; reasons besides the engine's:
-// `TOO_MANY_FETCHES`, `OFFSET_PAST_END`, `SLOW_READER`, and what `check_name` says of the models
-// on the route and of the stored parent: a delta and one of its ends tell the other.
+// `TOO_MANY_FETCHES`, `OFFSET_PAST_END`, `SLOW_READER`, and NOT_FOUND (`MODEL_NOT_FOUND`) where
+// `check_name` refuses a model on the route or the stored parent: a delta and one of its ends tell
+// the other. Held models that it refuses are passed over.
 absl::StatusOr<std::unique_ptr<FileProducer>> OpenDelta(RpcEnvironment& environment,
                                                         const v1::FetchDeltaRequest& request,
-                                                        const RpcCall::NameCheck& check_name);
+                                                        const NameCheck& check_name);
 
 }  // namespace wdelta

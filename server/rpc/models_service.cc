@@ -12,6 +12,7 @@
 #include "server/rpc/unary.h"
 #include "storage/base/error.h"
 #include "storage/base/id.h"
+#include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
 #include "storage/engine/names.h"
 
@@ -52,8 +53,7 @@ absl::Status ListModelsBody(ModelStore& store, const v1::ListModelsRequest& requ
 }
 
 absl::Status ListTensorsBody(ModelStore& store, const v1::ListTensorsRequest& request,
-                             v1::ListTensorsResponse* response,
-                             const RpcCall::NameCheck& check_name) {
+                             v1::ListTensorsResponse* response, const NameCheck& check_name) {
   const std::string filters = FiltersOf(request);
   WDELTA_ASSIGN_OR_RETURN(const std::string position,
                           DecodePageToken(filters, request.page_token()));
@@ -69,7 +69,7 @@ absl::Status ListTensorsBody(ModelStore& store, const v1::ListTensorsRequest& re
   }
   WDELTA_ASSIGN_OR_RETURN(const Model model, store.models().ResolveToFetch(reference));
   // A page token may be made up.
-  WDELTA_RETURN_IF_ERROR(check_name(model.record.name()));
+  WDELTA_RETURN_IF_ERROR(CheckFound(check_name, reference, model.record.name()));
   WDELTA_ASSIGN_OR_RETURN(const ContentSourcePtr source, store.reader().Open(model.record));
   const Checkpoint& checkpoint = source->checkpoint();
   const std::shared_ptr<const WdeltaReader> stored = source->stored();
@@ -177,12 +177,24 @@ absl::Status ListTagHistoryBody(ModelStore& store, const v1::ListTagHistoryReque
   return absl::OkStatus();
 }
 
-// What the client says, or else its token, or else its address; without the port, which tells
-// nothing later.
-std::string AuthorOf(const std::string& given, const RpcCall& call,
-                     const grpc::CallbackServerContext& context) {
+// The token, with what the client says in parentheses, as far as there is room; without tokens
+// what the client says, or else its address, without the port, which tells nothing later.
+// INVALID_ARGUMENT (`BAD_AUTHOR`).
+absl::StatusOr<std::string> AuthorOf(const std::string& given, const RpcCall& call,
+                                     const grpc::CallbackServerContext& context) {
+  if (call.identity() != nullptr) {
+    const std::string& name = call.identity()->name;
+    if (given.empty() || given == name) return name;
+    WDELTA_RETURN_IF_ERROR(ValidateAuthor(given));
+    absl::string_view shown = given;
+    shown = shown.substr(0, limits::kMaxAuthorBytes - name.size() - 3);
+    // Not amid a character.
+    while (shown.size() < given.size() && (given[shown.size()] & 0xC0) == 0x80) {
+      shown.remove_suffix(1);
+    }
+    return absl::StrCat(name, " (", shown, ")");
+  }
   if (!given.empty()) return given;
-  if (call.identity() != nullptr) return call.identity()->name;
   std::string peer = context.peer();
   if (absl::StartsWith(peer, "ipv4:") || absl::StartsWith(peer, "ipv6:")) {
     peer.resize(peer.rfind(':'));
@@ -229,9 +241,10 @@ grpc::ServerUnaryReactor* ModelsService::DeleteModel(grpc::CallbackServerContext
                                                      const v1::DeleteModelRequest* request,
                                                      google::protobuf::Empty* response) {
   return ServeUnary(environment_, "Models.DeleteModel", context, request, response,
-                    [this, context](const auto& in, auto*, const RpcCall& call) {
-                      return environment_.store().models().Delete(
-                          in.model(), AuthorOf(in.author(), call, *context));
+                    [this, context](const auto& in, auto*, const RpcCall& call) -> absl::Status {
+                      WDELTA_ASSIGN_OR_RETURN(const std::string author,
+                                              AuthorOf(in.author(), call, *context));
+                      return environment_.store().models().Delete(in.model(), author);
                     });
 }
 
@@ -258,9 +271,9 @@ grpc::ServerUnaryReactor* ModelsService::SetTag(grpc::CallbackServerContext* con
   return ServeUnary(
       environment_, "Models.SetTag", context, request, response,
       [this, context](const auto& in, auto* out, const RpcCall& call) -> absl::Status {
+        WDELTA_ASSIGN_OR_RETURN(const std::string author, AuthorOf(in.author(), call, *context));
         WDELTA_ASSIGN_OR_RETURN(const Tag tag, environment_.store().models().SetTag(
-                                                   in.name(), in.tag(), in.model(),
-                                                   AuthorOf(in.author(), call, *context)));
+                                                   in.name(), in.tag(), in.model(), author));
         *out = ToProto(tag);
         return absl::OkStatus();
       });
@@ -270,9 +283,10 @@ grpc::ServerUnaryReactor* ModelsService::DeleteTag(grpc::CallbackServerContext* 
                                                    const v1::DeleteTagRequest* request,
                                                    google::protobuf::Empty* response) {
   return ServeUnary(environment_, "Models.DeleteTag", context, request, response,
-                    [this, context](const auto& in, auto*, const RpcCall& call) {
-                      return environment_.store().models().DeleteTag(
-                          in.name(), in.tag(), AuthorOf(in.author(), call, *context));
+                    [this, context](const auto& in, auto*, const RpcCall& call) -> absl::Status {
+                      WDELTA_ASSIGN_OR_RETURN(const std::string author,
+                                              AuthorOf(in.author(), call, *context));
+                      return environment_.store().models().DeleteTag(in.name(), in.tag(), author);
                     });
 }
 

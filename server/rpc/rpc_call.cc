@@ -72,6 +72,8 @@ absl::Status RpcCall::CheckSubject(SubjectKind kind, const std::string& value) c
       return CheckName(*identity_, value);
     case SubjectKind::kModel:
       return CheckModel(value);
+    case SubjectKind::kWrittenModel:
+      return CheckWrittenName(value);
     case SubjectKind::kModelId:
       return CheckModel(IsWellFormedId(value) ? IdReference(value) : value);
     case SubjectKind::kUpload:
@@ -82,25 +84,32 @@ absl::Status RpcCall::CheckSubject(SubjectKind kind, const std::string& value) c
   return absl::OkStatus();
 }
 
-absl::Status RpcCall::CheckModel(const std::string& reference) const {
+// Not looked up, so that a stranger does not learn whether there is one.
+absl::Status RpcCall::CheckWrittenName(const std::string& reference) const {
   const absl::StatusOr<ModelReference> parsed = ParseModelReference(reference);
-  if (!parsed.ok()) return absl::OkStatus();
-  // Not looked up, so that a stranger does not learn whether there is one.
-  if (!parsed->name.empty()) WDELTA_RETURN_IF_ERROR(CheckName(*identity_, parsed->name));
-  if (parsed->kind == ModelReference::Kind::kName) return absl::OkStatus();
+  return parsed.ok() && !parsed->name.empty() ? CheckName(*identity_, parsed->name)
+                                              : absl::OkStatus();
+}
+
+absl::Status RpcCall::CheckModel(const std::string& reference) const {
+  WDELTA_RETURN_IF_ERROR(CheckWrittenName(reference));
+  const absl::StatusOr<ModelReference> parsed = ParseModelReference(reference);
+  if (!parsed.ok() || parsed->kind == ModelReference::Kind::kName) return absl::OkStatus();
   const absl::StatusOr<Model> model = environment_.store().models().Resolve(reference);
   // A tag may point at a model of another name.
-  return model.ok() ? CheckName(*identity_, model->record.name()) : absl::OkStatus();
+  return model.ok() ? CheckFound(name_check(), reference, model->record.name()) : absl::OkStatus();
 }
 
 absl::Status RpcCall::CheckUpload(const std::string& id) const {
   const absl::StatusOr<UploadView> upload = environment_.store().uploads().Get(id);
-  return upload.ok() ? CheckName(*identity_, upload->record.name()) : absl::OkStatus();
+  const bool is_hidden = upload.ok() && !identity_->MayName(upload->record.name());
+  return is_hidden ? UploadNotFound(id) : absl::OkStatus();
 }
 
 absl::Status RpcCall::CheckJob(const std::string& id) const {
   const absl::StatusOr<Job> job = environment_.store().jobs().Get(id);
-  return job.ok() ? CheckName(*identity_, job->record.model_name()) : absl::OkStatus();
+  const bool is_hidden = job.ok() && !identity_->MayName(job->record.model_name());
+  return is_hidden ? JobNotFound(id) : absl::OkStatus();
 }
 
 absl::Status RpcCall::CheckResponse(google::protobuf::Message& response) {
@@ -122,8 +131,8 @@ absl::Status RpcCall::CheckResponse(google::protobuf::Message& response) {
       absl::StrCat("the answer tells of models that token '", identity_->name, "' is not for"));
 }
 
-RpcCall::NameCheck RpcCall::name_check() const {
-  if (!IsLimited()) return [](absl::string_view) { return absl::OkStatus(); };
+NameCheck RpcCall::name_check() const {
+  if (!IsLimited()) return nullptr;
   return [identity = identity_](absl::string_view name) { return CheckName(*identity, name); };
 }
 

@@ -2,7 +2,6 @@
 // of it. Every rpc of every service has one, and asks it before it does anything.
 #pragma once
 
-#include <functional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,6 +14,7 @@
 #include "server/auth/method_rules.h"
 #include "server/rpc/rpc_environment.h"
 #include "server/rpc/rpc_log.h"
+#include "storage/engine/name_check.h"
 
 namespace wdelta {
 
@@ -22,9 +22,6 @@ namespace wdelta {
 // destruction.
 class RpcCall {
  public:
-  // OK: the caller may name this model. Any thread; may outlive the call.
-  using NameCheck = std::function<absl::Status(absl::string_view model_name)>;
-
   // `method` is `Service.Method`, as in method_rules.h, and must live for ever.
   RpcCall(RpcEnvironment* environment, std::string_view method,
           grpc::CallbackServerContext* context);
@@ -36,15 +33,16 @@ class RpcCall {
 
   // Before the request is acted upon; of a stream of requests, the first. Of a token that is
   // for some names, looks up the models that the request names by id, digest, tag, upload or
-  // job, so that it may block. PERMISSION_DENIED (`NAME_NOT_ALLOWED`). What is not there is
-  // left to the method to say.
+  // job, so that it may block. PERMISSION_DENIED (`NAME_NOT_ALLOWED`) for names that the
+  // request writes; NOT_FOUND, as the method says it of what is not there, for what belongs to
+  // another name. What is not there is left to the method to say.
   absl::Status CheckRequest(const google::protobuf::Message& request);
 
   // Takes out of an answer what the caller may not read. PERMISSION_DENIED
   // (`NAME_NOT_ALLOWED`) where it is of no use in part.
   absl::Status CheckResponse(google::protobuf::Message& response);
 
-  // For what a method finds out by itself.
+  // For what a method finds out by itself. May outlive the call.
   NameCheck name_check() const;
 
   // Null: no token is asked for.
@@ -56,6 +54,7 @@ class RpcCall {
  private:
   absl::Status Admit(const grpc::CallbackServerContext& context);
   absl::Status CheckSubject(SubjectKind kind, const std::string& value) const;
+  absl::Status CheckWrittenName(const std::string& reference) const;
   absl::Status CheckModel(const std::string& reference) const;
   absl::Status CheckUpload(const std::string& id) const;
   absl::Status CheckJob(const std::string& id) const;

@@ -130,7 +130,8 @@ class UploadReactor final : public grpc::ServerReadReactor<v1::WriteEntriesReque
   absl::Status WritePiece() {
     if (writer_ == nullptr) {
       WDELTA_RETURN_IF_ERROR(call_.CheckRequest(piece_));
-      WDELTA_ASSIGN_OR_RETURN(writer_, environment_.store().uploads().OpenWriter(piece_.upload()));
+      WDELTA_ASSIGN_OR_RETURN(
+          writer_, environment_.store().uploads().OpenWriter(piece_.upload(), call_.name_check()));
     }
     if (!piece_.path().empty()) path_ = piece_.path();
     WDELTA_RETURN_IF_ERROR(CheckPath(path_));

@@ -16,9 +16,9 @@ namespace wdelta {
 namespace {
 
 absl::Status StartUploadBody(Uploads& uploads, const v1::StartUploadRequest& request,
-                             v1::Upload* response) {
+                             const NameCheck& check_name, v1::Upload* response) {
   WDELTA_ASSIGN_OR_RETURN(const StartUploadParams params, FromProto(request));
-  WDELTA_ASSIGN_OR_RETURN(const UploadView upload, uploads.Start(params));
+  WDELTA_ASSIGN_OR_RETURN(const UploadView upload, uploads.Start(params, check_name));
   *response = ToProto(upload, EntryList::kInclude);
   return absl::OkStatus();
 }
@@ -36,7 +36,7 @@ absl::Status AddEntriesBody(Uploads& uploads, const v1::AddEntriesRequest& reque
 }
 
 absl::Status FindContentBody(Uploads& uploads, const v1::FindContentRequest& request,
-                             v1::FindContentResponse* response) {
+                             const NameCheck& check_name, v1::FindContentResponse* response) {
   std::vector<Digest> contents;
   for (int i = 0; i < request.contents_size(); ++i) {
     const std::string& hex = request.contents(i).sha256();
@@ -50,7 +50,7 @@ absl::Status FindContentBody(Uploads& uploads, const v1::FindContentRequest& req
     contents.push_back(*digest);
   }
   WDELTA_ASSIGN_OR_RETURN(const std::vector<uint32_t> found,
-                          uploads.FindContent(request.upload(), contents));
+                          uploads.FindContent(request.upload(), contents, check_name));
   response->mutable_found()->Add(found.begin(), found.end());
   return absl::OkStatus();
 }
@@ -69,9 +69,10 @@ absl::Status ListUploadsBody(Uploads& uploads, const v1::ListUploadsRequest& req
 }
 
 absl::Status FinishUploadBody(Uploads& uploads, const v1::FinishUploadRequest& request,
-                              v1::FinishUploadResponse* response) {
-  WDELTA_ASSIGN_OR_RETURN(const FinishedUpload finished,
-                          uploads.Finish(request.upload(), ToStringMap(request.sha256_by_path())));
+                              const NameCheck& check_name, v1::FinishUploadResponse* response) {
+  WDELTA_ASSIGN_OR_RETURN(
+      const FinishedUpload finished,
+      uploads.Finish(request.upload(), ToStringMap(request.sha256_by_path()), check_name));
   *response->mutable_model() = ToProto(finished.model, FileList::kOmit);
   response->set_job(finished.job_id);
   return absl::OkStatus();
@@ -83,8 +84,9 @@ grpc::ServerUnaryReactor* UploadsService::StartUpload(grpc::CallbackServerContex
                                                       const v1::StartUploadRequest* request,
                                                       v1::Upload* response) {
   return ServeUnary(environment_, "Uploads.StartUpload", context, request, response,
-                    [this](const auto& in, auto* out) {
-                      return StartUploadBody(environment_.store().uploads(), in, out);
+                    [this](const auto& in, auto* out, const RpcCall& call) {
+                      return StartUploadBody(environment_.store().uploads(), in, call.name_check(),
+                                             out);
                     });
 }
 
@@ -106,8 +108,9 @@ grpc::ServerUnaryReactor* UploadsService::FindContent(grpc::CallbackServerContex
                                                       const v1::FindContentRequest* request,
                                                       v1::FindContentResponse* response) {
   return ServeUnary(environment_, "Uploads.FindContent", context, request, response,
-                    [this](const auto& in, auto* out) {
-                      return FindContentBody(environment_.store().uploads(), in, out);
+                    [this](const auto& in, auto* out, const RpcCall& call) {
+                      return FindContentBody(environment_.store().uploads(), in, call.name_check(),
+                                             out);
                     });
 }
 
@@ -136,8 +139,9 @@ grpc::ServerUnaryReactor* UploadsService::FinishUpload(grpc::CallbackServerConte
                                                        const v1::FinishUploadRequest* request,
                                                        v1::FinishUploadResponse* response) {
   return ServeUnary(environment_, "Uploads.FinishUpload", context, request, response,
-                    [this](const auto& in, auto* out) {
-                      return FinishUploadBody(environment_.store().uploads(), in, out);
+                    [this](const auto& in, auto* out, const RpcCall& call) {
+                      return FinishUploadBody(environment_.store().uploads(), in, call.name_check(),
+                                              out);
                     });
 }
 

@@ -13,6 +13,7 @@ using store::v1::ModelRecord;
 absl::StatusOr<ContentSourcePtr> ContentFinder::OpenReady(const std::string& model_id) {
   WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> model, models_->GetById(model_id));
   if (!model.has_value() || model->record.state() != ModelRecord::READY) return nullptr;
+  if (!MayName(check_name_, model->record.name())) return nullptr;
   absl::StatusOr<ContentSourcePtr> source = reader_->Open(model->record);
   // Deleted in between, or damaged: the client sends the bytes instead.
   if (absl::IsNotFound(source.status()) || absl::IsDataLoss(source.status())) return nullptr;
@@ -38,9 +39,16 @@ absl::Status ContentFinder::OpenNear() {
 absl::StatusOr<bool> ContentFinder::Has(const Digest& digest) {
   WDELTA_RETURN_IF_ERROR(OpenNear());
   if (near_places_.contains(digest)) return true;
-  WDELTA_ASSIGN_OR_RETURN(const std::vector<TensorPlace> places,
-                          PlacesOfTensor(*catalog_, digest, 1));
-  return !places.empty();
+  WDELTA_ASSIGN_OR_RETURN(
+      const std::vector<TensorPlace> places,
+      PlacesOfTensor(*catalog_, digest,
+                     check_name_ == nullptr ? 1 : limits::kMaxCandidatesOfAKind));
+  if (check_name_ == nullptr) return !places.empty();
+  for (const TensorPlace& place : places) {
+    WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> model, models_->GetById(place.model_id));
+    if (model.has_value() && MayName(check_name_, model->record.name())) return true;
+  }
+  return false;
 }
 
 absl::StatusOr<std::optional<ContentFinder::Place>> ContentFinder::Find(const Digest& digest) {

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -15,6 +16,7 @@
 #include "storage/catalog/catalog.h"
 #include "storage/engine/content_source.h"
 #include "storage/engine/models.h"
+#include "storage/engine/name_check.h"
 #include "storage/engine/reader.h"
 
 namespace wdelta {
@@ -29,9 +31,15 @@ class ContentFinder {
   };
 
   // Owns none of them. `near_ids`: models that are likely to have much of the content;
-  // those that are not READY are passed over.
-  ContentFinder(Catalog* catalog, Models* models, Reader* reader, std::vector<std::string> near_ids)
-      : catalog_(catalog), models_(models), reader_(reader), near_ids_(std::move(near_ids)) {}
+  // those that are not READY are passed over. Models that `check_name` refuses hold nothing, so
+  // that nobody learns what others have, nor takes it by its digest.
+  ContentFinder(Catalog* catalog, Models* models, Reader* reader, std::vector<std::string> near_ids,
+                NameCheck check_name)
+      : catalog_(catalog),
+        models_(models),
+        reader_(reader),
+        near_ids_(std::move(near_ids)),
+        check_name_(std::move(check_name)) {}
 
   // Whether a stream with this SHA-256 is stored. It may be gone by the time it is
   // looked for.
@@ -42,13 +50,14 @@ class ContentFinder {
 
  private:
   absl::Status OpenNear();
-  // Null for a model that is gone, not READY or damaged.
+  // Null for a model that is gone, not READY, damaged or not to be named.
   absl::StatusOr<ContentSourcePtr> OpenReady(const std::string& model_id);
 
   Catalog* const catalog_;
   Models* const models_;
   Reader* const reader_;
   std::vector<std::string> near_ids_;  // not opened yet
+  NameCheck check_name_;
   std::vector<ContentSourcePtr> near_;
   struct NearPlace {
     uint32_t source = 0;  // index in `near_`

@@ -19,15 +19,15 @@ namespace {
 
 using store::v1::JobRecord;
 
-absl::Status JobNotFound(absl::string_view id) {
-  return MakeError(absl::StatusCode::kNotFound, "JOB_NOT_FOUND", absl::StrCat("no job '", id, "'"));
-}
-
 std::string CancelledText(absl::string_view id) {
   return absl::StrCat("job '", id, "' was cancelled");
 }
 
 }  // namespace
+
+absl::Status JobNotFound(absl::string_view id) {
+  return MakeError(absl::StatusCode::kNotFound, "JOB_NOT_FOUND", absl::StrCat("no job '", id, "'"));
+}
 
 class JobQueue::Running {
  public:

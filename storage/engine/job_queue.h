@@ -28,6 +28,9 @@ struct Job {
 
 bool HasEnded(const store::v1::JobRecord& job);
 
+// NOT_FOUND (`JOB_NOT_FOUND`).
+absl::Status JobNotFound(absl::string_view id);
+
 class JobQueue {
  public:
   // Owns none of them; all must outlive it.

@@ -24,11 +24,6 @@ using store::v1::TagRecord;
 
 constexpr uint32_t kMaxModelsPerScan = 500;
 
-absl::Status ModelNotFound(absl::string_view reference) {
-  return MakeError(absl::StatusCode::kNotFound, "MODEL_NOT_FOUND",
-                   absl::StrCat("no model '", reference, "'"), {{"model", std::string(reference)}});
-}
-
 bool Contains(const ByteRange& range, uint64_t bytes) {
   return range.min <= bytes && bytes <= range.max;
 }
@@ -103,6 +98,11 @@ absl::StatusOr<Model> ResolveNewest(Models& models, Catalog& catalog, absl::stri
 }
 
 }  // namespace
+
+absl::Status ModelNotFound(absl::string_view reference) {
+  return MakeError(absl::StatusCode::kNotFound, "MODEL_NOT_FOUND",
+                   absl::StrCat("no model '", reference, "'"), {{"model", std::string(reference)}});
+}
 
 absl::StatusOr<std::string> Models::ResolveDigest(absl::string_view hex_prefix) {
   const std::string prefix = keys::DigestPrefix(hex_prefix);

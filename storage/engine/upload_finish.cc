@@ -48,7 +48,7 @@ absl::Status CheckIndexes(const ContentSource& source) {
 // Takes the model from a staged `.wdelta`: its files, and the storage parent that it
 // names by digest. The digest stays empty until a job has verified it.
 absl::Status FillFromWdelta(std::shared_ptr<const RandomAccessFile> file, Models& models,
-                            ModelRecord& model) {
+                            const NameCheck& check_name, ModelRecord& model) {
   WDELTA_ASSIGN_OR_RETURN(const bool is_v1, IsV1File(*file));
   if (is_v1) {
     std::vector<StreamInfo> streams;
@@ -72,6 +72,8 @@ absl::Status FillFromWdelta(std::shared_ptr<const RandomAccessFile> file, Models
   const std::string reference = absl::StrCat("sha256:", wdelta.parent_digest->ToHex());
   const absl::StatusOr<Model> parent = models.Resolve(reference);
   if (!parent.ok()) return Annotate(parent.status(), "parent of the .wdelta");
+  const absl::Status named = CheckFound(check_name, reference, parent->record.name());
+  if (!named.ok()) return Annotate(named, "parent of the .wdelta");
   model.set_storage_parent_id(parent->record.id());
   if (model.parents_size() == 0) {
     ParentEdge* edge = model.add_parents();
@@ -83,10 +85,22 @@ absl::Status FillFromWdelta(std::shared_ptr<const RandomAccessFile> file, Models
   return absl::OkStatus();
 }
 
+// Who finishes an upload need not have begun it.
+absl::Status CheckParents(const UploadRecord& upload, const NameCheck& check_name) {
+  if (!MayShowParents(upload.kind(), upload.fidelity())) return absl::OkStatus();
+  for (const ParentEdge& parent : upload.parents()) {
+    const absl::Status named =
+        CheckFound(check_name, absl::StrCat("id:", parent.model_id()), parent.name());
+    if (!named.ok()) return Annotate(named, "parent");
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<ModelRecord> Uploads::BuildModel(const UploadRecord& upload,
-                                                const StringMap& sha256_by_path) {
+                                                const StringMap& sha256_by_path,
+                                                const NameCheck& check_name) {
   if (upload.entries_size() == 0) {
     return MakeError(absl::StatusCode::kFailedPrecondition, "NO_ENTRIES",
                      absl::StrCat("upload '", upload.id(), "' has no entries"));
@@ -149,7 +163,7 @@ absl::StatusOr<ModelRecord> Uploads::BuildModel(const UploadRecord& upload,
     }
     WDELTA_ASSIGN_OR_RETURN(auto file, deps_.staging->OpenForRead(upload.id(), 0));
     WDELTA_RETURN_IF_ERROR(
-        Annotate(FillFromWdelta(std::move(file), *deps_.models, model), files[0].path));
+        Annotate(FillFromWdelta(std::move(file), *deps_.models, check_name, model), files[0].path));
     return model;
   }
   SetFiles(sorted, model);
@@ -201,12 +215,14 @@ absl::StatusOr<FinishedUpload> Uploads::FinishedModelOf(const UploadRecord& reco
 }
 
 absl::StatusOr<FinishedUpload> Uploads::Finish(const std::string& upload_id,
-                                               const StringMap& sha256_by_path) {
+                                               const StringMap& sha256_by_path,
+                                               const NameCheck& check_name) {
   WDELTA_ASSIGN_OR_RETURN(const auto guard, FinishGuard::Enter(this, upload_id));
   WDELTA_ASSIGN_OR_RETURN(const Stored upload, Load(upload_id));
   if (upload.record.state() == UploadRecord::FINISHED) return FinishedModelOf(upload.record);
   WDELTA_RETURN_IF_ERROR(LoadOpen(upload_id).status());
-  WDELTA_ASSIGN_OR_RETURN(ModelRecord model, BuildModel(upload.record, sha256_by_path));
+  WDELTA_RETURN_IF_ERROR(CheckParents(upload.record, check_name));
+  WDELTA_ASSIGN_OR_RETURN(ModelRecord model, BuildModel(upload.record, sha256_by_path, check_name));
   return CommitModel(upload, std::move(model));
 }
 

@@ -247,7 +247,8 @@ absl::Status UploadWriter::Copy(const std::string& path, uint64_t offset, const 
   }
 }
 
-absl::StatusOr<ContentFinder> Uploads::NewFinder(const store::v1::UploadRecord& upload) {
+absl::StatusOr<ContentFinder> Uploads::NewFinder(const store::v1::UploadRecord& upload,
+                                                 const NameCheck& check_name) {
   std::vector<std::string> near_ids;
   for (const store::v1::ParentEdge& parent : upload.parents()) {
     if (near_ids.size() < limits::kMaxNearModels) near_ids.push_back(parent.model_id());
@@ -255,18 +256,19 @@ absl::StatusOr<ContentFinder> Uploads::NewFinder(const store::v1::UploadRecord& 
   WDELTA_ASSIGN_OR_RETURN(const auto name, ReadRecord<store::v1::NameRecord>(
                                                *deps_.catalog, keys::Name(upload.name())));
   if (name.has_value()) near_ids.push_back(name->message.model_id());
-  return ContentFinder(deps_.catalog, deps_.models, deps_.reader, std::move(near_ids));
+  return ContentFinder(deps_.catalog, deps_.models, deps_.reader, std::move(near_ids), check_name);
 }
 
 absl::StatusOr<std::vector<uint32_t>> Uploads::FindContent(const std::string& upload_id,
-                                                           const std::vector<Digest>& contents) {
+                                                           const std::vector<Digest>& contents,
+                                                           const NameCheck& check_name) {
   if (contents.size() > limits::kMaxContentsPerCall) {
     return MakeError(absl::StatusCode::kInvalidArgument, "TOO_MANY_CONTENTS",
                      absl::StrCat("contents: expected at most ", limits::kMaxContentsPerCall,
                                   ", found ", contents.size()));
   }
   WDELTA_ASSIGN_OR_RETURN(const Stored upload, LoadOpen(upload_id));
-  WDELTA_ASSIGN_OR_RETURN(ContentFinder finder, NewFinder(upload.record));
+  WDELTA_ASSIGN_OR_RETURN(ContentFinder finder, NewFinder(upload.record, check_name));
   std::vector<uint32_t> found;
   for (uint32_t i = 0; i < contents.size(); ++i) {
     WDELTA_ASSIGN_OR_RETURN(const bool is_there, finder.Has(contents[i]));
@@ -275,7 +277,8 @@ absl::StatusOr<std::vector<uint32_t>> Uploads::FindContent(const std::string& up
   return found;
 }
 
-absl::StatusOr<std::unique_ptr<UploadWriter>> Uploads::OpenWriter(const std::string& upload_id) {
+absl::StatusOr<std::unique_ptr<UploadWriter>> Uploads::OpenWriter(const std::string& upload_id,
+                                                                  const NameCheck& check_name) {
   WDELTA_RETURN_IF_ERROR(space_.CheckNotFull(upload_id));
   {
     absl::MutexLock lock(&mutex_);
@@ -288,7 +291,7 @@ absl::StatusOr<std::unique_ptr<UploadWriter>> Uploads::OpenWriter(const std::str
   auto turn = std::make_unique<WriterTurn>(this, upload_id);
   // Only while the turn is held: an upload that was found open stays so.
   WDELTA_ASSIGN_OR_RETURN(Stored upload, LoadOpen(upload_id));
-  WDELTA_ASSIGN_OR_RETURN(ContentFinder contents, NewFinder(upload.record));
+  WDELTA_ASSIGN_OR_RETURN(ContentFinder contents, NewFinder(upload.record, check_name));
   return std::make_unique<Writer>(this, std::move(turn), std::move(upload.record),
                                   std::move(contents));
 }

@@ -23,11 +23,6 @@ using store::v1::RequestRecord;
 using store::v1::UploadEntry;
 using store::v1::UploadRecord;
 
-absl::Status UploadNotFound(absl::string_view id) {
-  return MakeError(absl::StatusCode::kNotFound, "UPLOAD_NOT_FOUND",
-                   absl::StrCat("no upload '", id, "'"));
-}
-
 absl::Status ValidateEntry(const EntryParams& entry) {
   WDELTA_RETURN_IF_ERROR(ValidateCheckpointPath(entry.path));
   if (entry.size_bytes > limits::kMaxFileBytes) {
@@ -72,6 +67,15 @@ absl::Status MergeEntry(const EntryParams& entry, UploadRecord& upload,
 }
 
 }  // namespace
+
+absl::Status UploadNotFound(absl::string_view upload_id) {
+  return MakeError(absl::StatusCode::kNotFound, "UPLOAD_NOT_FOUND",
+                   absl::StrCat("no upload '", upload_id, "'"));
+}
+
+bool MayShowParents(UploadRecord::Kind kind, const store::v1::FidelityPolicy& fidelity) {
+  return kind == UploadRecord::WDELTA || AllowsLoss(fidelity);
+}
 
 absl::StatusOr<Uploads::Stored> Uploads::Load(const std::string& upload_id) {
   WDELTA_ASSIGN_OR_RETURN(auto record,
@@ -150,7 +154,7 @@ absl::StatusOr<Page<UploadView>> Uploads::ListOpen(const std::string& after, uin
 }
 
 absl::StatusOr<std::vector<ParentEdge>> Uploads::ResolveParents(
-    const std::vector<ParentReference>& parents) {
+    const std::vector<ParentReference>& parents, const NameCheck& check_name) {
   if (parents.size() > limits::kMaxParents) {
     return MakeError(absl::StatusCode::kInvalidArgument, "TOO_MANY_PARENTS",
                      absl::StrCat("parents: expected at most ", limits::kMaxParents, ", found ",
@@ -161,6 +165,8 @@ absl::StatusOr<std::vector<ParentEdge>> Uploads::ResolveParents(
     WDELTA_RETURN_IF_ERROR(ValidateMetadata(parent.metadata));
     const absl::StatusOr<Model> model = deps_.models->Resolve(parent.reference);
     if (!model.ok()) return Annotate(model.status(), "parent");
+    const absl::Status named = CheckFound(check_name, parent.reference, model->record.name());
+    if (!named.ok()) return Annotate(named, "parent");
     for (const ParentEdge& edge : edges) {
       if (edge.model_id() != model->record.id()) continue;
       return MakeError(absl::StatusCode::kInvalidArgument, "PARENT_TWICE",
@@ -179,7 +185,8 @@ absl::StatusOr<std::vector<ParentEdge>> Uploads::ResolveParents(
   return edges;
 }
 
-absl::StatusOr<UploadView> Uploads::Start(const StartUploadParams& params) {
+absl::StatusOr<UploadView> Uploads::Start(const StartUploadParams& params,
+                                          const NameCheck& check_name) {
   WDELTA_ASSIGN_OR_RETURN(const std::optional<RequestRecord> earlier,
                           FindRequest(*deps_.catalog, params.request_id, params.fingerprint));
   if (earlier.has_value()) return Get(earlier->upload_id());
@@ -193,7 +200,9 @@ absl::StatusOr<UploadView> Uploads::Start(const StartUploadParams& params) {
                      {{"field", "fidelity"}});
   }
   WDELTA_RETURN_IF_ERROR(CheckNameFree(*deps_.catalog, params.name, params.new_version));
-  WDELTA_ASSIGN_OR_RETURN(const std::vector<ParentEdge> parents, ResolveParents(params.parents));
+  const bool may_show = MayShowParents(params.kind, params.fidelity);
+  WDELTA_ASSIGN_OR_RETURN(const std::vector<ParentEdge> parents,
+                          ResolveParents(params.parents, may_show ? check_name : nullptr));
   WDELTA_ASSIGN_OR_RETURN(const std::vector<std::string> open,
                           ScanKeySuffixes(*deps_.catalog, std::string(keys::kOpenUploads)));
   if (open.size() >= deps_.max_open_uploads) {

@@ -20,54 +20,15 @@
 #include "storage/engine/disk_guard.h"
 #include "storage/engine/job_queue.h"
 #include "storage/engine/models.h"
+#include "storage/engine/name_check.h"
 #include "storage/engine/reader.h"
 #include "storage/engine/staging.h"
+#include "storage/engine/upload_params.h"
 #include "storage/engine/upload_space.h"
 #include "storage/engine/upload_writer.h"
 #include "store/v1/records.pb.h"
 
 namespace wdelta {
-
-struct UploadView {
-  store::v1::UploadRecord record;
-  std::vector<uint64_t> durable_bytes;  // by entry
-  // When it expires unless there is activity; infinite: never.
-  absl::Time expire_time = absl::InfiniteFuture();
-};
-
-struct ParentReference {
-  std::string reference;
-  // UNSPECIFIED: FINE_TUNE for the only parent, MERGE for one of several.
-  store::v1::ParentEdge::Relation relation = store::v1::ParentEdge::RELATION_UNSPECIFIED;
-  StringMap metadata;
-};
-
-struct StartUploadParams {
-  std::string request_id;
-  // SHA-256 of what the client asked for, to tell a repeated request from another.
-  Digest fingerprint;
-  std::string name;
-  store::v1::UploadRecord::Kind kind = store::v1::UploadRecord::CHECKPOINT;
-  std::vector<ParentReference> parents;
-  StringMap labels;
-  StringMap metadata;
-  bool new_version = false;
-  store::v1::FidelityPolicy fidelity;
-};
-
-struct EntryParams {
-  std::string path;
-  uint64_t size_bytes = 0;
-  std::string sha256_hex;  // empty: not declared
-};
-
-struct FinishedUpload {
-  Model model;
-  std::string job_id;
-};
-
-// FAILED_PRECONDITION (`UPLOAD_EXPIRED`).
-absl::Status UploadExpired(const store::v1::UploadRecord& upload);
 
 class Uploads {
  public:
@@ -92,18 +53,24 @@ class Uploads {
   // Reserves again the space that open uploads may still write. Once, before serving.
   absl::Status Recover();
 
-  // Errors of all calls are listed in proto/wdelta/v1/uploads.proto.
-  absl::StatusOr<UploadView> Start(const StartUploadParams& params);
+  // Errors of all calls are listed in proto/wdelta/v1/uploads.proto, besides those of CheckFound:
+  // a caller that may name some models only is given nothing of others. It may declare them as
+  // parents, unless MayShowParents.
+  absl::StatusOr<UploadView> Start(const StartUploadParams& params,
+                                   const NameCheck& check_name = nullptr);
   absl::StatusOr<UploadView> AddEntries(const std::string& upload_id,
                                         const std::vector<EntryParams>& entries);
   // Indices of the contents that UploadWriter::Copy can take from the store.
   absl::StatusOr<std::vector<uint32_t>> FindContent(const std::string& upload_id,
-                                                    const std::vector<Digest>& contents);
+                                                    const std::vector<Digest>& contents,
+                                                    const NameCheck& check_name = nullptr);
   absl::StatusOr<UploadView> Get(const std::string& upload_id);
   absl::StatusOr<Page<UploadView>> ListOpen(const std::string& after, uint32_t limit);
-  absl::StatusOr<std::unique_ptr<UploadWriter>> OpenWriter(const std::string& upload_id);
+  absl::StatusOr<std::unique_ptr<UploadWriter>> OpenWriter(const std::string& upload_id,
+                                                           const NameCheck& check_name = nullptr);
   absl::StatusOr<FinishedUpload> Finish(const std::string& upload_id,
-                                        const StringMap& sha256_by_path);
+                                        const StringMap& sha256_by_path,
+                                        const NameCheck& check_name = nullptr);
   absl::Status Cancel(const std::string& upload_id);
   // Cancels open uploads without activity for `upload_ttl` and frees their space, but for
   // those that are being written; returns their ids. From time to time.
@@ -122,16 +89,18 @@ class Uploads {
   absl::StatusOr<Stored> LoadOpen(const std::string& upload_id);
   absl::StatusOr<UploadView> ViewOf(store::v1::UploadRecord record);
   absl::StatusOr<std::vector<store::v1::ParentEdge>> ResolveParents(
-      const std::vector<ParentReference>& parents);
+      const std::vector<ParentReference>& parents, const NameCheck& check_name);
   // For the content of one upload.
-  absl::StatusOr<ContentFinder> NewFinder(const store::v1::UploadRecord& upload);
+  absl::StatusOr<ContentFinder> NewFinder(const store::v1::UploadRecord& upload,
+                                          const NameCheck& check_name);
   // `staged`: the durable sizes of its entries.
   absl::Time ExpireTime(const store::v1::UploadRecord& upload,
                         const std::vector<store::v1::StagedSizeRecord>& staged) const;
   absl::StatusOr<bool> ExpireOne(const std::string& upload_id);
   absl::StatusOr<FinishedUpload> FinishedModelOf(const store::v1::UploadRecord& record);
   absl::StatusOr<store::v1::ModelRecord> BuildModel(const store::v1::UploadRecord& upload,
-                                                    const StringMap& sha256_by_path);
+                                                    const StringMap& sha256_by_path,
+                                                    const NameCheck& check_name);
   absl::StatusOr<FinishedUpload> CommitModel(const Stored& upload, store::v1::ModelRecord model);
 
   const Dependencies deps_;

@@ -1,5 +1,6 @@
 // Tokens that are for some names.
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -15,6 +16,7 @@ using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
 constexpr char kDenied[] = "PERMISSION_DENIED NAME_NOT_ALLOWED";
+constexpr char kNotFound[] = "NOT_FOUND MODEL_NOT_FOUND";
 
 // Two models: `team-a`, made from `base`, which the token is not for.
 class AccessNamesTest : public AccessTest {
@@ -39,7 +41,6 @@ class AccessNamesTest : public AccessTest {
     grpc::ClientContext context;
     return CodeAndReason(server().models->SetTag(&context, request, &made));
   }
-  // By every way that a reference has.
   static std::vector<std::string> References(const v1::Model& model) {
     return {model.name(), "id:" + model.id()};
   }
@@ -90,32 +91,37 @@ class AccessNamesTest : public AccessTest {
 };
 
 TEST_F(AccessNamesTest, OthersModelsAreNotReadByAnyReference) {
-  std::vector<std::string> foreign = References(base_);
-  foreign.push_back(DigestOf(base_));
-  foreign.push_back("base@secret");
-  foreign.push_back("team-a@gift");
-  foreign.push_back("nonexistent");
-  for (const std::string& model : foreign) {
-    EXPECT_EQ(server().FetchFile(model, "model.safetensors").status.error_code(),
-              grpc::StatusCode::PERMISSION_DENIED)
-        << model;
+  // A name that is not allowed is refused whether there is such a model or not; what is looked
+  // up otherwise is not there.
+  const std::vector<std::pair<std::string, const char*>> foreign = {{"base", kDenied},
+                                                                    {"base@secret", kDenied},
+                                                                    {"nonexistent", kDenied},
+                                                                    {"id:" + base_.id(), kNotFound},
+                                                                    {DigestOf(base_), kNotFound},
+                                                                    {"team-a@gift", kNotFound}};
+  for (const auto& [model, refused] : foreign) {
+    const grpc::Status fetched = server().FetchFile(model, "model.safetensors").status;
+    EXPECT_EQ(CodeAndReason(fetched), refused) << model;
+    if (refused == kNotFound) {
+      EXPECT_EQ(fetched.error_message(), "no model '" + model + "'");
+    }
     EXPECT_EQ(CallOf<v1::GetModelRequest>(*server().models, &v1::Models::Stub::GetModel, model),
-              kDenied)
+              refused)
         << model;
     EXPECT_EQ(
         CallOf<v1::ListTensorsRequest>(*server().models, &v1::Models::Stub::ListTensors, model),
-        kDenied)
+        refused)
         << model;
     v1::FetchTensorsRequest tensors;
     tensors.set_model("team-a");
     tensors.add_further_selections()->set_model(model);
     grpc::ClientContext context;
-    EXPECT_EQ(Drain(server().fetch->FetchTensors(&context, tensors)), kDenied) << model;
+    EXPECT_EQ(Drain(server().fetch->FetchTensors(&context, tensors)), refused) << model;
     v1::DiffRequest diff;
     diff.set_model_a("team-a");
     diff.set_model_b(model);
     grpc::ClientContext diff_context;
-    EXPECT_EQ(Drain(server().compare->Diff(&diff_context, diff)), kDenied) << model;
+    EXPECT_EQ(Drain(server().compare->Diff(&diff_context, diff)), refused) << model;
   }
   std::vector<std::string> own = References(own_);
   own.push_back(DigestOf(own_));
@@ -134,11 +140,16 @@ TEST_F(AccessNamesTest, AMadeUpPageTokenLeadsNowhere) {
   v1::ListTensorsRequest request;
   request.set_model("team-a");
   request.set_page_token(EncodePageToken(FiltersOf(request), base_.id() + "/0"));
-  EXPECT_EQ(Call(*server().models, &v1::Models::Stub::ListTensors, request), kDenied);
+  EXPECT_EQ(Call(*server().models, &v1::Models::Stub::ListTensors, request), kNotFound);
 }
 
 TEST_F(AccessNamesTest, ADeltaAgainstAnothersModelIsNotSent) {
   EXPECT_EQ(FetchDelta("team-a", {"base"}), kDenied);
+  // As of one that is not there.
+  for (const std::string& held : {DigestOf(base_), "id:" + base_.id(), std::string("team-a@gift"),
+                                  std::string("team-a@nonexistent")}) {
+    EXPECT_EQ(FetchDelta("team-a", {held}), "FAILED_PRECONDITION NO_HELD_MODEL") << held;
+  }
   CallAs("all");
   server().Push("team-b", SmallCheckpoint(3), {"team-a"});
   server().RunJobs();
@@ -151,7 +162,7 @@ TEST_F(AccessNamesTest, ADeltaAgainstAnothersModelIsNotSent) {
   EXPECT_EQ(FetchDelta("team-a", {}), "OK");
   CallAs("team");
   EXPECT_EQ(FetchDelta("team-b", {"team-a"}), "OK");
-  EXPECT_EQ(FetchDelta("team-a", {}), kDenied);
+  EXPECT_EQ(FetchDelta("team-a", {}), kNotFound);
 }
 
 TEST_F(AccessNamesTest, ListsShowOnlyOwnModels) {
@@ -208,18 +219,18 @@ TEST_F(AccessNamesTest, APathOverAnothersModelIsNotTold) {
 
 TEST_F(AccessNamesTest, OthersNamesAreNotWritten) {
   EXPECT_EQ(SetTag("base", "t", "team-a"), kDenied);
-  EXPECT_EQ(SetTag("team-a", "t", "id:" + base_.id()), kDenied);
+  EXPECT_EQ(SetTag("team-a", "t", "id:" + base_.id()), kNotFound);
   EXPECT_EQ(SetTag("team-a", "t", "id:" + own_.id()), "OK");
   EXPECT_EQ(CallOf<v1::DeleteModelRequest>(*server().models, &v1::Models::Stub::DeleteModel,
                                            "id:" + base_.id()),
-            kDenied);
+            kNotFound);
   EXPECT_EQ(CallOf<v1::RepackModelRequest>(*server().models, &v1::Models::Stub::RepackModel,
                                            "id:" + base_.id()),
-            kDenied);
+            kNotFound);
   v1::UpdateModelRequest update;
   update.mutable_model()->set_id(base_.id());
   update.mutable_update_mask()->add_paths("labels");
-  EXPECT_EQ(Call(*server().models, &v1::Models::Stub::UpdateModel, update), kDenied);
+  EXPECT_EQ(Call(*server().models, &v1::Models::Stub::UpdateModel, update), kNotFound);
   v1::MergeModelsRequest merge;
   merge.set_name("team-m");
   merge.mutable_linear();
@@ -239,19 +250,20 @@ TEST_F(AccessNamesTest, UploadsAreOfOwnNames) {
   server().Push("team-b", SmallCheckpoint(3), {"base"});
 
   const TestFiles files = SmallCheckpoint(4);
+  const char* const kNoUpload = "NOT_FOUND UPLOAD_NOT_FOUND";
   CallAs("all");
   start.set_name("other");
   const std::string upload = server().Open(start, files);
   CallAs("team");
-  EXPECT_EQ(CodeAndReason(server().Write(TestServer::PiecesOf(upload, files))), kDenied);
+  EXPECT_EQ(CodeAndReason(server().Write(TestServer::PiecesOf(upload, files))), kNoUpload);
   v1::FinishUploadResponse finished;
-  EXPECT_EQ(CodeAndReason(server().Finish(upload, &finished)), kDenied);
+  EXPECT_EQ(CodeAndReason(server().Finish(upload, &finished)), kNoUpload);
   v1::GetUploadRequest get;
   get.set_upload(upload);
-  EXPECT_EQ(Call(*server().uploads, &v1::Uploads::Stub::GetUpload, get), kDenied);
+  EXPECT_EQ(Call(*server().uploads, &v1::Uploads::Stub::GetUpload, get), kNoUpload);
   v1::CancelUploadRequest cancel;
   cancel.set_upload(upload);
-  EXPECT_EQ(Call(*server().uploads, &v1::Uploads::Stub::CancelUpload, cancel), kDenied);
+  EXPECT_EQ(Call(*server().uploads, &v1::Uploads::Stub::CancelUpload, cancel), kNoUpload);
   v1::ListUploadsResponse uploads;
   ASSERT_EQ(
       Call(*server().uploads, &v1::Uploads::Stub::ListUploads, v1::ListUploadsRequest(), &uploads),
@@ -260,16 +272,17 @@ TEST_F(AccessNamesTest, UploadsAreOfOwnNames) {
 }
 
 TEST_F(AccessNamesTest, JobsAreOfOwnNames) {
+  const char* const kNoJob = "NOT_FOUND JOB_NOT_FOUND";
   v1::GetJobRequest request;
   v1::WatchJobRequest watch;
   v1::CancelJobRequest cancel;
   request.set_job(base_.job());
   watch.set_job(base_.job());
   cancel.set_job(base_.job());
-  EXPECT_EQ(Call(*server().jobs, &v1::Jobs::Stub::GetJob, request), kDenied);
-  EXPECT_EQ(Call(*server().jobs, &v1::Jobs::Stub::CancelJob, cancel), kDenied);
+  EXPECT_EQ(Call(*server().jobs, &v1::Jobs::Stub::GetJob, request), kNoJob);
+  EXPECT_EQ(Call(*server().jobs, &v1::Jobs::Stub::CancelJob, cancel), kNoJob);
   grpc::ClientContext context;
-  EXPECT_EQ(Drain(server().jobs->WatchJob(&context, watch)), kDenied);
+  EXPECT_EQ(Drain(server().jobs->WatchJob(&context, watch)), kNoJob);
   request.set_job(own_.job());
   watch.set_job(own_.job());
   EXPECT_EQ(Call(*server().jobs, &v1::Jobs::Stub::GetJob, request), "OK");

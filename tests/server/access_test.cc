@@ -140,6 +140,27 @@ TEST_F(AccessTest, TagsTellTheTokenThatSetThem) {
             "OK");
   ASSERT_EQ(changes.changes_size(), 1);
   EXPECT_EQ(changes.changes(0).author(), "all");
+
+  // What the client says does not stand for the token.
+  server().Push("n", SmallCheckpoint(2));
+  const auto author_of = [&](const std::string& model, const std::string& said) -> std::string {
+    request.set_model(model);
+    request.set_author(said);
+    grpc::ClientContext set_context;
+    const std::string set = CodeAndReason(server().models->SetTag(&set_context, request, &tag));
+    if (set != "OK") return set;
+    grpc::ClientContext list_context;
+    EXPECT_EQ(CodeAndReason(server().models->ListTagHistory(&list_context, history, &changes)),
+              "OK");
+    return changes.changes(0).author();
+  };
+  EXPECT_EQ(author_of("n", "ann@ci"), "all (ann@ci)");
+  EXPECT_EQ(author_of("m", "all"), "all");
+  EXPECT_EQ(author_of("n", "a\nb"), "INVALID_ARGUMENT BAD_AUTHOR");
+  EXPECT_EQ(author_of("n", std::string(128, 'x')), "all (" + std::string(122, 'x') + ")");
+  // Not cut amid a character of two bytes.
+  EXPECT_EQ(author_of("m", "x" + std::string(120, 'x') + "\xC3\xA4z"),
+            "all (" + std::string(121, 'x') + ")");
 }
 
 class AuditTest : public AccessTest {
