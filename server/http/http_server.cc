@@ -52,6 +52,7 @@ class HttpServer::Routes {
     if (!route.ok()) return AnswerError(route.status(), response);
     const absl::StatusOr<HubCaller> caller = access_.Check(*route, request);
     if (!caller.ok()) return AnswerError(caller.status(), response);
+    const NameCheck check_name = caller->name_check();
     switch (route->kind) {
       case HubRoute::Kind::kHealth:
       case HubRoute::Kind::kTelemetry:
@@ -59,15 +60,15 @@ class HttpServer::Routes {
       case HubRoute::Kind::kWhoAmI:
         return HubPages::WhoAmI(caller->identity.get(), response);
       case HubRoute::Kind::kResolve:
-        return files_.Serve(*route, request, response);
+        return files_.Serve(*route, request, check_name, response);
       case HubRoute::Kind::kInfo:
-        return pages_.Info(*route, response);
+        return pages_.Info(*route, check_name, response);
       case HubRoute::Kind::kTree:
-        return pages_.Tree(*route, request, response);
+        return pages_.Tree(*route, request, check_name, response);
       case HubRoute::Kind::kCommits:
-        return pages_.Commits(*route, response);
+        return pages_.Commits(*route, check_name, response);
       case HubRoute::Kind::kRefs:
-        return pages_.Refs(*route, response);
+        return pages_.Refs(*route, check_name, response);
       case HubRoute::Kind::kPathsInfo:
       case HubRoute::Kind::kCreateRepo:
       case HubRoute::Kind::kValidateYaml:
@@ -118,7 +119,7 @@ class HttpServer::Routes {
     } else {
       const absl::StatusOr<std::string> body = ReadSmallBody(reader);
       if (!body.ok()) return AnswerError(body.status(), response);
-      pages_.PathsInfo(route, request, *body, response);
+      pages_.PathsInfo(route, request, *body, caller.name_check(), response);
     }
   }
 

@@ -72,6 +72,11 @@ absl::Status HubCaller::MayName(absl::string_view repo) const {
   return identity == nullptr ? absl::OkStatus() : CheckName(*identity, repo);
 }
 
+NameCheck HubCaller::name_check() const {
+  if (identity == nullptr || !identity->IsLimited()) return nullptr;
+  return [identity = identity](absl::string_view name) { return CheckName(*identity, name); };
+}
+
 absl::StatusOr<HubCaller> HubAccess::Check(const HubRoute& route,
                                            const httplib::Request& request) const {
   const RouteRule rule = RuleOf(route.kind);

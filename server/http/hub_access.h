@@ -13,6 +13,7 @@
 #include "server/http/hub_route.h"
 #include "spdlog/logger.h"
 #include "storage/base/clock.h"
+#include "storage/engine/name_check.h"
 
 namespace wdelta {
 
@@ -20,6 +21,8 @@ namespace wdelta {
 struct HubCaller {
   // OK: the caller may name this repository. PERMISSION_DENIED (`NAME_NOT_ALLOWED`).
   absl::Status MayName(absl::string_view repo) const;
+  // For what a route leads to. May outlive the request.
+  NameCheck name_check() const;
 
   IdentityPtr identity;  // null: no token is asked for, or a signed link was followed
   std::string subject;   // what is written to, for the audit log; empty: the route's repository

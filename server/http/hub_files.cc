@@ -61,8 +61,8 @@ bool NamesEtag(const std::string& condition, absl::string_view etag) {
 }  // namespace
 
 void HubFiles::Serve(const HubRoute& route, const httplib::Request& request,
-                     httplib::Response& response) {
-  const absl::Status status = Answer(route, request, response);
+                     const NameCheck& check_name, httplib::Response& response) {
+  const absl::Status status = Answer(route, request, check_name, response);
   if (status.ok()) return;
   const std::string commit = response.get_header_value(kCommitHeader);
   response.headers.clear();
@@ -71,8 +71,8 @@ void HubFiles::Serve(const HubRoute& route, const httplib::Request& request,
 }
 
 absl::Status HubFiles::Answer(const HubRoute& route, const httplib::Request& request,
-                              httplib::Response& response) {
-  WDELTA_ASSIGN_OR_RETURN(const Model model, models_.Find(route.repo, route.revision));
+                              const NameCheck& check_name, httplib::Response& response) {
+  WDELTA_ASSIGN_OR_RETURN(const Model model, models_.Find(route.repo, route.revision, check_name));
   response.set_header(kCommitHeader, CommitOf(model.record));
   const FileRecord* const file = FindFile(model.record, route.path);
   if (file == nullptr) {

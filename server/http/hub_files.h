@@ -24,11 +24,12 @@ class HubFiles {
         downloads_(std::max(1, fetches->limit() / 2)),
         log_(*log) {}
 
-  void Serve(const HubRoute& route, const httplib::Request& request, httplib::Response& response);
+  void Serve(const HubRoute& route, const httplib::Request& request, const NameCheck& check_name,
+             httplib::Response& response);
 
  private:
   absl::Status Answer(const HubRoute& route, const httplib::Request& request,
-                      httplib::Response& response);
+                      const NameCheck& check_name, httplib::Response& response);
   absl::Status StartBody(const Model& model, const store::v1::FileRecord& file, uint64_t offset,
                          uint64_t size, httplib::Response& response);
 

@@ -136,8 +136,11 @@ absl::Status HubModels::WhyNotServed(const Model& model, const std::string& revi
                                 "' is being stored; try again"));
 }
 
-absl::StatusOr<Model> HubModels::Find(const std::string& repo, const std::string& revision) {
+absl::StatusOr<Model> HubModels::Find(const std::string& repo, const std::string& revision,
+                                      const NameCheck& check_name) {
   WDELTA_ASSIGN_OR_RETURN(Model model, AtRevision(repo, revision));
+  // A tag may point at a model of another name.
+  if (!MayName(check_name, model.record.name())) return RevisionNotFound(repo, revision);
   if (IsServed(model)) return model;
   // It may have been stored since it was read.
   WDELTA_ASSIGN_OR_RETURN(std::optional<Model> now, models_.GetById(model.record.id()));
@@ -146,15 +149,17 @@ absl::StatusOr<Model> HubModels::Find(const std::string& repo, const std::string
 }
 
 absl::StatusOr<std::vector<Model>> HubModels::History(const std::string& repo,
-                                                      const std::string& revision) {
-  WDELTA_ASSIGN_OR_RETURN(const Model model, Find(repo, revision));
+                                                      const std::string& revision,
+                                                      const NameCheck& check_name) {
+  WDELTA_ASSIGN_OR_RETURN(const Model model, Find(repo, revision, check_name));
   WDELTA_ASSIGN_OR_RETURN(std::vector<Model> versions,
                           versions_.UpTo(repo, model.record.id(), http_limits::kMaxListedCommits));
   std::erase_if(versions, [](const Model& version) { return !IsServed(version); });
   return versions;
 }
 
-absl::StatusOr<std::vector<HubModels::NamedCommit>> HubModels::Tags(const std::string& repo) {
+absl::StatusOr<std::vector<HubModels::NamedCommit>> HubModels::Tags(const std::string& repo,
+                                                                    const NameCheck& check_name) {
   WDELTA_RETURN_IF_ERROR(Newest(repo).status());
   WDELTA_ASSIGN_OR_RETURN(const Page<Tag> page,
                           models_.ListTags(repo, "", http_limits::kMaxListedTags));
@@ -163,6 +168,7 @@ absl::StatusOr<std::vector<HubModels::NamedCommit>> HubModels::Tags(const std::s
     WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> model,
                             models_.GetById(tag.record.model_id()));
     if (!model.has_value() || !IsServed(*model)) continue;
+    if (!MayName(check_name, model->record.name())) continue;
     tags.push_back({tag.tag, CommitOf(model->record)});
   }
   return tags;

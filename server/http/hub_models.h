@@ -16,6 +16,7 @@
 #include "storage/base/clock.h"
 #include "storage/engine/model_store.h"
 #include "storage/engine/model_versions.h"
+#include "storage/engine/name_check.h"
 
 namespace wdelta {
 
@@ -45,18 +46,23 @@ class HubModels {
   // `main`, `HEAD`, a tag, or at least kMinDigestPrefixDigits hex digits of a digest; a
   // tag and a branch also as `refs/tags/…`, `refs/heads/…`.
   // NOT_FOUND (`REPO_NOT_FOUND`, `REVISION_NOT_FOUND`: also of what failed or was
-  // cancelled), UNAVAILABLE (`MODEL_NOT_READY`) while its served bytes are not settled.
-  absl::StatusOr<Model> Find(const std::string& repo, const std::string& revision);
+  // cancelled, or a tag of a model of a name that `check_name` refuses), UNAVAILABLE
+  // (`MODEL_NOT_READY`) while its served bytes are not settled.
+  absl::StatusOr<Model> Find(const std::string& repo, const std::string& revision,
+                             const NameCheck& check_name);
 
   struct NamedCommit {
     std::string name;
     std::string commit;
   };
-  // The first kMaxListedTags, of models that are served. NOT_FOUND (`REPO_NOT_FOUND`).
-  absl::StatusOr<std::vector<NamedCommit>> Tags(const std::string& repo);
+  // The first kMaxListedTags, of models that are served and may be named. NOT_FOUND
+  // (`REPO_NOT_FOUND`).
+  absl::StatusOr<std::vector<NamedCommit>> Tags(const std::string& repo,
+                                                const NameCheck& check_name);
   // The version at a revision and those before it, the newest first, at most
   // kMaxListedCommits; without those that are not served. Errors of Find.
-  absl::StatusOr<std::vector<Model>> History(const std::string& repo, const std::string& revision);
+  absl::StatusOr<std::vector<Model>> History(const std::string& repo, const std::string& revision,
+                                             const NameCheck& check_name);
 
  private:
   // Served or not.

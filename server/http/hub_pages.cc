@@ -38,15 +38,16 @@ std::string NextPageLink(const HubRoute& route, const httplib::Request& request,
 
 }  // namespace
 
-void HubPages::Info(const HubRoute& route, httplib::Response& response) {
-  const absl::StatusOr<Model> model = models_.Find(route.repo, route.revision);
+void HubPages::Info(const HubRoute& route, const NameCheck& check_name,
+                    httplib::Response& response) {
+  const absl::StatusOr<Model> model = models_.Find(route.repo, route.revision, check_name);
   if (!model.ok()) return AnswerError(model.status(), response);
   AnswerJson(ModelInfoJson(model->record, route.IsTrue("blobs")), response);
 }
 
 void HubPages::Tree(const HubRoute& route, const httplib::Request& request,
-                    httplib::Response& response) {
-  const absl::StatusOr<Model> model = models_.Find(route.repo, route.revision);
+                    const NameCheck& check_name, httplib::Response& response) {
+  const absl::StatusOr<Model> model = models_.Find(route.repo, route.revision, check_name);
   if (!model.ok()) return AnswerError(model.status(), response);
   response.set_header(kCommitHeader, CommitOf(model->record));
   const std::vector<TreeEntry> entries =
@@ -72,8 +73,10 @@ void HubPages::Tree(const HubRoute& route, const httplib::Request& request,
   AnswerJson(page, response);
 }
 
-void HubPages::Commits(const HubRoute& route, httplib::Response& response) {
-  const absl::StatusOr<std::vector<Model>> history = models_.History(route.repo, route.revision);
+void HubPages::Commits(const HubRoute& route, const NameCheck& check_name,
+                       httplib::Response& response) {
+  const absl::StatusOr<std::vector<Model>> history =
+      models_.History(route.repo, route.revision, check_name);
   if (!history.ok()) return AnswerError(history.status(), response);
   json commits = json::array();
   for (const Model& version : *history) {
@@ -90,10 +93,11 @@ void HubPages::Commits(const HubRoute& route, httplib::Response& response) {
   AnswerJson(commits, response);
 }
 
-void HubPages::Refs(const HubRoute& route, httplib::Response& response) {
-  const absl::StatusOr<Model> main = models_.Find(route.repo, kMainBranch);
+void HubPages::Refs(const HubRoute& route, const NameCheck& check_name,
+                    httplib::Response& response) {
+  const absl::StatusOr<Model> main = models_.Find(route.repo, kMainBranch, check_name);
   if (!main.ok()) return AnswerError(main.status(), response);
-  const auto tags = models_.Tags(route.repo);
+  const auto tags = models_.Tags(route.repo, check_name);
   if (!tags.ok()) return AnswerError(tags.status(), response);
   json listed = json::array();
   for (const HubModels::NamedCommit& tag : *tags) {
@@ -112,11 +116,12 @@ void HubPages::Refs(const HubRoute& route, httplib::Response& response) {
 }
 
 void HubPages::PathsInfo(const HubRoute& route, const httplib::Request& request,
-                         const std::string& body, httplib::Response& response) {
+                         const std::string& body, const NameCheck& check_name,
+                         httplib::Response& response) {
   const absl::StatusOr<PathsRequest> parsed =
       ParsePathsRequest(request.get_header_value("Content-Type"), body);
   if (!parsed.ok()) return AnswerError(parsed.status(), response);
-  const absl::StatusOr<Model> model = models_.Find(route.repo, route.revision);
+  const absl::StatusOr<Model> model = models_.Find(route.repo, route.revision, check_name);
   if (!model.ok()) return AnswerError(model.status(), response);
   json found = json::array();
   for (const std::string& path : parsed->paths) {

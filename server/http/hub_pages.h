@@ -8,21 +8,23 @@
 
 namespace wdelta {
 
-// All answer, with an error where there is nothing else. Any thread may call it.
+// All answer, with an error where there is nothing else. What `check_name` refuses is not there.
+// Any thread may call it.
 class HubPages {
  public:
   // Does not own it.
   explicit HubPages(HubModels* models) : models_(*models) {}
 
-  void Info(const HubRoute& route, httplib::Response& response);
-  void Tree(const HubRoute& route, const httplib::Request& request, httplib::Response& response);
-  void Commits(const HubRoute& route, httplib::Response& response);
-  void Refs(const HubRoute& route, httplib::Response& response);
+  void Info(const HubRoute& route, const NameCheck& check_name, httplib::Response& response);
+  void Tree(const HubRoute& route, const httplib::Request& request, const NameCheck& check_name,
+            httplib::Response& response);
+  void Commits(const HubRoute& route, const NameCheck& check_name, httplib::Response& response);
+  void Refs(const HubRoute& route, const NameCheck& check_name, httplib::Response& response);
   // `body` is the form or the JSON object with `paths` and `expand`. A path that is named
   // several times is told once. INVALID_ARGUMENT (`TOO_MANY_PATHS`): more than
   // kMaxPathsInfo.
   void PathsInfo(const HubRoute& route, const httplib::Request& request, const std::string& body,
-                 httplib::Response& response);
+                 const NameCheck& check_name, httplib::Response& response);
   // `caller` null: nobody in particular.
   static void WhoAmI(const Identity* caller, httplib::Response& response);
 

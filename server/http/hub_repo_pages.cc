@@ -42,8 +42,8 @@ bool HubRepoPages::Serve(const HubRoute& route, const httplib::Request& request,
     status = CreateRepo(request, reader, caller, response);
   } else if (route.kind == Kind::kTag) {
     const std::string author = AuthorOf(caller, request);
-    status =
-        is_post ? CreateTag(route, author, reader, response) : DeleteTag(route, author, response);
+    status = is_post ? CreateTag(route, caller, author, reader, response)
+                     : DeleteTag(route, author, response);
   } else if (route.kind == Kind::kBranch) {
     status = is_post ? CreateBranch(route, reader) : OneBranch(route);
   } else {
@@ -75,12 +75,14 @@ absl::Status HubRepoPages::CreateRepo(const httplib::Request& request,
   return absl::OkStatus();
 }
 
-absl::Status HubRepoPages::CreateTag(const HubRoute& route, const std::string& author,
+absl::Status HubRepoPages::CreateTag(const HubRoute& route, const HubCaller& caller,
+                                     const std::string& author,
                                      const httplib::ContentReader& reader,
                                      httplib::Response& response) {
   WDELTA_ASSIGN_OR_RETURN(const json body, ReadJsonObject(reader));
   WDELTA_ASSIGN_OR_RETURN(const std::string tag, JsonString("body", body, "tag"));
-  WDELTA_ASSIGN_OR_RETURN(const Model model, repos_.Find(route.repo, route.revision));
+  WDELTA_ASSIGN_OR_RETURN(const Model model,
+                          repos_.Find(route.repo, route.revision, caller.name_check()));
   if (model.record.id().empty()) {
     return MakeError(absl::StatusCode::kNotFound, "REVISION_NOT_FOUND",
                      absl::StrCat("model '", route.repo, "' has no commit that could be tagged"));
@@ -95,7 +97,7 @@ absl::Status HubRepoPages::CreateTag(const HubRoute& route, const std::string& a
 
 absl::Status HubRepoPages::DeleteTag(const HubRoute& route, const std::string& author,
                                      httplib::Response& response) {
-  WDELTA_RETURN_IF_ERROR(repos_.Find(route.repo, kMainBranch).status());
+  WDELTA_RETURN_IF_ERROR(repos_.Find(route.repo, kMainBranch, nullptr).status());
   WDELTA_RETURN_IF_ERROR(models_.DeleteTag(route.repo, route.revision, author));
   AnswerJson(json::object(), response);
   return absl::OkStatus();
@@ -104,7 +106,7 @@ absl::Status HubRepoPages::DeleteTag(const HubRoute& route, const std::string& a
 absl::Status HubRepoPages::CreateBranch(const HubRoute& route,
                                         const httplib::ContentReader& reader) {
   WDELTA_RETURN_IF_ERROR(ReadSmallBody(reader).status());
-  WDELTA_RETURN_IF_ERROR(repos_.Find(route.repo, kMainBranch).status());
+  WDELTA_RETURN_IF_ERROR(repos_.Find(route.repo, kMainBranch, nullptr).status());
   if (route.revision != kMainBranch) return OneBranch(route);
   return MakeError(absl::StatusCode::kAlreadyExists, "BRANCH_EXISTS",
                    absl::StrCat("model '", route.repo, "' has a branch main"));

@@ -29,7 +29,7 @@ class HubRepoPages {
   absl::Status CreateRepo(const httplib::Request& request, const httplib::ContentReader& reader,
                           HubCaller& caller, httplib::Response& response);
   // The tag comes in the body, and the target names the revision that it is given.
-  absl::Status CreateTag(const HubRoute& route, const std::string& author,
+  absl::Status CreateTag(const HubRoute& route, const HubCaller& caller, const std::string& author,
                          const httplib::ContentReader& reader, httplib::Response& response);
   absl::Status DeleteTag(const HubRoute& route, const std::string& author,
                          httplib::Response& response);

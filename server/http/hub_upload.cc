@@ -145,7 +145,7 @@ absl::Status HubUpload::CheckNotStopping() {
 
 absl::StatusOr<std::optional<Model>> HubUpload::Newest(const std::string& repo) {
   WDELTA_RETURN_IF_ERROR(ValidateName(repo));
-  absl::StatusOr<Model> newest = models_.Find(repo, kMainBranch);
+  absl::StatusOr<Model> newest = models_.Find(repo, kMainBranch, nullptr);
   if (absl::IsNotFound(newest.status())) return std::optional<Model>();
   WDELTA_RETURN_IF_ERROR(newest.status());
   if (newest->record.id().empty()) return std::optional<Model>();  // an empty repository

@@ -94,6 +94,31 @@ TEST_F(HubAccessTest, ReadsNeedATokenThatReads) {
             "200");
 }
 
+TEST_F(HubAccessTest, ATagOfAnothersModelLeadsNowhere) {
+  for (const auto& [tag, model] : {std::pair("gift", "n/m"), std::pair("own", "team/a")}) {
+    ASSERT_TRUE(store().models().SetTag("team/a", tag, model, "").ok());
+  }
+  for (const char* target :
+       {"/team/a/resolve/gift/model.safetensors", "/api/models/team/a/revision/gift",
+        "/api/models/team/a/tree/gift", "/api/models/team/a/commits/gift"}) {
+    EXPECT_EQ(StatusAndCode(Get(target, As("reader"))), "200") << target;
+    const auto refused = Get(target, As("team"));
+    EXPECT_EQ(StatusAndCode(refused), "404 RevisionNotFound") << target;
+    EXPECT_THAT(refused->get_header_value("X-Error-Message"), Not(HasSubstr("n/m")));
+    EXPECT_EQ(StatusAndCode(Get(absl::StrReplaceAll(target, {{"gift", "own"}}), As("team"))), "200")
+        << target;
+  }
+  const nlohmann::json paths = {{"paths", {"model.safetensors"}}};
+  EXPECT_EQ(PostAs("reader", "/api/models/team/a/paths-info/gift", paths), "200");
+  EXPECT_EQ(PostAs("team", "/api/models/team/a/paths-info/gift", paths), "404 RevisionNotFound");
+  EXPECT_EQ(PostAs("team", "/api/models/team/a/tag/gift", {{"tag", "mine"}}),
+            "404 RevisionNotFound");
+  EXPECT_EQ(PostAs("team", "/api/models/team/a/tag/own", {{"tag", "mine"}}), "200");
+  EXPECT_THAT(Get("/api/models/team/a/refs", As("reader"))->body, HasSubstr("gift"));
+  const auto refs = Get("/api/models/team/a/refs", As("team"));
+  EXPECT_THAT(refs->body, AllOf(HasSubstr("own"), Not(HasSubstr("gift"))));
+}
+
 TEST_F(HubAccessTest, RefusalsSayWhy) {
   const auto missing = Get("/api/models/n/m");
   EXPECT_EQ(missing->get_header_value("WWW-Authenticate"), "Bearer");
