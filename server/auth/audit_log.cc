@@ -15,9 +15,12 @@ void LogAudit(spdlog::logger& log, const AuditEntry& entry) {
     subjects.resize(auth_limits::kMaxAuditedSubjectBytes);
     subjects += "...";
   }
-  log.info("audit: {} {} {}: {}, request {}, peer {}", who, std::string(entry.action),
-           subjects.empty() ? "-" : absl::CHexEscape(subjects), std::string(entry.result),
-           std::string(entry.request_id), std::string(entry.peer));
+  spdlog::logger audit(log.name(), log.sinks().begin(), log.sinks().end());
+  audit.set_level(spdlog::level::info);
+  audit.flush_on(log.flush_level());
+  audit.info("audit: {} {} {}: {}, request {}, peer {}", who, std::string(entry.action),
+             subjects.empty() ? "-" : absl::CHexEscape(subjects), std::string(entry.result),
+             std::string(entry.request_id), std::string(entry.peer));
 }
 
 }  // namespace wdelta

@@ -20,6 +20,7 @@ struct AuditEntry {
   absl::string_view request_id;
 };
 
+// Whatever the level of `log` is, as at level info: to its sinks, in their format.
 // `audit: WHO ACTION SUBJECTS: RESULT, request ID, peer PEER`, on one line whatever callers
 // gave; WHO is `token NAME` or `peer ADDRESS`. Any thread.
 void LogAudit(spdlog::logger& log, const AuditEntry& entry);

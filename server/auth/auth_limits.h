@@ -15,6 +15,8 @@ inline constexpr int64_t kTokenFileCheckMs = 2'000;  // between two looks whethe
 
 inline constexpr unsigned kTlsFileCheckSeconds = 2;
 inline constexpr size_t kMaxTlsFileBytes = 1024 * 1024;
+// Is looked at when a file begins to be sent. Clients ask for the links of some hundred files at
+// once and follow the last when all others are sent, which takes hours for a large model.
 inline constexpr int64_t kSignedLinkSeconds = 24 * 3600;
 inline constexpr size_t kMaxAuditedSubjectBytes = 512;
 

@@ -40,7 +40,8 @@ Authenticator::FileState Authenticator::StateOf(const std::string& path) {
   if (stat(path.c_str(), &found) != 0) return FileState();
   constexpr int64_t kNsPerSecond = 1'000'000'000;
   return {found.st_dev, found.st_ino, found.st_size,
-          int64_t{found.st_mtim.tv_sec} * kNsPerSecond + found.st_mtim.tv_nsec};
+          int64_t{found.st_mtim.tv_sec} * kNsPerSecond + found.st_mtim.tv_nsec,
+          int64_t{found.st_ctim.tv_sec} * kNsPerSecond + found.st_ctim.tv_nsec};
 }
 
 Authenticator::Entries Authenticator::entries() const {
@@ -57,8 +58,9 @@ absl::StatusOr<IdentityPtr> Authenticator::Authenticate(absl::string_view author
                      "from WDELTA_TOKEN or --token-file");
   }
   if (!absl::StartsWithIgnoreCase(authorization, kScheme)) return TokenUnknown();
-  const std::string hash =
-      Digest::Of(absl::StripAsciiWhitespace(authorization.substr(kScheme.size()))).ToBytes();
+  const absl::string_view token = absl::StripAsciiWhitespace(authorization.substr(kScheme.size()));
+  if (token.empty()) return TokenUnknown();
+  const std::string hash = Digest::Of(token).ToBytes();
   IdentityPtr found;
   const Entries known = entries();
   for (const TokenEntry& entry : *known) {
@@ -70,10 +72,19 @@ absl::StatusOr<IdentityPtr> Authenticator::Authenticate(absl::string_view author
 
 absl::StatusOr<bool> Authenticator::ReloadIfChanged() {
   const FileState state = StateOf(path_);
-  if (state == seen_) return false;
+  const bool is_changed = state != seen_;
+  // What kept the file from being read may pass without a change of it.
+  if (!is_changed && !absl::IsNotFound(told_)) return false;
   seen_ = state;
-  WDELTA_ASSIGN_OR_RETURN(std::vector<TokenEntry> read, ReadTokenFile(path_));
-  auto entries = std::make_shared<const std::vector<TokenEntry>>(std::move(read));
+  absl::StatusOr<std::vector<TokenEntry>> read = ReadTokenFile(path_);
+  if (!read.ok()) {
+    const bool is_told = !is_changed && read.status() == told_;
+    told_ = read.status();
+    if (is_told) return false;
+    return told_;
+  }
+  told_ = absl::OkStatus();
+  auto entries = std::make_shared<const std::vector<TokenEntry>>(*std::move(read));
   absl::MutexLock lock(&mutex_);
   entries_ = std::move(entries);
   return true;

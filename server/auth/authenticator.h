@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
@@ -27,8 +28,9 @@ class Authenticator {
   absl::StatusOr<IdentityPtr> Authenticate(absl::string_view authorization) const
       ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // Reads the file again when it has changed since it was last looked at; true: what it
-  // says is in force. Errors of ReadTokenFile, once for a change: what was in force stays.
+  // Reads the file again when it has changed since it was last looked at, or could not be read
+  // then; true: what it says is in force. Errors of ReadTokenFile, once for a change of the file
+  // or of what is wrong: what was in force stays.
   // One thread at a time.
   absl::StatusOr<bool> ReloadIfChanged() ABSL_LOCKS_EXCLUDED(mutex_);
 
@@ -42,6 +44,7 @@ class Authenticator {
     uint64_t inode = 0;
     int64_t size_bytes = -1;  // -1: there is none
     int64_t modify_time_ns = 0;
+    int64_t change_time_ns = 0;  // of permissions too
     friend bool operator==(const FileState&, const FileState&) = default;
   };
 
@@ -50,7 +53,9 @@ class Authenticator {
   Entries entries() const ABSL_LOCKS_EXCLUDED(mutex_);
 
   const std::string path_;
-  FileState seen_;  // of the thread that reloads
+  // Of the thread that reloads.
+  FileState seen_;
+  absl::Status told_;  // why `seen_` is not in force
   mutable absl::Mutex mutex_;
   Entries entries_ ABSL_GUARDED_BY(mutex_);
 };

@@ -1,8 +1,10 @@
 #include "server/auth/token_file.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <fstream>
 #include <set>
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -30,6 +32,8 @@ absl::Status Bad(absl::string_view field, absl::string_view expected) {
 std::string Shown(absl::string_view text) {
   return absl::CHexEscape(text.substr(0, kMaxShownBytes));
 }
+
+std::string StrError(int error) { return std::generic_category().message(error); }
 
 bool IsNameText(absl::string_view text, absl::string_view more) {
   return std::all_of(text.begin(), text.end(), [&](char c) {
@@ -114,6 +118,7 @@ absl::StatusOr<TokenEntry> ParseEntry(const YAML::Node& node) {
                absl::StrCat("the token's hash as 64 lower-case hex digits, found something of ",
                             hex.size(), " characters"));
   }
+  if (*digest == Digest::Of("")) return Bad("sha256", "the hash of a token, found that of no text");
   if (!node["scopes"].IsDefined()) return Bad("scopes", "a value, found none");
   WDELTA_RETURN_IF_ERROR(SetScopes(node["scopes"], *identity));
   if (node["names"].IsDefined()) WDELTA_RETURN_IF_ERROR(SetNames(node["names"], *identity));
@@ -177,11 +182,16 @@ absl::StatusOr<std::vector<TokenEntry>> ParseTokenFile(const std::string& path,
 }
 
 absl::StatusOr<std::vector<TokenEntry>> ReadTokenFile(const std::string& path) {
+  errno = 0;
   std::ifstream file(path, std::ios::binary);
   // One more than may be, to tell a file that is too large.
   std::string text(auth_limits::kMaxTokenFileBytes + 1, '\0');
   if (file) file.read(text.data(), static_cast<std::streamsize>(text.size()));
-  if (!file && !file.eof()) return absl::NotFoundError(path + ": cannot be read");
+  if (!file && !file.eof()) {
+    const int error = errno;
+    return absl::NotFoundError(absl::StrCat(path, ": cannot be read",
+                                            error == 0 ? "" : absl::StrCat(": ", StrError(error))));
+  }
   text.resize(static_cast<size_t>(file.gcount()));
   return ParseTokenFile(path, text);
 }

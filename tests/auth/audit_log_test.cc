@@ -31,6 +31,17 @@ TEST(AuditLog, TellsWhoDidWhatToWhat) {
             "audit: peer ipv4:1.2.3.4:5 Admin.Backup -: OK, request r1, peer ipv4:1.2.3.4:5\n");
 }
 
+TEST(AuditLog, IsWrittenWhateverTheLevelIs) {
+  std::ostringstream text;
+  spdlog::logger log("test", std::make_shared<spdlog::sinks::ostream_sink_mt>(text));
+  log.set_pattern("%l %v");
+  log.set_level(spdlog::level::err);
+  log.info("left out");
+  LogAudit(log, {nullptr, "p", "Admin.Backup", {}, "OK", "r1"});
+  EXPECT_EQ(text.str(), "info audit: peer p Admin.Backup -: OK, request r1, peer p\n");
+  EXPECT_EQ(log.level(), spdlog::level::err);
+}
+
 TEST(AuditLog, StaysOnOneLineOfBoundedLength) {
   const std::string line =
       LineOf({nullptr, "p", "A.B", {"a\nb", std::string(9000, 'x')}, "OK", ""});

@@ -1,5 +1,7 @@
 #include "server/auth/authenticator.h"
 
+#include <sys/resource.h>
+
 #include <atomic>
 #include <filesystem>
 #include <string>
@@ -90,6 +92,40 @@ TEST_F(AuthenticatorTest, ABrokenFileLeavesTheOldOneInForceAndIsToldOnce) {
   Write(Entry("again", "wd_1"));
   EXPECT_TRUE(*authenticator->ReloadIfChanged());
   EXPECT_EQ(Who(*authenticator, "Bearer wd_1"), "again");
+}
+
+TEST_F(AuthenticatorTest, AFileThatCouldNotBeReadIsTriedAgain) {
+  Write(Entry("first", "wd_1"));
+  const auto authenticator = Open();
+  Write(Entry("second", "wd_1"));
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+  rlimit none = before;
+  none.rlim_cur = 0;
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+  const absl::Status refused = authenticator->ReloadIfChanged().status();
+  const absl::StatusOr<bool> again = authenticator->ReloadIfChanged();
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+  EXPECT_EQ(refused.code(), absl::StatusCode::kNotFound);
+  EXPECT_THAT(std::string(refused.message()), HasSubstr("open files"));
+  ASSERT_TRUE(again.ok()) << "told twice: " << again.status();
+  EXPECT_FALSE(*again);
+  EXPECT_EQ(Who(*authenticator, "Bearer wd_1"), "first");
+  EXPECT_TRUE(*authenticator->ReloadIfChanged());
+  EXPECT_EQ(Who(*authenticator, "Bearer wd_1"), "second");
+  EXPECT_FALSE(*authenticator->ReloadIfChanged());
+}
+
+TEST_F(AuthenticatorTest, AFolderInPlaceOfTheFileIsToldOnce) {
+  Write(Entry("first", "wd_1"));
+  const auto authenticator = Open();
+  std::filesystem::remove(folder_ / "tokens");
+  std::filesystem::create_directory(folder_ / "tokens");
+  EXPECT_EQ(authenticator->ReloadIfChanged().status().code(), absl::StatusCode::kNotFound);
+  EXPECT_FALSE(*authenticator->ReloadIfChanged());
+  std::filesystem::remove(folder_ / "tokens");
+  Write(Entry("second", "wd_1"));
+  EXPECT_TRUE(*authenticator->ReloadIfChanged());
 }
 
 TEST_F(AuthenticatorTest, ABrokenFileDoesNotOpen) {

@@ -98,6 +98,11 @@ TEST(TokenFile, ATokenInPlaceOfItsHashIsNotTold) {
               AllOf(HasSubstr("sha256"), HasSubstr("9 characters"), Not(HasSubstr("secret"))));
 }
 
+TEST(TokenFile, TheHashOfNoTokenIsRefused) {
+  EXPECT_THAT(ErrorOf(Entry("ci", "")),
+              AllOf(HasSubstr("entry 1 ('ci'): sha256"), HasSubstr("found that of no text")));
+}
+
 TEST(TokenFile, IsBounded) {
   std::string many;
   for (size_t i = 0; i <= auth_limits::kMaxTokens; ++i) {
