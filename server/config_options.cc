@@ -206,8 +206,9 @@ std::vector<Option> ConfigOptions() {
        "entries. Read again when it changes; empty: nobody needs a token",
        [](Config& c, Text t) { return SetText(t, c.tokens_file); }},
       {"tls_certificate", "FILE", "",
-       "Certificate chain in PEM for TLS on all gRPC addresses but Unix sockets; with tls_key, "
-       "and read again when it changes. HTTP has none: put a proxy in front of it",
+       "Certificate chain in PEM for TLS on all gRPC addresses but Unix sockets; with tls_key, and "
+       "read again when it changes: replace both together, by a rename of their folder or of a "
+       "link to it. HTTP has none: put a proxy in front of it",
        [](Config& c, Text t) { return SetText(t, c.tls_certificate); }},
       {"tls_key", "FILE", "", "Private key of tls_certificate in PEM",
        [](Config& c, Text t) { return SetText(t, c.tls_key); }},

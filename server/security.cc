@@ -98,6 +98,13 @@ std::shared_ptr<grpc::ServerCredentials> TlsCredentials(const Config& config) {
   return tls::TlsServerCredentials(options);
 }
 
+// `a and 2 more`
+std::string FirstAndCount(const std::vector<std::string>& addresses) {
+  return absl::StrCat(addresses[0], addresses.size() > 1
+                                        ? absl::StrCat(" and ", addresses.size() - 1, " more")
+                                        : "");
+}
+
 }  // namespace
 
 absl::StatusOr<Security> OpenSecurity(const Config& config) {
@@ -130,17 +137,28 @@ std::unique_ptr<PeriodicTask> StartTokenReload(Authenticator* authenticator, spd
 
 void WarnIfOpen(const Config& config, spdlog::logger& log) {
   std::vector<std::string> open;
-  const auto add = [&](const std::string& address, bool asks_for_certificate) {
-    const bool asks = !config.tokens_file.empty() || asks_for_certificate;
-    if (!asks && !address.empty() && !IsLocalAddress(address)) open.push_back(address);
+  std::vector<std::string> plain;
+  const bool asks_for_tokens = !config.tokens_file.empty();
+  const auto add = [&](const std::string& address, bool asks_for_certificate, bool encrypts) {
+    if (address.empty() || IsLocalAddress(address)) return;
+    if (!asks_for_tokens && !asks_for_certificate) open.push_back(address);
+    if (asks_for_tokens && !encrypts) plain.push_back(address);
   };
-  for (const std::string& address : config.listen) add(address, !config.tls_client_ca.empty());
-  add(config.http_listen, false);
-  if (open.empty()) return;
-  log.warn(
-      "anybody who reaches {}{} may read and delete every model; --tokens_file asks for "
-      "tokens",
-      open[0], open.size() > 1 ? absl::StrCat(" and ", open.size() - 1, " more") : "");
+  for (const std::string& address : config.listen) {
+    add(address, !config.tls_client_ca.empty(), !config.tls_certificate.empty());
+  }
+  add(config.http_listen, /*asks_for_certificate=*/false, /*encrypts=*/false);
+  if (!open.empty()) {
+    log.warn(
+        "anybody who reaches {} may read and delete every model; --tokens_file asks for tokens",
+        FirstAndCount(open));
+  }
+  if (!plain.empty()) {
+    log.warn(
+        "tokens come to {} in plain text; --tls_certificate and --tls_key encrypt gRPC, HTTP needs "
+        "a proxy that does",
+        FirstAndCount(plain));
+  }
 }
 
 }  // namespace wdelta

@@ -31,7 +31,8 @@ absl::StatusOr<Security> OpenSecurity(const Config& config);
 // without tokens. Owns neither; both must outlive it.
 std::unique_ptr<PeriodicTask> StartTokenReload(Authenticator* authenticator, spdlog::logger* log);
 
-// Warns when strangers may reach an address and are asked for nothing.
+// Warns when strangers may reach an address and are asked for nothing, and when tokens go to one
+// in plain text.
 void WarnIfOpen(const Config& config, spdlog::logger& log);
 
 }  // namespace wdelta

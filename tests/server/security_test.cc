@@ -16,6 +16,7 @@ namespace {
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 
 class SecurityTest : public ::testing::Test {
  protected:
@@ -93,7 +94,23 @@ TEST_F(SecurityTest, WarnsOfWhatStrangersReach) {
   EXPECT_THAT(WarningOf(config), HasSubstr("[::]:1 and 1 more"));
   config.tls_client_ca = "ca";
   EXPECT_THAT(WarningOf(config), HasSubstr("0.0.0.0:8080"));
+}
+
+TEST_F(SecurityTest, WarnsOfTokensInPlainText) {
+  Config config;
   config.tokens_file = "t";
+  config.listen = {"localhost:1", "unix:/s"};
+  config.http_listen = "127.0.0.1:8080";
+  EXPECT_THAT(WarningOf(config), IsEmpty());
+  config.listen.push_back("[::]:1");
+  EXPECT_THAT(WarningOf(config), AllOf(HasSubstr("[::]:1 in plain text"), HasSubstr("tokens")));
+  EXPECT_THAT(WarningOf(config), Not(HasSubstr("anybody")));
+  config.http_listen = "0.0.0.0:8080";
+  EXPECT_THAT(WarningOf(config), HasSubstr("[::]:1 and 1 more in plain text"));
+  config.tls_certificate = "c";
+  config.tls_key = "k";
+  EXPECT_THAT(WarningOf(config), HasSubstr("to 0.0.0.0:8080 in plain text"));
+  config.http_listen = "";
   EXPECT_THAT(WarningOf(config), IsEmpty());
 }
 
