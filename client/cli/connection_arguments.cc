@@ -17,12 +17,17 @@ constexpr size_t kMaxTokenBytes = 4096;
 
 absl::StatusOr<std::string> ReadFile(absl::string_view option, const std::string& path) {
   std::ifstream file(path, std::ios::binary);
-  std::string text(kMaxFileBytes, '\0');
+  // One more than may be, to tell a file that is too large.
+  std::string text(kMaxFileBytes + 1, '\0');
   if (file) file.read(text.data(), static_cast<std::streamsize>(text.size()));
   if (!file && !file.eof()) {
     return absl::NotFoundError(absl::StrCat(option, ": ", path, " cannot be read"));
   }
   text.resize(static_cast<size_t>(file.gcount()));
+  if (text.size() > kMaxFileBytes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(option, ": ", path, ": expected at most ", kMaxFileBytes, " bytes"));
+  }
   return text;
 }
 

@@ -11,13 +11,17 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "storage/base/digest.h"
+#include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
 
 namespace wdelta {
 namespace {
 
 constexpr size_t kRandomBytes = 32;
+// As the daemon has it.
 constexpr size_t kMaxNameBytes = 64;
+constexpr size_t kMaxPrefixes = 64;
+constexpr size_t kMaxPrefixBytes = 2 * limits::kMaxNamePartBytes + 1;
 
 bool ConsistsOf(const std::string& text, absl::string_view more) {
   return !text.empty() && std::all_of(text.begin(), text.end(), [&](char c) {
@@ -47,11 +51,19 @@ absl::StatusOr<std::string> TokenEntryYaml(const TokenEntryArguments& arguments,
     return absl::InvalidArgumentError(absl::StrCat(
         "NAME: expected 1 to ", kMaxNameBytes, " of [A-Za-z0-9_.-], found `", arguments.name, "`"));
   }
+  if (arguments.scopes.empty()) {
+    return absl::InvalidArgumentError("--scope: expected read, write or admin, found none");
+  }
+  if (arguments.names.size() > kMaxPrefixes) {
+    return absl::InvalidArgumentError(absl::StrCat("--names: expected at most ", kMaxPrefixes,
+                                                   ", found ", arguments.names.size()));
+  }
   std::vector<std::string> prefixes;
   for (const std::string& prefix : arguments.names) {
-    if (!ConsistsOf(prefix, "_.-/")) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("--names: expected a prefix of [A-Za-z0-9_.-/], found `", prefix, "`"));
+    if (!ConsistsOf(prefix, "_.-/") || prefix.size() > kMaxPrefixBytes) {
+      return absl::InvalidArgumentError(absl::StrCat("--names: expected a prefix of 1 to ",
+                                                     kMaxPrefixBytes,
+                                                     " of [A-Za-z0-9_.-/], found `", prefix, "`"));
     }
     prefixes.push_back(Quoted(prefix));
   }

@@ -225,7 +225,8 @@ class DeltaPull {
 bool MayDoWithoutDelta(const absl::Status& status) {
   return absl::IsFailedPrecondition(status) || absl::IsNotFound(status) ||
          absl::IsDataLoss(status) || absl::IsInvalidArgument(status) ||
-         absl::IsOutOfRange(status) || absl::IsUnimplemented(status);
+         absl::IsOutOfRange(status) || absl::IsUnimplemented(status) ||
+         absl::IsPermissionDenied(status);
 }
 
 void ForgetDeltas(const std::string& folder, const std::string& model_id) {

@@ -32,7 +32,8 @@ absl::Status PullByDelta(Client& client, std::vector<v1::File>& needed, const st
 // nobody.
 void ForgetDeltas(const std::string& folder, const std::string& model_id);
 
-// Whether the files may be fetched instead after that error.
+// Whether the files may be fetched instead after that error; who may fetch them need not be
+// allowed the models on the way of a delta.
 bool MayDoWithoutDelta(const absl::Status& status);
 
 }  // namespace wdelta

@@ -85,6 +85,9 @@ TEST(ConnectionArguments, TlsTakesFilesThatBelongTogether) {
   EXPECT_THAT(ErrorOf(arguments), AllOf(HasSubstr("--tls-ca"), HasSubstr(folder / "none")));
   arguments.tls_ca = folder / "empty";
   EXPECT_THAT(ErrorOf(arguments), HasSubstr("empty"));
+  folder.Write("large", std::string(1024 * 1024 + 1, 'x'));
+  arguments.tls_ca = folder / "large";
+  EXPECT_THAT(ErrorOf(arguments), AllOf(HasSubstr("--tls-ca"), HasSubstr("at most 1048576 bytes")));
   arguments.tls_ca = "";
   EXPECT_THAT(ErrorOf(arguments), HasSubstr("--tls-ca"));
 }

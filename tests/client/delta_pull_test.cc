@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "client/cpp/delta_pull.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "storage/base/error.h"
@@ -110,6 +111,11 @@ TEST_F(DeltaPullTest, AWrongHeldModelIsOfNoUse) {
   ASSERT_TRUE(right.ok()) << right.status();
   EXPECT_EQ(right->applied_count, 2u);
   ExpectPulled("tuned");
+}
+
+TEST(DeltaPull, ADeltaThatATokenIsNotForIsDoneWithout) {
+  EXPECT_TRUE(MayDoWithoutDelta(absl::PermissionDeniedError("held by another team")));
+  EXPECT_FALSE(MayDoWithoutDelta(absl::UnauthenticatedError("no token")));
 }
 
 TEST_F(DeltaPullTest, AFolderIsBroughtUpToDateInItsPlace) {

@@ -2,11 +2,13 @@
 
 #include <set>
 #include <string>
+#include <vector>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/auth/token_file.h"
 #include "storage/base/digest.h"
+#include "storage/base/limits.h"
 
 namespace wdelta {
 namespace {
@@ -15,6 +17,8 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::MatchesRegex;
 using ::testing::Not;
+
+std::string LongestPrefix() { return std::string(2 * limits::kMaxNamePartBytes + 1, 'n'); }
 
 TEST(NewToken, IsAnotherEachTime) {
   std::set<std::string> seen;
@@ -47,10 +51,17 @@ TEST(NewToken, WhatTheDaemonWouldNotTakeIsRefused) {
        {TokenEntryArguments{"", {"read"}, {}}, TokenEntryArguments{"a b", {"read"}, {}},
         TokenEntryArguments{"a\"b", {"read"}, {}},
         TokenEntryArguments{std::string(65, 'n'), {"read"}, {}},
-        TokenEntryArguments{"a", {"read"}, {""}}, TokenEntryArguments{"a", {"read"}, {"run-*"}}}) {
+        TokenEntryArguments{"a", {"read"}, {""}}, TokenEntryArguments{"a", {"read"}, {"run-*"}},
+        TokenEntryArguments{"a", {}, {}},
+        TokenEntryArguments{"a", {"read"}, std::vector<std::string>(65, "run-")},
+        TokenEntryArguments{"a", {"read"}, {LongestPrefix() + "n"}}}) {
     EXPECT_EQ(TokenEntryYaml(bad, "t").status().code(), absl::StatusCode::kInvalidArgument)
         << bad.name;
   }
+  // The most that it does take.
+  const std::string most = *TokenEntryYaml(
+      {std::string(64, 'n'), {"read"}, std::vector<std::string>(64, LongestPrefix())}, "t");
+  EXPECT_TRUE(ParseTokenFile("t", most).ok()) << ParseTokenFile("t", most).status();
 }
 
 }  // namespace
