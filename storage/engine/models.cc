@@ -13,6 +13,7 @@
 #include "storage/catalog/keys.h"
 #include "storage/engine/merge/merge_recipe.h"
 #include "storage/engine/model_files.h"
+#include "storage/engine/name_check.h"
 #include "storage/engine/records.h"
 
 namespace wdelta {
@@ -98,11 +99,6 @@ absl::StatusOr<Model> ResolveNewest(Models& models, Catalog& catalog, absl::stri
 }
 
 }  // namespace
-
-absl::Status ModelNotFound(absl::string_view reference) {
-  return MakeError(absl::StatusCode::kNotFound, "MODEL_NOT_FOUND",
-                   absl::StrCat("no model '", reference, "'"), {{"model", std::string(reference)}});
-}
 
 absl::StatusOr<std::string> Models::ResolveDigest(absl::string_view hex_prefix) {
   const std::string prefix = keys::DigestPrefix(hex_prefix);

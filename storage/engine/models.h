@@ -21,9 +21,6 @@ struct Model {
   uint64_t version = 0;  // of the record in the catalog
 };
 
-// NOT_FOUND (`MODEL_NOT_FOUND`), as Resolve says it.
-absl::Status ModelNotFound(absl::string_view reference);
-
 struct Tag {
   std::string name;
   std::string tag;
