@@ -103,7 +103,7 @@ TEST_F(AccessNamesTest, OthersModelsAreNotReadByAnyReference) {
     const grpc::Status fetched = server().FetchFile(model, "model.safetensors").status;
     EXPECT_EQ(CodeAndReason(fetched), refused) << model;
     if (refused == kNotFound) {
-      EXPECT_EQ(fetched.error_message(), "no model '" + model + "'");
+      EXPECT_EQ(fetched.error_message(), absl::StrCat("no model '", model, "'"));
     }
     EXPECT_EQ(CallOf<v1::GetModelRequest>(*server().models, &v1::Models::Stub::GetModel, model),
               refused)

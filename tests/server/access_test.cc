@@ -157,10 +157,11 @@ TEST_F(AccessTest, TagsTellTheTokenThatSetThem) {
   EXPECT_EQ(author_of("n", "ann@ci"), "all (ann@ci)");
   EXPECT_EQ(author_of("m", "all"), "all");
   EXPECT_EQ(author_of("n", "a\nb"), "INVALID_ARGUMENT BAD_AUTHOR");
-  EXPECT_EQ(author_of("n", std::string(128, 'x')), "all (" + std::string(122, 'x') + ")");
+  EXPECT_EQ(author_of("n", std::string(128, 'x')),
+            absl::StrCat("all (", std::string(122, 'x'), ")"));
   // Not cut amid a character of two bytes.
-  EXPECT_EQ(author_of("m", "x" + std::string(120, 'x') + "\xC3\xA4z"),
-            "all (" + std::string(121, 'x') + ")");
+  EXPECT_EQ(author_of("m", absl::StrCat(std::string(121, 'x'), "\xC3\xA4z")),
+            absl::StrCat("all (", std::string(121, 'x'), ")"));
 }
 
 class AuditTest : public AccessTest {
