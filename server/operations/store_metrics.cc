@@ -26,17 +26,17 @@ const char* WordOf(ModelKind kind) {
   return "merge";
 }
 
-const char* WordOf(JobResult result) {
+const char* WordOf(RunResult result) {
   switch (result) {
-    case JobResult::kSucceeded:
+    case RunResult::kSucceeded:
       return "succeeded";
-    case JobResult::kPutBack:
+    case RunResult::kPutBack:
       return "put_back";
-    case JobResult::kRetried:
+    case RunResult::kRetried:
       return "retried";
-    case JobResult::kCancelled:
+    case RunResult::kCancelled:
       return "cancelled";
-    case JobResult::kFailed:
+    case RunResult::kFailed:
       break;
   }
   return "failed";
@@ -64,8 +64,8 @@ void CollectRuns(const JobStats& stats, MetricWriter& writer) {
   // Whoever watches for an increase sees the first one only from a zero.
   std::map<JobStats::Key, uint64_t> runs;
   for (const JobRecord::Kind kind : JobKinds()) {
-    for (const JobResult result : {JobResult::kSucceeded, JobResult::kPutBack, JobResult::kRetried,
-                                   JobResult::kCancelled, JobResult::kFailed}) {
+    for (const RunResult result : {RunResult::kSucceeded, RunResult::kPutBack, RunResult::kRetried,
+                                   RunResult::kCancelled, RunResult::kFailed}) {
       runs[{kind, result}] = 0;
     }
   }

@@ -55,12 +55,18 @@ void CorrectNumbers(const TensorInfo& tensor, const CorrectionForm& form, absl::
   if (count == 0) return;
   const uint64_t first_row = first / shape.columns;
   const uint64_t rows = (first + count - 1) / shape.columns + 1 - first_row;
-  const size_t v_count = rank * shape.columns;
+  // Within one row, only what stands above its run is wanted of V.
+  const uint64_t v_begin = rows == 1 ? first % shape.columns : 0;
+  const uint64_t v_width = rows == 1 ? count : shape.columns;
+  const size_t v_count = rank * v_width;
   scratch.resize(v_count + rows * rank);
   float* const v = scratch.data();
   float* const u = v + v_count;
-  LoadFactors(form.factor_dtype, factors.data() + shape.rows * rank * factor_lane_bytes, v_count,
-              v);
+  const char* const v_bytes = factors.data() + shape.rows * rank * factor_lane_bytes;
+  for (size_t k = 0; k < rank; ++k) {
+    LoadFactors(form.factor_dtype, v_bytes + (k * shape.columns + v_begin) * factor_lane_bytes,
+                v_width, v + k * v_width);
+  }
   LoadFactors(form.factor_dtype, factors.data() + first_row * rank * factor_lane_bytes, rows * rank,
               u);
   auto* lanes = reinterpret_cast<uint8_t*>(numbers.data());
@@ -68,7 +74,7 @@ void CorrectNumbers(const TensorInfo& tensor, const CorrectionForm& form, absl::
   uint64_t left = count;
   for (uint64_t row = 0; row < rows; ++row) {
     const uint64_t run = std::min(left, shape.columns - column);
-    kernels::CorrectRow(tensor.dtype, {u + row * rank, v + column, rank, shape.columns}, run,
+    kernels::CorrectRow(tensor.dtype, {u + row * rank, v + (column - v_begin), rank, v_width}, run,
                         lanes);
     lanes += run * lane_bytes;
     left -= run;

@@ -166,7 +166,7 @@ absl::StatusOr<DeltaEstimate> EstimateDelta(const DeltaEncoderInput& input,
     estimate.chunk_bytes.push_back(payload_bytes);
     estimate.needs.Add(result.encoded.mode, weight * static_cast<double>(result.at.size),
                        input.target->checkpoint().streams[result.at.stream].tensor.dtype,
-                       ParentDTypeOf(input, result.at.stream));
+                       ParentDTypeOf(input, result.at.stream), result.correction != nullptr);
     return input.advance(0);
   });
   for (const WeightedChunk& chunk : sample) {

@@ -8,7 +8,7 @@ ChunkNeeds NeedsOf(const WdeltaFile& file) {
     for (uint64_t i = 0; i < stream.chunk_count; ++i) {
       needs.Add(file.chunks[stream.first_chunk + i].mode,
                 static_cast<double>(SpanOfChunk(file, stream, i).size_bytes),
-                stream.info.tensor.dtype, stream.parent_dtype);
+                stream.info.tensor.dtype, stream.parent_dtype, stream.correction.has_value());
     }
   }
   return needs;

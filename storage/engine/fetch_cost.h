@@ -17,9 +17,11 @@ struct ChunkNeeds {
   double parent_bytes = 0;  // of the parent that they need
 
   // `parent_dtype`: of a stream of `dtype` whose parent is converted.
-  void Add(ChunkMode mode, double bytes, DType dtype, std::optional<DType> parent_dtype) {
+  void Add(ChunkMode mode, double bytes, DType dtype, std::optional<DType> parent_dtype,
+           bool is_corrected) {
     total_bytes += bytes;
-    if (mode != ChunkMode::kSame || parent_dtype.has_value()) own_bytes += bytes;
+    const bool is_changed = parent_dtype.has_value() || is_corrected;
+    if (mode != ChunkMode::kSame || is_changed) own_bytes += bytes;
     if (!NeedsParent(mode)) return;
     parent_bytes += bytes *
                     (parent_dtype.has_value() ? LaneBytes(*parent_dtype) : LaneBytes(dtype)) /

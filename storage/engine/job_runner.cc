@@ -41,13 +41,13 @@ bool IsTransient(const absl::Status& status) {
          absl::IsResourceExhausted(status) || absl::IsNotFound(status) || absl::IsInternal(status);
 }
 
-JobResult ResultOf(const JobRecord& job, const absl::Status& outcome) {
-  if (outcome.ok()) return JobResult::kSucceeded;
+RunResult ResultOf(const JobRecord& job, const absl::Status& outcome) {
+  if (outcome.ok()) return RunResult::kSucceeded;
   // Whoever has the lease goes on with the job.
-  if (IsWaiting(outcome) || ErrorReason(outcome) == "LEASE_LOST") return JobResult::kPutBack;
-  if (absl::IsCancelled(outcome)) return JobResult::kCancelled;
+  if (IsWaiting(outcome) || ErrorReason(outcome) == "LEASE_LOST") return RunResult::kPutBack;
+  if (absl::IsCancelled(outcome)) return RunResult::kCancelled;
   const bool is_retried = IsTransient(outcome) && job.failures() + 1 < limits::kMaxJobFailures;
-  return is_retried ? JobResult::kRetried : JobResult::kFailed;
+  return is_retried ? RunResult::kRetried : RunResult::kFailed;
 }
 
 }  // namespace
@@ -82,7 +82,7 @@ absl::Status JobRunner::Run(Job job, std::function<bool()> stopping) {
   } else {
     outcome = OutcomeOf(begun, Work(context));
   }
-  const JobResult result = ResultOf(begun, outcome);
+  const RunResult result = ResultOf(begun, outcome);
   absl::Status settled = Settle(context.job(), outcome, result);
   stats_.Add(begun, context.job().record, result, deps_.clock->Now() - start);
   return settled;
@@ -118,7 +118,7 @@ absl::Status JobRunner::Work(JobContext& context) {
   }
 }
 
-absl::Status JobRunner::Settle(const Job& held, const absl::Status& outcome, JobResult result) {
+absl::Status JobRunner::Settle(const Job& held, const absl::Status& outcome, RunResult result) {
   WDELTA_ASSIGN_OR_RETURN(const Job job, deps_.queue->Get(held.record.id()));
   const bool ours =
       job.record.state() == JobRecord::RUNNING && job.record.attempts() == held.record.attempts();
@@ -126,25 +126,25 @@ absl::Status JobRunner::Settle(const Job& held, const absl::Status& outcome, Job
   const std::string why(outcome.message());
   absl::Status settled;
   switch (result) {
-    case JobResult::kSucceeded: {
+    case RunResult::kSucceeded: {
       Commit commit;
       deps_.queue->AddEnd(commit, job, JobRecord::SUCCEEDED, "");
       return deps_.catalog->Apply(commit).status();
     }
-    case JobResult::kPutBack: {
+    case RunResult::kPutBack: {
       const bool needs_space = ErrorReason(outcome) == "DISK_FULL";
       settled = deps_.queue->PutBack(job, needs_space ? kWaitForSpace : kWaitForOthers, false, why);
       break;
     }
-    case JobResult::kRetried: {
+    case RunResult::kRetried: {
       const int64_t delay_ms = limits::kJobRetryDelayMs << (job.record.failures() + 1);
       settled = deps_.queue->PutBack(job, absl::Milliseconds(delay_ms), true, why);
       break;
     }
-    case JobResult::kCancelled:
+    case RunResult::kCancelled:
       settled = Fail(job, JobRecord::CANCELLED, outcome);
       break;
-    case JobResult::kFailed:
+    case RunResult::kFailed:
       settled = Fail(job, JobRecord::FAILED, outcome);
       break;
   }

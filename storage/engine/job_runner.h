@@ -82,7 +82,7 @@ class JobRunner {
  private:
   absl::Status Work(JobContext& context);
   absl::Status OutcomeOf(const store::v1::JobRecord& job, absl::Status worked);
-  absl::Status Settle(const Job& job, const absl::Status& outcome, JobResult result);
+  absl::Status Settle(const Job& job, const absl::Status& outcome, RunResult result);
   absl::Status Fail(const Job& job, store::v1::JobRecord::State state, const absl::Status& why);
   absl::Status ReleaseClaims(const Job& job);
 

@@ -6,7 +6,7 @@ using store::v1::GcReport;
 using store::v1::JobRecord;
 using store::v1::ScrubReport;
 
-void JobStats::Add(const JobRecord& begun, const JobRecord& ended, JobResult result,
+void JobStats::Add(const JobRecord& begun, const JobRecord& ended, RunResult result,
                    absl::Duration duration) {
   durations_seconds_.Add({ended.kind(), result}, absl::ToDoubleSeconds(duration));
   absl::MutexLock lock(&mutex_);
@@ -19,7 +19,7 @@ void JobStats::Add(const JobRecord& begun, const JobRecord& ended, JobResult res
     all.gc_models_deleted += to.models_deleted() - from.models_deleted();
     all.gc_models_rewritten += to.models_rewritten() - from.models_rewritten();
     all.gc_models_freed += to.models_freed() - from.models_freed();
-  } else if (ended.kind() == JobRecord::SCRUB && result == JobResult::kSucceeded) {
+  } else if (ended.kind() == JobRecord::SCRUB && result == RunResult::kSucceeded) {
     const ScrubReport& report = ended.scrub_report();
     all.scrub_models += report.model_count();
     all.scrub_bytes += report.blob_bytes();

@@ -14,7 +14,7 @@
 namespace wdelta {
 
 // How a run of a job ended.
-enum class JobResult {
+enum class RunResult {
   kSucceeded,
   kPutBack,  // waits for something else, or the daemon stops
   kRetried,  // failed and will be tried again
@@ -40,11 +40,11 @@ struct MaintenanceTotals {
 // Any thread may call it.
 class JobStats {
  public:
-  using Key = std::pair<store::v1::JobRecord::Kind, JobResult>;
+  using Key = std::pair<store::v1::JobRecord::Kind, RunResult>;
 
   // A run, with the job's record at its begin and at its end: the report of a GC goes on from
   // run to run, that of a scrub begins anew.
-  void Add(const store::v1::JobRecord& begun, const store::v1::JobRecord& ended, JobResult result,
+  void Add(const store::v1::JobRecord& begun, const store::v1::JobRecord& ended, RunResult result,
            absl::Duration duration) ABSL_LOCKS_EXCLUDED(mutex_);
 
   HistogramsBy<Key>::CountsByKey durations_seconds() const { return durations_seconds_.Counts(); }

@@ -224,7 +224,8 @@ absl::StatusOr<ContentSourcePtr> Reader::OpenWdelta(std::shared_ptr<const Random
   if (!storage_parent_id.empty()) {
     WDELTA_ASSIGN_OR_RETURN(parent, OpenParent(storage_parent_id, 0));
   }
-  return WdeltaSource::Open(".wdelta", std::move(wdelta), std::move(parent), &codecs_, &chunks_);
+  return WdeltaSource::Open(".wdelta", std::move(wdelta), std::move(parent), &codecs_, &chunks_,
+                            /*shares_factors=*/false);
 }
 
 std::shared_ptr<const RandomAccessFile> Reader::OpenDelta(const ModelRecord& model) {

@@ -41,12 +41,14 @@ absl::Status CheckParentStream(const WdeltaStream& stream, const ContentSource* 
 }  // namespace
 
 WdeltaSource::WdeltaSource(std::string name, std::shared_ptr<const WdeltaReader> reader,
-                           ContentSourcePtr parent, CodecPool* codecs, ChunkCache* parent_chunks)
+                           ContentSourcePtr parent, CodecPool* codecs, ChunkCache* parent_chunks,
+                           bool shares_factors)
     : name_(std::move(name)),
       reader_(std::move(reader)),
       parent_(std::move(parent)),
       codecs_(codecs),
-      parent_chunks_(parent_chunks) {
+      parent_chunks_(parent_chunks),
+      shares_factors_(shares_factors) {
   checkpoint_.files = reader_->file().files;
   checkpoint_.streams.reserve(reader_->file().streams.size());
   for (const WdeltaStream& stream : reader_->file().streams) {
@@ -57,7 +59,8 @@ WdeltaSource::WdeltaSource(std::string name, std::shared_ptr<const WdeltaReader>
 absl::StatusOr<ContentSourcePtr> WdeltaSource::Open(std::string name,
                                                     std::shared_ptr<const WdeltaReader> reader,
                                                     ContentSourcePtr parent, CodecPool* codecs,
-                                                    ChunkCache* parent_chunks) {
+                                                    ChunkCache* parent_chunks,
+                                                    bool shares_factors) {
   const WdeltaFile& file = reader->file();
   std::optional<Digest> found;
   if (parent != nullptr) found = ModelDigest(parent->checkpoint().files);
@@ -74,7 +77,7 @@ absl::StatusOr<ContentSourcePtr> WdeltaSource::Open(std::string name,
     WDELTA_RETURN_IF_ERROR(CheckParentStream(stream, parent.get()));
   }
   return ContentSourcePtr(new WdeltaSource(std::move(name), std::move(reader), std::move(parent),
-                                           codecs, parent_chunks));
+                                           codecs, parent_chunks, shares_factors));
 }
 
 std::optional<Digest> WdeltaSource::StreamDigest(uint32_t stream) const {
@@ -95,23 +98,31 @@ absl::StatusOr<ChunkCache::Bytes> WdeltaSource::ReadFactors(uint32_t stream) con
     absl::MutexLock lock(&factors_mutex_);
     if (factors_ != nullptr && factors_stream_ == stream) return factors_;
   }
+  ChunkCache::Bytes found;
+  if (shares_factors_) {
+    WDELTA_ASSIGN_OR_RETURN(found, ReadSharedFactors(stream));
+  } else {
+    WDELTA_ASSIGN_OR_RETURN(std::string read, reader_->ReadFactors(stream));
+    found = std::make_shared<const std::string>(std::move(read));
+  }
+  absl::MutexLock lock(&factors_mutex_);
+  factors_stream_ = stream;
+  factors_ = found;
+  return found;
+}
+
+absl::StatusOr<ChunkCache::Bytes> WdeltaSource::ReadSharedFactors(uint32_t stream) const {
   const WdeltaStream& info = reader_->file().streams[stream];
   // Another form of the same model may have other factors: the key tells them apart.
   const ChunkKey key{reader_->file().model_digest, stream,
                      info.correction->payload_xxh3 | kFactorsOffset,
                      *FactorBytes(info.info.tensor, info.correction->form)};
-  WDELTA_ASSIGN_OR_RETURN(
-      ChunkCache::Bytes found,
-      parent_chunks_->FindOrDecode(
-          key, this, ChunkCache::Keep::kAlways, [&](char* destination) -> absl::Status {
-            WDELTA_ASSIGN_OR_RETURN(const std::string factors, reader_->ReadFactors(stream));
-            std::memcpy(destination, factors.data(), factors.size());
-            return absl::OkStatus();
-          }));
-  absl::MutexLock lock(&factors_mutex_);
-  factors_stream_ = stream;
-  factors_ = found;
-  return found;
+  return parent_chunks_->FindOrDecode(
+      key, this, ChunkCache::Keep::kAlways, [&](char* destination) -> absl::Status {
+        WDELTA_ASSIGN_OR_RETURN(const std::string factors, reader_->ReadFactors(stream));
+        std::memcpy(destination, factors.data(), factors.size());
+        return absl::OkStatus();
+      });
 }
 
 absl::Status WdeltaSource::ReadChunk(CodecPool::Worker& worker, ChunkCache::Keep keep,

@@ -19,11 +19,13 @@ class WdeltaSource final : public ContentSource {
   // was encoded against, null for a file without parent; DATA_LOSS when a stream
   // refers to a stream that the parent does not have. `codecs` and
   // `parent_chunks`, where decoded chunks of parents are kept, must outlive it. Errors of
-  // reading begin with `name`.
+  // reading begin with `name`. `shares_factors`: factors are kept there too, under the names that
+  // the file gives itself; not for a file that is to be verified.
   static absl::StatusOr<ContentSourcePtr> Open(std::string name,
                                                std::shared_ptr<const WdeltaReader> reader,
                                                ContentSourcePtr parent, CodecPool* codecs,
-                                               ChunkCache* parent_chunks);
+                                               ChunkCache* parent_chunks,
+                                               bool shares_factors = true);
 
   const Checkpoint& checkpoint() const override { return checkpoint_; }
   absl::Status Read(uint32_t stream, uint64_t offset, size_t size,
@@ -35,7 +37,8 @@ class WdeltaSource final : public ContentSource {
 
  private:
   WdeltaSource(std::string name, std::shared_ptr<const WdeltaReader> reader,
-               ContentSourcePtr parent, CodecPool* codecs, ChunkCache* parent_chunks);
+               ContentSourcePtr parent, CodecPool* codecs, ChunkCache* parent_chunks,
+               bool shares_factors);
 
   // `keep`: whether the parent's chunks are kept.
   absl::Status ReadUnnamed(ChunkCache::Keep keep, uint32_t stream, uint64_t offset, size_t size,
@@ -49,12 +52,14 @@ class WdeltaSource final : public ContentSource {
   // What a stream's parent is corrected with, from the cache or read.
   absl::StatusOr<ChunkCache::Bytes> ReadFactors(uint32_t stream) const
       ABSL_LOCKS_EXCLUDED(factors_mutex_);
+  absl::StatusOr<ChunkCache::Bytes> ReadSharedFactors(uint32_t stream) const;
 
   const std::string name_;
   const std::shared_ptr<const WdeltaReader> reader_;
   const ContentSourcePtr parent_;
   CodecPool* const codecs_;
   ChunkCache* const parent_chunks_;
+  const bool shares_factors_;
   Checkpoint checkpoint_;
   // Those asked for last: a cache that has no room for them must not make every chunk read them.
   mutable absl::Mutex factors_mutex_;

@@ -32,11 +32,6 @@ struct WdeltaCorrection {
   uint64_t payload_offset = 0;  // from the start of the file; of FactorBytes
   uint32_t payload_crc32c = 0;
   uint64_t payload_xxh3 = 0;
-
-  bool HasSameFactors(const WdeltaCorrection& other) const {
-    return form == other.form && payload_crc32c == other.payload_crc32c &&
-           payload_xxh3 == other.payload_xxh3;
-  }
 };
 
 struct WdeltaStream {

@@ -14,7 +14,7 @@ using store::v1::JobRecord;
 
 class JobStatsTest : public EngineTest {
  protected:
-  uint64_t Runs(JobRecord::Kind kind, JobResult result) {
+  uint64_t Runs(JobRecord::Kind kind, RunResult result) {
     const auto all = store_->runner().stats().durations_seconds();
     const auto found = all.find({kind, result});
     return found == all.end() ? 0 : found->second.total;
@@ -28,18 +28,18 @@ TEST_F(JobStatsTest, CountsRunsByWhatCameOfThem) {
   absl::StatusOr<JobQueue::Claim> claim = store_->jobs().ClaimNext();
   ASSERT_TRUE(claim.ok() && claim->job.has_value());
   EXPECT_FALSE(store_->runner().Run(*std::move(claim->job), [] { return true; }).ok());
-  EXPECT_EQ(Runs(JobRecord::INGEST, JobResult::kPutBack), 1u);
+  EXPECT_EQ(Runs(JobRecord::INGEST, RunResult::kPutBack), 1u);
   clock_.Advance(absl::Seconds(10));
   RunJobs();
-  EXPECT_EQ(Runs(JobRecord::INGEST, JobResult::kSucceeded), 1u);
+  EXPECT_EQ(Runs(JobRecord::INGEST, RunResult::kSucceeded), 1u);
 
   ASSERT_TRUE(Upload("doomed", {{"f", "others"}}).ok());
   claim = store_->jobs().ClaimNext();
   ASSERT_TRUE(claim.ok() && claim->job.has_value());
   ASSERT_TRUE(store_->jobs().RequestCancel(claim->job->record.id()).ok());
   EXPECT_FALSE(store_->runner().Run(*std::move(claim->job), [] { return false; }).ok());
-  EXPECT_EQ(Runs(JobRecord::INGEST, JobResult::kCancelled), 1u);
-  EXPECT_EQ(Runs(JobRecord::INGEST, JobResult::kFailed), 0u);
+  EXPECT_EQ(Runs(JobRecord::INGEST, RunResult::kCancelled), 1u);
+  EXPECT_EQ(Runs(JobRecord::INGEST, RunResult::kFailed), 0u);
 }
 
 TEST_F(JobStatsTest, CountsWhatScrubsFind) {
@@ -86,7 +86,7 @@ TEST_F(JobStatsTest, CountsWhatCollectionsFreeOnce) {
   ASSERT_TRUE(store_->maintenance().StartGc().ok());
   ASSERT_TRUE(store_->runner().Run(claim_gc(), [] { return false; }).ok());
   EXPECT_EQ(Maintained().gc_freed_bytes, freed_bytes);
-  EXPECT_EQ(Runs(JobRecord::GC, JobResult::kSucceeded), 2u);
+  EXPECT_EQ(Runs(JobRecord::GC, RunResult::kSucceeded), 2u);
 }
 
 TEST_F(JobStatsTest, FetchesTellDepthBytesAndTheCache) {

@@ -33,6 +33,9 @@ class RangeFinder {
       WDELTA_RETURN_IF_ERROR(Pass(false));
       Orthonormalise(left_);
       WDELTA_RETURN_IF_ERROR(Pass(true));
+      if (BestRank(EigenOfSymmetric(Gram(right_), right_.width).values) == 0) {
+        return std::vector<Correction>();
+      }
     }
     return MakeCorrections();
   }
@@ -102,18 +105,21 @@ class RangeFinder {
     return absl::OkStatus();
   }
 
-  // A rank costs its factors, and each halving of what is left saves about a bit a number.
+  // A rank costs its factors; each halving of the squares that are left saves about half a bit a
+  // number. 0: none is worth it.
   uint32_t BestRank(const std::vector<double>& eigenvalues) const {
     const auto rows = static_cast<double>(matrix_.rows());
     const auto columns = static_cast<double>(matrix_.columns());
+    if (!(squares_ > 0)) return 0;
     double left = squares_;
-    double least = rows * columns * std::log2(squares_);
+    double least = 0.5 * rows * columns * std::log2(squares_);
     uint32_t best = 0;
     const size_t limit = std::min<size_t>(eigenvalues.size(), MaxRankOf(matrix_));
     for (uint32_t rank = 1; rank <= limit; ++rank) {
       left = std::max(left - eigenvalues[rank - 1], kRoundingShare * squares_);
-      const double bits = rows * columns * std::log2(left) + kFactorBits * rank * (rows + columns);
-      if (bits >= least) continue;
+      const double bits =
+          0.5 * rows * columns * std::log2(left) + kFactorBits * rank * (rows + columns);
+      if (!(bits < least)) continue;
       least = bits;
       best = rank;
     }
@@ -126,18 +132,19 @@ class RangeFinder {
     std::vector<Correction> corrections;
     const size_t width = right_.width;
     const Eigen eigen = EigenOfSymmetric(Gram(right_), width);
-    const uint32_t rank = squares_ > 0 ? BestRank(eigen.values) : 0;
+    const uint32_t rank = BestRank(eigen.values);
     if (rank == 0) return corrections;
     std::vector<float> factors;
     factors.reserve((matrix_.rows() + matrix_.columns()) * rank);
     for (uint64_t i = 0; i < matrix_.rows(); ++i) {
       for (uint32_t k = 0; k < rank; ++k) {
-        factors.push_back(Turned(left_.row(i), eigen, k, std::pow(eigen.values[k], 0.25)));
+        factors.push_back(Turned(left_.row(i), eigen, k, std::sqrt(std::sqrt(eigen.values[k]))));
       }
     }
     for (uint32_t k = 0; k < rank; ++k) {
       for (uint64_t j = 0; j < matrix_.columns(); ++j) {
-        factors.push_back(Turned(right_.row(j), eigen, k, std::pow(eigen.values[k], -0.25)));
+        factors.push_back(
+            Turned(right_.row(j), eigen, k, 1 / std::sqrt(std::sqrt(eigen.values[k]))));
       }
     }
     for (const DType dtype : {DType::kF16, DType::kF32}) {

@@ -15,7 +15,9 @@ constexpr uint64_t kMaxGroups = 4;         // of neighbouring rows, in as few ch
 constexpr uint64_t kBytesAGroup = 16 * limits::kChunkBytes;  // of the tensor
 constexpr uint64_t kFirstRows = 64;
 constexpr uint64_t kSpareRows = 32;  // beyond those that a rank could explain
-constexpr uint64_t kMaxSampleNumbers = uint64_t{8} << 20;
+// Also bounds what the range finder holds for each thread.
+constexpr uint64_t kMaxSampleNumbers = uint64_t{2} << 20;
+constexpr uint64_t kMaxFoundFactorBytes = 4 * limits::kMiB;
 // Changes of fewer weights are cheap as they are.
 constexpr double kMinChanged = 1.0 / 8;
 // Of what a matrix of independent numbers gives.
@@ -96,10 +98,12 @@ uint32_t MaxRankOf(const DeltaMatrix& matrix) {
   if (shorter < kMinDimension) return 0;
   auto rank = static_cast<uint32_t>(
       std::min<uint64_t>(limits::kMaxCorrectionRank, shorter / kDimensionsARank));
-  while (rank > 0 && (!FactorBytes(matrix.tensor(), {rank, DType::kF16}).has_value() ||
-                      (2 * rank + kSpareRows) * matrix.columns() > kMaxSampleNumbers)) {
-    --rank;
-  }
+  const auto fits = [&] {
+    const std::optional<uint64_t> size_bytes = FactorBytes(matrix.tensor(), {rank, DType::kF16});
+    return size_bytes.has_value() && *size_bytes <= kMaxFoundFactorBytes &&
+           (2 * rank + kSpareRows) * matrix.columns() <= kMaxSampleNumbers;
+  };
+  while (rank > 0 && !fits()) --rank;
   return rank;
 }
 
