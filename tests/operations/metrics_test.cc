@@ -62,6 +62,10 @@ TEST_F(MetricsTest, AllOfTheTableIsExposedAndNoIdIsALabel) {
   const std::string tuned_id = server_.Push("tuned-name", tuned_, {"base-name"}).id();
   server_.RunJobs();
   ASSERT_EQ(CodeAndReason(server_.FetchFile("tuned-name", kPath).status), "OK");
+  // What is damaged is told by a scrub, once one has come to its end.
+  EXPECT_EQ(Scrape().families().count("wdelta_scrub_damaged_models"), 0U);
+  ASSERT_TRUE(server_.store().maintenance().StartScrub(false).ok());
+  server_.RunJobs();
   const std::string text = Text();
   const absl::StatusOr<MetricText> metrics = MetricText::Parse(text);
   ASSERT_TRUE(metrics.ok()) << metrics.status();
