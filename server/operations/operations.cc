@@ -64,11 +64,11 @@ std::unique_ptr<Operations::Watch> Operations::WatchParts(const Parts& parts) {
     }));
   }
   for (const auto& [name, stats] : parts.databases) {
-    sources.push_back(
-        metrics_.Add(absl::StrCat(name, "_database"), [name, stats](MetricWriter& writer) {
-          CollectDatabase(name, stats(), writer);
-          return absl::OkStatus();
-        }));
+    sources.push_back(metrics_.Add(absl::StrCat(name, "_database"),
+                                   [name = name, stats = stats](MetricWriter& writer) {
+                                     CollectDatabase(name, stats(), writer);
+                                     return absl::OkStatus();
+                                   }));
   }
   return std::make_unique<Watch>(&health_, std::move(sources));
 }
