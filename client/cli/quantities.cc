@@ -76,9 +76,9 @@ absl::StatusOr<absl::Time> ParseTime(absl::string_view text, absl::Time now, abs
     if (absl::ParseTime(format, whole, zone, &time, &error)) return time;
   }
   if (absl::ParseTime(absl::RFC3339_full, whole, &time, &error)) return time;
-  constexpr std::array<std::pair<char, int64_t>, 4> kUnits = {
+  constexpr std::array<std::pair<char, int64_t>, 4> kTimeUnits = {
       {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}}};
-  for (const auto& [unit, seconds] : kUnits) {
+  for (const auto& [unit, seconds] : kTimeUnits) {
     uint32_t count = 0;
     if (text.empty() || text.back() != unit) continue;
     if (absl::SimpleAtoi(text.substr(0, text.size() - 1), &count)) {
