@@ -32,16 +32,17 @@ struct HeldDelta {
 
 class Reader {
  public:
-  // Owns none of them; all must outlive it and every source and cursor it made.
-  // Up to `chunk_cache_bytes` of decoded chunks are kept.
-  Reader(BlobStore* blobs, Models* models, Staging* staging, ThreadPool* pool,
+  // Owns none of them; all must outlive it and every source and cursor it made. Touches none of
+  // them before the first call. `pool` has `pool_threads`. Up to `chunk_cache_bytes` of decoded
+  // chunks are kept.
+  Reader(BlobStore* blobs, Models* models, Staging* staging, ThreadPool* pool, int pool_threads,
          uint64_t chunk_cache_bytes, Waiting* waiting = nullptr)
       : blobs_(blobs),
         models_(models),
         staging_(staging),
         pool_(pool),
         chunks_(chunk_cache_bytes, waiting),
-        buffers_(std::make_shared<PieceBuffers>(2 * WindowPieces(pool->thread_count()))) {}
+        buffers_(std::make_shared<PieceBuffers>(2 * WindowPieces(pool_threads))) {}
 
   // FAILED_PRECONDITION (`MODEL_IMPORTING`; `MODEL_NOT_READY` while it may still become
   // lossy), DATA_LOSS, NOT_FOUND (a model of the
