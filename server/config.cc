@@ -1,9 +1,7 @@
 #include "server/config.h"
 
 #include <cstdlib>
-#include <fstream>
 #include <map>
-#include <sstream>
 #include <utility>
 
 #include "CLI/CLI.hpp"
@@ -11,11 +9,14 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "storage/base/error.h"
+#include "storage/base/small_file.h"
 #include "storage/base/status_macros.h"
 #include "yaml-cpp/yaml.h"
 
 namespace wdelta {
 namespace {
+
+constexpr size_t kMaxConfigFileBytes = 1024 * 1024;
 
 struct Value {
   std::string text;
@@ -183,11 +184,9 @@ ConfigSources SystemConfigSources() {
     return std::string(value);
   };
   sources.read_file = [](const std::string& path) -> absl::StatusOr<std::string> {
-    std::ifstream file(path, std::ios::binary);
-    std::ostringstream text;
-    if (file) text << file.rdbuf();
-    if (!file) return absl::NotFoundError(absl::StrCat("--config: cannot read ", path));
-    return text.str();
+    absl::StatusOr<std::string> text = ReadSmallFile(path, kMaxConfigFileBytes);
+    if (!text.ok()) return Annotate(text.status(), "--config");
+    return text;
   };
   return sources;
 }

@@ -4,43 +4,24 @@
 #include <openssl/pem.h>
 #include <openssl/x509.h>
 
-#include <fstream>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "grpcpp/security/tls_certificate_provider.h"
 #include "grpcpp/security/tls_credentials_options.h"
 #include "server/auth/auth_limits.h"
+#include "server/auth/openssl_handles.h"
 #include "storage/base/error.h"
 #include "storage/base/local_address.h"
+#include "storage/base/small_file.h"
 #include "storage/base/status_macros.h"
 
 namespace wdelta {
 namespace {
 
-template <auto free_function>
-struct FreeWith {
-  template <typename T>
-  void operator()(T* object) const {
-    free_function(object);
-  }
-};
-using Certificate = std::unique_ptr<X509, FreeWith<X509_free>>;
-using PrivateKey = std::unique_ptr<EVP_PKEY, FreeWith<EVP_PKEY_free>>;
-using Bio = std::unique_ptr<BIO, FreeWith<BIO_free>>;
-
 absl::StatusOr<std::string> ReadTlsFile(absl::string_view option, const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::string text(auth_limits::kMaxTlsFileBytes + 1, '\0');
-  if (file) file.read(text.data(), static_cast<std::streamsize>(text.size()));
-  if (!file && !file.eof()) {
-    return absl::NotFoundError(absl::StrCat(option, ": ", path, " cannot be read"));
-  }
-  text.resize(static_cast<size_t>(file.gcount()));
-  if (text.size() > auth_limits::kMaxTlsFileBytes) {
-    return absl::InvalidArgumentError(absl::StrCat(option, ": ", path, ": expected at most ",
-                                                   auth_limits::kMaxTlsFileBytes, " bytes"));
-  }
+  absl::StatusOr<std::string> text = ReadSmallFile(path, auth_limits::kMaxTlsFileBytes);
+  if (!text.ok()) return Annotate(text.status(), std::string(option));
   return text;
 }
 

@@ -1,11 +1,12 @@
 #include "client/cli/connection_arguments.h"
 
 #include <cstdlib>
-#include <fstream>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "storage/base/error.h"
 #include "storage/base/local_address.h"
+#include "storage/base/small_file.h"
 #include "storage/base/status_macros.h"
 
 namespace wdelta {
@@ -16,18 +17,8 @@ constexpr size_t kMaxFileBytes = 1024 * 1024;
 constexpr size_t kMaxTokenBytes = 4096;
 
 absl::StatusOr<std::string> ReadFile(absl::string_view option, const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  // One more than may be, to tell a file that is too large.
-  std::string text(kMaxFileBytes + 1, '\0');
-  if (file) file.read(text.data(), static_cast<std::streamsize>(text.size()));
-  if (!file && !file.eof()) {
-    return absl::NotFoundError(absl::StrCat(option, ": ", path, " cannot be read"));
-  }
-  text.resize(static_cast<size_t>(file.gcount()));
-  if (text.size() > kMaxFileBytes) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(option, ": ", path, ": expected at most ", kMaxFileBytes, " bytes"));
-  }
+  absl::StatusOr<std::string> text = ReadSmallFile(path, kMaxFileBytes);
+  if (!text.ok()) return Annotate(text.status(), std::string(option));
   return text;
 }
 

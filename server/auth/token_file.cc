@@ -1,10 +1,7 @@
 #include "server/auth/token_file.h"
 
 #include <algorithm>
-#include <cerrno>
-#include <fstream>
 #include <set>
-#include <system_error>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -16,6 +13,7 @@
 #include "storage/base/digest.h"
 #include "storage/base/error.h"
 #include "storage/base/limits.h"
+#include "storage/base/small_file.h"
 #include "storage/base/status_macros.h"
 #include "yaml-cpp/yaml.h"
 
@@ -32,8 +30,6 @@ absl::Status Bad(absl::string_view field, absl::string_view expected) {
 std::string Shown(absl::string_view text) {
   return absl::CHexEscape(text.substr(0, kMaxShownBytes));
 }
-
-std::string StrError(int error) { return std::generic_category().message(error); }
 
 bool IsNameText(absl::string_view text, absl::string_view more) {
   return std::all_of(text.begin(), text.end(), [&](char c) {
@@ -182,17 +178,8 @@ absl::StatusOr<std::vector<TokenEntry>> ParseTokenFile(const std::string& path,
 }
 
 absl::StatusOr<std::vector<TokenEntry>> ReadTokenFile(const std::string& path) {
-  errno = 0;
-  std::ifstream file(path, std::ios::binary);
-  // One more than may be, to tell a file that is too large.
-  std::string text(auth_limits::kMaxTokenFileBytes + 1, '\0');
-  if (file) file.read(text.data(), static_cast<std::streamsize>(text.size()));
-  if (!file && !file.eof()) {
-    const int error = errno;
-    return absl::NotFoundError(absl::StrCat(path, ": cannot be read",
-                                            error == 0 ? "" : absl::StrCat(": ", StrError(error))));
-  }
-  text.resize(static_cast<size_t>(file.gcount()));
+  WDELTA_ASSIGN_OR_RETURN(const std::string text,
+                          ReadSmallFile(path, auth_limits::kMaxTokenFileBytes));
   return ParseTokenFile(path, text);
 }
 

@@ -11,21 +11,10 @@
 #include <memory>
 
 #include "gtest/gtest.h"
+#include "server/auth/openssl_handles.h"
 
 namespace wdelta::testing {
 namespace {
-
-template <auto free_function>
-struct FreeWith {
-  template <typename T>
-  void operator()(T* object) const {
-    free_function(object);
-  }
-};
-using Certificate = std::unique_ptr<X509, FreeWith<X509_free>>;
-using Key = std::unique_ptr<EVP_PKEY, FreeWith<EVP_PKEY_free>>;
-using Bio = std::unique_ptr<BIO, FreeWith<BIO_free>>;
-using Extension = std::unique_ptr<X509_EXTENSION, FreeWith<X509_EXTENSION_free>>;
 
 constexpr int64_t kDaySeconds = 86'400;
 
@@ -39,7 +28,7 @@ void Extend(X509* certificate, X509* issuer, int kind, const char* value) {
   X509V3_CTX context;
   X509V3_set_ctx_nodb(&context);
   X509V3_set_ctx(&context, issuer, certificate, nullptr, nullptr, 0);
-  const Extension extension(X509V3_EXT_conf_nid(nullptr, &context, kind, value));
+  const CertificateExtension extension(X509V3_EXT_conf_nid(nullptr, &context, kind, value));
   ASSERT_NE(extension, nullptr) << value;
   ASSERT_EQ(X509_add_ext(certificate, extension.get(), -1), 1);
 }
@@ -71,7 +60,7 @@ TestCertificate ToPem(X509* certificate, EVP_PKEY* key) {
 }  // namespace
 
 TestCertificate NewAuthority(const std::string& name) {
-  const Key key(EVP_EC_gen("P-256"));
+  const PrivateKey key(EVP_EC_gen("P-256"));
   const Certificate certificate = NewUnsigned(name, key.get());
   X509_set_issuer_name(certificate.get(), X509_get_subject_name(certificate.get()));
   Extend(certificate.get(), certificate.get(), NID_basic_constraints, "critical,CA:TRUE");
@@ -85,8 +74,9 @@ TestCertificate NewCertificate(const std::string& name, const TestCertificate& a
   const Bio issuer_text(BIO_new_mem_buf(authority.certificate.data(), -1));
   const Bio issuer_key_text(BIO_new_mem_buf(authority.key.data(), -1));
   const Certificate issuer(PEM_read_bio_X509(issuer_text.get(), nullptr, nullptr, nullptr));
-  const Key issuer_key(PEM_read_bio_PrivateKey(issuer_key_text.get(), nullptr, nullptr, nullptr));
-  const Key key(EVP_EC_gen("P-256"));
+  const PrivateKey issuer_key(
+      PEM_read_bio_PrivateKey(issuer_key_text.get(), nullptr, nullptr, nullptr));
+  const PrivateKey key(EVP_EC_gen("P-256"));
   const Certificate certificate = NewUnsigned(name, key.get());
   X509_set_issuer_name(certificate.get(), X509_get_subject_name(issuer.get()));
   Extend(certificate.get(), issuer.get(), NID_basic_constraints, "critical,CA:FALSE");
