@@ -48,7 +48,13 @@ struct MethodRule {
   // Path of a string in the response that the audit log tells.
   absl::string_view told = {};
 
-  bool IsAudited() const { return scope == Scope::kWrite || scope == Scope::kAdmin; }
+  // Asks for the scope of those who change things, and changes nothing.
+  bool only_reads = false;
+
+  // Whether it changes something.
+  bool IsAudited() const {
+    return (scope == Scope::kWrite || scope == Scope::kAdmin) && !only_reads;
+  }
 };
 
 // Null: no such method.

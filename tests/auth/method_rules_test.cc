@@ -155,5 +155,16 @@ TEST(MethodRules, ScopesFollowWhatAMethodDoes) {
   }
 }
 
+TEST(MethodRules, OnlyWhatChangesSomethingIsAudited) {
+  for (const char* const change :
+       {"Models.SetTag", "Uploads.FinishUpload", "Maintenance.StartGc"}) {
+    EXPECT_TRUE(FindMethodRule(change)->IsAudited()) << change;
+  }
+  for (const char* const read : {"Models.GetModel", "Uploads.GetUpload", "Uploads.FindContent",
+                                 "Maintenance.PlanGc", "Admin.GetServerInfo"}) {
+    EXPECT_FALSE(FindMethodRule(read)->IsAudited()) << read;
+  }
+}
+
 }  // namespace
 }  // namespace wdelta
