@@ -7,6 +7,7 @@
 #include <functional>
 #include <vector>
 
+#include "storage/codec/entropy/entropy_bits.h"
 #include "storage/codec/kernels/lane_types.h"
 
 namespace wdelta {
@@ -33,17 +34,6 @@ constexpr int kMaxDelta = 127;      // magnitude of a difference's symbol
 constexpr int kMaxDirect = 254;     // of a direct symbol
 constexpr int kCandidateBits = 12;  // of a direct code, that symbols are taken from
 constexpr double kTableBitsASymbol = 2.2;
-
-double Entropy(const std::vector<uint32_t>& counts) {
-  double total = 0;
-  double bits = 0;
-  for (const uint32_t n : counts) {
-    if (n == 0) continue;
-    total += n;
-    bits -= n * std::log2(static_cast<double>(n));
-  }
-  return total == 0 ? 0 : bits + total * std::log2(total);
-}
 
 // Lanes of `blocks` evenly spread blocks; parent lanes are 0 without a parent.
 template <typename T>
@@ -147,8 +137,8 @@ std::vector<ClassCosts> PriceClasses(LaneFormat format, const Sample<T>& sample,
     ++costs[c].weights;
   }
   for (int c = 0; c < map.count; ++c) {
-    costs[c].delta += Entropy(lengths[c]);
-    costs[c].direct += Entropy(exponents[c]);
+    costs[c].delta += EntropyBits(lengths[c]);
+    costs[c].direct += EntropyBits(exponents[c]);
   }
   return costs;
 }
@@ -191,7 +181,7 @@ ClassPlan PlanDirectOf(LaneFormat format, const uint8_t* target, size_t lanes) {
         255, static_cast<int>(static_cast<uint64_t>(MagnitudeOf(format, lane)) >>
                               plan.map.zero_bits << (format.sign_magnitude ? 1 : 0) >> low_bits))];
   }
-  const double a_lane = Entropy(symbols) / static_cast<double>(sample.target.size()) + low_bits;
+  const double a_lane = EntropyBits(symbols) / static_cast<double>(sample.target.size()) + low_bits;
   plan.bits = a_lane * static_cast<double>(lanes);
   return plan;
 }
@@ -259,7 +249,7 @@ ValueFormat PlanCodes(const ClassMap& map, const T* values, size_t count) {
     const auto distinct =
         static_cast<double>(counts.size() - std::count(counts.begin(), counts.end(), 0u));
     // A sample's entropy is too small by about half a nat for each symbol.
-    const double entropy = Entropy(counts) + 0.72 * distinct;
+    const double entropy = EntropyBits(counts) + 0.72 * distinct;
     const double each = entropy / static_cast<double>(sampled) + low_bits;
     const double cost = each * static_cast<double>(count) + kTableBitsASymbol * distinct +
                         escapes / static_cast<double>(sampled) * static_cast<double>(count) *

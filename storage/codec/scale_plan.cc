@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "storage/codec/entropy/entropy_bits.h"
 #include "storage/codec/kernels/lane_types.h"
 
 namespace wdelta {
@@ -130,17 +131,6 @@ ScaleClasses MeasureScales(const Values<T>& values, const RowGeometry& geometry,
     row_squares[row] = sum;
   }
   return {geometry, ClassesOf(row_squares, row_counts), ClassesOf(column_squares, column_counts)};
-}
-
-double EntropyBits(const std::vector<uint32_t>& counts) {
-  double total = 0;
-  double bits = 0;
-  for (const uint32_t n : counts) {
-    if (n == 0) continue;
-    total += n;
-    bits -= n * std::log2(static_cast<double>(n));
-  }
-  return total == 0 ? 0 : bits + total * std::log2(total);
 }
 
 double ClassesBits(const std::vector<uint8_t>& classes) {

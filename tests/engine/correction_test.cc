@@ -7,7 +7,6 @@
 #include "storage/base/thread_pool.h"
 #include "storage/codec/converted_parent.h"
 #include "storage/engine/checked_delta.h"
-#include "storage/engine/compare/model_diff.h"
 #include "storage/engine/delta_encoder.h"
 #include "storage/engine/scrub/damage.h"
 #include "tests/engine/delta_route_fixture.h"
@@ -221,15 +220,7 @@ TEST_F(CorrectionTest, ADiffTellsTheChange) {
   Store("base", base);
   Store("merged", Merged(base, 1, 6e-4f, DType::kBF16), "base");
   ASSERT_TRUE(StreamOf("merged").correction.has_value());
-  DiffInput input{*Open("base"), *Open("merged"), [] { return absl::OkStatus(); }};
-  ThreadPool pool(1);
-  int changed = 0;
-  const absl::Status status = DiffTensors(input, &pool, [&](const TensorDiff& diff) {
-    if (diff.change != DiffKind::kUnchanged) ++changed;
-    return absl::OkStatus();
-  });
-  EXPECT_TRUE(status.ok()) << status;
-  EXPECT_EQ(changed, 1);
+  EXPECT_EQ(ChangedTensors("base", "merged"), 1);
 }
 
 TEST_F(CorrectionTest, DamagedFactorsLoseTheTensor) {

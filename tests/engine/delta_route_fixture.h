@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
+#include "storage/engine/compare/model_diff.h"
 #include "storage/engine/delta_route.h"
 #include "storage/engine/wdelta_source.h"
 #include "tests/engine/engine_fixture.h"
@@ -118,6 +119,18 @@ class DeltaRouteTest : public EngineTest {
       source = *next;
     }
     return ReadAll(source);
+  }
+  // How many tensors a diff calls changed.
+  int ChangedTensors(const std::string& a, const std::string& b) {
+    const DiffInput input{*Open(a), *Open(b), [] { return absl::OkStatus(); }};
+    int changed = 0;
+    const absl::Status status =
+        DiffTensors(input, &store_->codec_pool(), [&](const TensorDiff& diff) {
+          if (diff.change != DiffKind::kUnchanged) ++changed;
+          return absl::OkStatus();
+        });
+    EXPECT_TRUE(status.ok()) << status;
+    return changed;
   }
   // Checks that a route leads to what is served; its steps.
   std::vector<DeltaStep> ExpectRoute(const std::string& model, const std::string& held) {
