@@ -18,6 +18,9 @@ constexpr uint64_t kSpareRows = 32;  // beyond those that a rank could explain
 // Also bounds what the range finder holds for each thread.
 constexpr uint64_t kMaxSampleNumbers = uint64_t{2} << 20;
 constexpr uint64_t kMaxFoundFactorBytes = 4 * limits::kMiB;
+// Of the columns that the range finder holds, which are a few more than the rank.
+constexpr uint64_t kMaxHeldNumbers = uint64_t{8} << 20;
+constexpr uint64_t kSpareColumns = 16;
 // Changes of fewer weights are cheap as they are.
 constexpr double kMinChanged = 1.0 / 8;
 // Of what a matrix of independent numbers gives.
@@ -101,7 +104,8 @@ uint32_t MaxRankOf(const DeltaMatrix& matrix) {
   const auto fits = [&] {
     const std::optional<uint64_t> size_bytes = FactorBytes(matrix.tensor(), {rank, DType::kF16});
     return size_bytes.has_value() && *size_bytes <= kMaxFoundFactorBytes &&
-           (2 * rank + kSpareRows) * matrix.columns() <= kMaxSampleNumbers;
+           (2 * rank + kSpareRows) * matrix.columns() <= kMaxSampleNumbers &&
+           (rank + kSpareColumns) * (matrix.rows() + matrix.columns()) <= kMaxHeldNumbers;
   };
   while (rank > 0 && !fits()) --rank;
   return rank;
