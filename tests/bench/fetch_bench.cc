@@ -32,6 +32,7 @@
 #include "client/cpp/pull.h"
 #include "client/cpp/push.h"
 #include "storage/base/limits.h"
+#include "tests/bench/chunk_loader.h"
 #include "tests/bench/fail.h"
 #include "tests/bench/fetch_cost.h"
 #include "tests/bench/fetch_parts.h"

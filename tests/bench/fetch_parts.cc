@@ -1,17 +1,10 @@
 #include "tests/bench/fetch_parts.h"
 
-#include <algorithm>
 #include <fstream>
-#include <memory>
-#include <optional>
-#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "httplib.h"
-#include "storage/base/file_system.h"
 #include "storage/base/status_macros.h"
-#include "storage/wdelta/wdelta_reader.h"
-#include "tests/bench/folder_source.h"
 #include "tests/bench/timers.h"
 
 namespace wdelta::bench {
@@ -19,50 +12,7 @@ namespace {
 
 constexpr size_t kCatBytes = 1 << 20;
 
-// Chunk by chunk into the same memory, as a window of pieces is used again and again.
-absl::StatusOr<double> DecodeStream(const WdeltaReader& reader, const ContentSource& parent,
-                                    uint32_t index, ChunkCodec& codec, std::string& decoded) {
-  const WdeltaStream& stream = reader.file().streams[index];
-  double seconds = 0;
-  std::string parent_bytes;
-  for (uint64_t chunk = 0; chunk < stream.chunk_count; ++chunk) {
-    const ChunkSpan span = SpanOfChunk(reader.file(), stream, chunk);
-    std::optional<absl::string_view> of_parent;
-    if (reader.ChunkNeedsParent(index, chunk)) {
-      const uint32_t parent_stream = stream.parent_stream.value();
-      const uint64_t size = parent.checkpoint().streams.at(parent_stream).tensor.size_bytes;
-      const uint64_t begin = std::min(span.offset_bytes, size);
-      parent_bytes.resize(std::min(span.size_bytes, size - begin));
-      WDELTA_RETURN_IF_ERROR(
-          parent.Read(parent_stream, begin, parent_bytes.size(), parent_bytes.data()));
-      of_parent = parent_bytes;
-    }
-    decoded.resize(std::max<size_t>(decoded.size(), span.size_bytes));
-    const double start = ThreadSeconds();
-    WDELTA_RETURN_IF_ERROR(reader.DecodeChunk(codec, index, chunk, of_parent, decoded.data()));
-    seconds += ThreadSeconds() - start;
-  }
-  return seconds;
-}
-
 }  // namespace
-
-absl::StatusOr<double> DecodeCpuSeconds(const std::string& wdelta_path,
-                                        const std::string& parent_folder) {
-  const std::unique_ptr<FileSystem> files = NewPosixFileSystem();
-  WDELTA_ASSIGN_OR_RETURN(auto file, files->OpenForRead(wdelta_path));
-  WDELTA_ASSIGN_OR_RETURN(const auto reader, WdeltaReader::Open(std::move(file)));
-  WDELTA_ASSIGN_OR_RETURN(const ContentSourcePtr parent, OpenFolder(parent_folder, Digests::kNone));
-  ChunkCodec codec;
-  std::string decoded;
-  double total = 0;
-  for (uint32_t stream = 0; stream < reader->file().streams.size(); ++stream) {
-    WDELTA_ASSIGN_OR_RETURN(const double seconds,
-                            DecodeStream(*reader, *parent, stream, codec, decoded));
-    total += seconds;
-  }
-  return total;
-}
 
 absl::Status SaveStoredDelta(Client& client, const std::string& model, const std::string& path) {
   v1::FetchDeltaRequest request;

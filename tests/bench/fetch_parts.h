@@ -11,12 +11,6 @@
 
 namespace wdelta::bench {
 
-// CPU seconds of decoding a `.wdelta` over the parent's folder in one thread, both in the page
-// cache: what the codec's kernels take, checksums of payloads and chunks included. The time of
-// reading the parent is left out.
-absl::StatusOr<double> DecodeCpuSeconds(const std::string& wdelta_path,
-                                        const std::string& parent_folder);
-
 // The `.wdelta` of a model, as stored, to `path`.
 absl::Status SaveStoredDelta(Client& client, const std::string& model, const std::string& path);
 

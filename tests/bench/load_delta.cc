@@ -1,9 +1,7 @@
 #include "tests/bench/load_delta.h"
 
-#include <algorithm>
 #include <atomic>
 #include <memory>
-#include <optional>
 #include <utility>
 #include <vector>
 
@@ -11,6 +9,7 @@
 #include "storage/base/file_system.h"
 #include "storage/base/status_macros.h"
 #include "storage/wdelta/wdelta_reader.h"
+#include "tests/bench/chunk_loader.h"
 #include "tests/bench/folder_source.h"
 
 namespace wdelta::bench {
@@ -19,39 +18,6 @@ namespace {
 struct ChunkName {
   uint32_t stream = 0;
   uint64_t chunk = 0;
-};
-
-// One thread's part of a load.
-class ChunkLoader {
- public:
-  ChunkLoader(const WdeltaReader* reader, const ContentSource* parent,
-              std::vector<LoadedTensor>* loaded)
-      : reader_(*reader), parent_(*parent), loaded_(*loaded) {}
-
-  absl::Status Load(const ChunkName& name) {
-    const WdeltaStream& stream = reader_.file().streams[name.stream];
-    const ChunkSpan span = SpanOfChunk(reader_.file(), stream, name.chunk);
-    std::optional<absl::string_view> parent;
-    if (reader_.ChunkNeedsParent(name.stream, name.chunk)) {
-      const uint32_t parent_stream = stream.parent_stream.value();
-      const auto& streams = parent_.checkpoint().streams;
-      if (parent_stream >= streams.size()) return absl::DataLossError("the parent lacks a stream");
-      const uint64_t parent_bytes = streams[parent_stream].tensor.size_bytes;
-      const uint64_t begin = std::min(span.offset_bytes, parent_bytes);
-      scratch_.resize(std::min(span.size_bytes, parent_bytes - begin));
-      WDELTA_RETURN_IF_ERROR(parent_.Read(parent_stream, begin, scratch_.size(), scratch_.data()));
-      parent = scratch_;
-    }
-    return reader_.DecodeChunk(codec_, name.stream, name.chunk, parent,
-                               loaded_[name.stream].bytes.data() + span.offset_bytes);
-  }
-
- private:
-  const WdeltaReader& reader_;
-  const ContentSource& parent_;
-  std::vector<LoadedTensor>& loaded_;
-  ChunkCodec codec_;
-  std::string scratch_;  // the parent's bytes of a chunk
 };
 
 // Runs `work(i)` for all i below `count` in the threads of `pool`; `new_work` makes one
@@ -94,10 +60,17 @@ absl::StatusOr<TensorsByName> LoadDelta(const std::string& path, const std::stri
       return absl::OkStatus();
     };
   }));
-  WDELTA_RETURN_IF_ERROR(ForEach(pool, chunks.size(), [&] {
-    auto loader = std::make_shared<ChunkLoader>(reader.get(), parent.get(), &loaded);
-    return [&, loader](size_t i) { return loader->Load(chunks[i]); };
-  }));
+  const auto new_loader = [&] {
+    auto loader = std::make_shared<ChunkLoader>(reader.get(), parent.get());
+    return [&, loader](size_t i) {
+      const auto& [stream, chunk] = chunks[i];
+      const absl::Status prepared = loader->Prepare(stream, chunk);
+      if (!prepared.ok()) return prepared;
+      const ChunkSpan span = SpanOfChunk(reader->file(), streams[stream], chunk);
+      return loader->Decode(loaded[stream].bytes.data() + span.offset_bytes);
+    };
+  };
+  WDELTA_RETURN_IF_ERROR(ForEach(pool, chunks.size(), new_loader));
   TensorsByName tensors;
   for (uint32_t i = 0; i < streams.size(); ++i) {
     if (streams[i].info.kind != StreamKind::kTensor) continue;
