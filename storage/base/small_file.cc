@@ -2,8 +2,8 @@
 
 #include <cerrno>
 #include <fstream>
-#include <system_error>
 
+#include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 
 namespace wdelta {
@@ -15,9 +15,9 @@ absl::StatusOr<std::string> ReadSmallFile(const std::string& path, size_t max_by
   if (file) file.read(text.data(), static_cast<std::streamsize>(text.size()));
   if (!file && !file.eof()) {
     const int error = errno;
-    const std::string reason =
-        error == 0 ? "" : absl::StrCat(": ", std::generic_category().message(error));
-    return absl::NotFoundError(absl::StrCat(path, ": cannot be read", reason));
+    const std::string message = absl::StrCat(path, ": cannot be read");
+    return absl::NotFoundError(error == 0 ? message
+                                          : absl::ErrnoToStatus(error, message).message());
   }
   text.resize(static_cast<size_t>(file.gcount()));
   if (text.size() > max_bytes) {
