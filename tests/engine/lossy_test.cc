@@ -1,14 +1,14 @@
 // Models stored with loss: what is recorded is what the test measures itself, nothing is
 // lost that was not allowed, and errors never add up.
 #include <cmath>
-#include <cstring>
 #include <random>
 
 #include "gmock/gmock.h"
 #include "storage/base/error.h"
-#include "storage/engine/fidelity.h"
 #include "storage/tensor/checkpoint.h"
 #include "tests/engine/engine_fixture.h"
+#include "tests/engine/fidelity_policies.h"
+#include "tests/support/bf16.h"
 #include "tests/support/checkpoint_builder.h"
 
 namespace wdelta {
@@ -16,29 +16,15 @@ namespace {
 
 using store::v1::FidelityPolicy;
 using store::v1::ModelRecord;
+using testing::Bf16ToDouble;
 using testing::BuildSafetensors;
 using testing::Files;
 using ::testing::HasSubstr;
+using testing::Policy;
+using testing::PutBf16;
 using testing::TestTensor;
 
 constexpr double kRoundOff = 1e-9;
-
-double Bf16ToDouble(const std::string& bytes, size_t index) {
-  uint32_t bits = static_cast<uint8_t>(bytes[2 * index]) << 16;
-  bits |= static_cast<uint32_t>(static_cast<uint8_t>(bytes[2 * index + 1])) << 24;
-  float value = 0;
-  std::memcpy(&value, &bits, sizeof value);
-  return value;
-}
-
-void PutBf16(std::string& bytes, size_t index, double number) {
-  const float value = static_cast<float>(number);
-  uint32_t bits = 0;
-  std::memcpy(&bits, &value, sizeof bits);
-  bits += 0x8000;  // to nearest
-  bytes[2 * index] = static_cast<char>(bits >> 16);
-  bytes[2 * index + 1] = static_cast<char>(bits >> 24);
-}
 
 // A tensor after a training that moves every weight a little.
 TestTensor Trained(const TestTensor& tensor, uint32_t seed) {
@@ -125,19 +111,6 @@ class LossyTest : public testing::EngineTest {
   const std::vector<TestTensor> base_ = BaseTensors();
   const std::vector<TestTensor> tuned_ = Trained(base_, 10);
 };
-
-FidelityPolicy Policy(store::v1::Strategy strategy, double figure = 0, bool is_bits = false) {
-  FidelityPolicy policy;
-  policy.mutable_all()->set_strategy(strategy);
-  if (strategy == store::v1::SPARSE) {
-    policy.mutable_all()->set_sparsity(figure);
-  } else if (is_bits) {
-    policy.mutable_all()->set_bits_per_weight(figure);
-  } else if (figure > 0) {
-    policy.mutable_all()->set_relative_error(figure);
-  }
-  return policy;
-}
 
 struct Asked {
   std::string name;
@@ -409,34 +382,6 @@ TEST_F(LossyTest, ACrashAtAnyStepIsHarmless) {
     if (!crashed) break;
     ASSERT_LT(steps, 100);
   }
-}
-
-TEST(ValidateFidelity, RefusesWhatIsOutOfRange) {
-  const auto message = [](const FidelityPolicy& policy) {
-    const absl::Status status = ValidateFidelity(policy);
-    EXPECT_EQ(ErrorReason(status), status.ok() ? "" : "BAD_FIDELITY");
-    return std::string(status.message());
-  };
-  EXPECT_EQ(message(FidelityPolicy()), "");
-  EXPECT_EQ(message(Policy(store::v1::NEAR_LOSSLESS, 0.05)), "");
-  EXPECT_EQ(message(Policy(store::v1::ONE_BIT)), "");
-  EXPECT_THAT(message(Policy(store::v1::NEAR_LOSSLESS)), HasSubstr("found neither"));
-  FidelityPolicy both = Policy(store::v1::NEAR_LOSSLESS, 0.05);
-  both.mutable_all()->set_bits_per_weight(4);
-  EXPECT_THAT(message(both), HasSubstr("found both"));
-  EXPECT_THAT(message(Policy(store::v1::NEAR_LOSSLESS, 1.5)),
-              HasSubstr("fidelity.near_lossless.relative_error: expected a number above 0 and "
-                        "below 1, found 1.5"));
-  EXPECT_THAT(message(Policy(store::v1::NEAR_LOSSLESS, 33, true)), HasSubstr("at most 32"));
-  FidelityPolicy nan = Policy(store::v1::AUTO, 0.5);
-  nan.mutable_all()->set_relative_error(std::nan(""));
-  EXPECT_THAT(message(nan), HasSubstr("fidelity.auto.relative_error"));
-  EXPECT_THAT(message(nan), HasSubstr("found nan"));
-  EXPECT_THAT(message(Policy(store::v1::AUTO)), HasSubstr("found none"));
-  EXPECT_THAT(message(Policy(store::v1::SPARSE, 0)), HasSubstr("sparsity"));
-  FidelityPolicy rule;
-  rule.add_rules()->mutable_policy()->set_strategy(store::v1::ONE_BIT);
-  EXPECT_THAT(message(rule), HasSubstr("fidelity.rules[0].name_pattern"));
 }
 
 }  // namespace
