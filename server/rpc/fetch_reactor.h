@@ -47,7 +47,7 @@ class FetchReactor final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
       raw->End(admitted);
       return raw;
     }
-    environment->ScheduleStreamTask(
+    environment->ScheduleOpening(
         [reactor = std::move(reactor), open = std::move(open)]() mutable { reactor->Open(open); });
     return raw;
   }

@@ -31,6 +31,9 @@ class RpcCall {
   // `NAME_NOT_ALLOWED`: the method concerns all models and the token some).
   const absl::Status& access() const { return access_; }
 
+  // Whether the method may change something.
+  bool Changes() const { return rule_ == nullptr || rule_->IsAudited(); }
+
   // Before the request is acted upon; of a stream of requests, the first. Of a token that is
   // for some names, looks up the models that the request names by id, digest, tag, upload or
   // job, so that it may block. PERMISSION_DENIED (`NAME_NOT_ALLOWED`) for names that the

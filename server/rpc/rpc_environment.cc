@@ -12,14 +12,17 @@ RpcEnvironment::RpcEnvironment(ModelStore* store, spdlog::logger* log, const Rpc
     : store_(store),
       log_(log),
       options_(options),
-      calls_(limits::kMaxWaitingCalls),
+      queries_(limits::kMaxWaitingCalls),
+      changes_(limits::kMaxWaitingCalls),
       fetches_(options.max_fetches),
       write_streams_(options.max_write_streams),
       watches_(limits::kMaxJobWatches),
       comparisons_(limits::kMaxComparisons),
       foldings_(options.max_foldings),
-      unary_(limits::kUnaryThreads),
-      streams_(limits::kStreamThreads),
+      querying_(limits::kQueryThreads),
+      changing_(limits::kChangeThreads),
+      opening_(limits::kOpeningThreads),
+      writing_(limits::kWriteThreads),
       watching_(limits::kMaxJobWatches),
       comparing_(limits::kMaxComparisons),
       folding_(options.max_foldings) {}
@@ -29,15 +32,24 @@ absl::Status RpcEnvironment::CheckServing() const {
   return MakeError(absl::StatusCode::kUnavailable, "STOPPING", "the server is stopping");
 }
 
-absl::Status RpcEnvironment::ScheduleCall(absl::AnyInvocable<void()> call) {
+absl::Status RpcEnvironment::ScheduleQuery(absl::AnyInvocable<void()> call) {
+  return Schedule(queries_, querying_, std::move(call));
+}
+
+absl::Status RpcEnvironment::ScheduleChange(absl::AnyInvocable<void()> call) {
+  return Schedule(changes_, changing_, std::move(call));
+}
+
+absl::Status RpcEnvironment::Schedule(Admission& admission, ThreadPool& pool,
+                                      absl::AnyInvocable<void()> call) {
   WDELTA_RETURN_IF_ERROR(CheckServing());
-  std::optional<Admission::Slot> slot = calls_.TryEnter();
+  std::optional<Admission::Slot> slot = admission.TryEnter();
   if (!slot.has_value()) {
     return MakeError(
         absl::StatusCode::kResourceExhausted, "TOO_MANY_CALLS",
-        absl::StrCat("expected at most ", calls_.limit(), " calls at once; try later"));
+        absl::StrCat("expected at most ", admission.limit(), " such calls at once; try later"));
   }
-  unary_.Schedule([slot = *std::move(slot), call = std::move(call)]() mutable { call(); });
+  pool.Schedule([slot = *std::move(slot), call = std::move(call)]() mutable { call(); });
   return absl::OkStatus();
 }
 

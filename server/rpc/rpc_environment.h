@@ -36,10 +36,10 @@ struct RpcOptions {
 // Any thread may call it. Must outlive the server and every rpc. Does not own
 // store and log, which must outlive it; the destructor waits for running calls.
 //
-// gRPC's own threads never block: unary calls run in one pool, pieces of uploads and
-// the opening of fetches in another, and each watch of a job, each comparison of
-// models and each folding of a delta has a thread of its own pool, so that neither slow disks nor
-// patient watchers hold up a short call.
+// gRPC's own threads never block. Unary calls that only read run in one pool, those that change
+// something, and so wait for the disk, in another; pieces of uploads and the opening of fetches
+// have theirs, and each watch of a job, each comparison of models and each folding of a delta has
+// a thread of its own pool: neither slow disks nor patient watchers hold up a short call.
 class RpcEnvironment {
  public:
   RpcEnvironment(ModelStore* store, spdlog::logger* log, const RpcOptions& options);
@@ -55,10 +55,13 @@ class RpcEnvironment {
   // UNAVAILABLE (`STOPPING`) once the server drains.
   absl::Status CheckServing() const;
 
-  // Runs a unary call. RESOURCE_EXHAUSTED (`TOO_MANY_CALLS`) when too many wait.
-  absl::Status ScheduleCall(absl::AnyInvocable<void()> call);
-  // For a stream, which has at most one task here at a time.
-  void ScheduleStreamTask(absl::AnyInvocable<void()> task) { streams_.Schedule(std::move(task)); }
+  // Run a unary call. RESOURCE_EXHAUSTED (`TOO_MANY_CALLS`) when too many of its kind wait.
+  absl::Status ScheduleQuery(absl::AnyInvocable<void()> call);
+  absl::Status ScheduleChange(absl::AnyInvocable<void()> call);
+  // For a stream, which has at most one task here at a time: one that is about to be sent, and
+  // one that is received.
+  void ScheduleOpening(absl::AnyInvocable<void()> task) { opening_.Schedule(std::move(task)); }
+  void ScheduleWrite(absl::AnyInvocable<void()> task) { writing_.Schedule(std::move(task)); }
   // For the holder of a slot of comparisons(): starts when the call that had it before has
   // returned, and may block.
   void ScheduleComparison(absl::AnyInvocable<void()> task) { comparing_.Schedule(std::move(task)); }
@@ -80,20 +83,25 @@ class RpcEnvironment {
   bool IsDraining() const { return draining_.HasBeenNotified(); }
 
  private:
+  absl::Status Schedule(Admission& admission, ThreadPool& pool, absl::AnyInvocable<void()> call);
+
   ModelStore* const store_;
   spdlog::logger* const log_;
   const RpcOptions options_;
   RpcStats stats_;
   ActiveCalls active_calls_;
-  Admission calls_;
+  Admission queries_;
+  Admission changes_;
   Admission fetches_;
   Admission write_streams_;
   Admission watches_;
   Admission comparisons_;
   Admission foldings_;
   absl::Notification draining_;
-  ThreadPool unary_;
-  ThreadPool streams_;
+  ThreadPool querying_;
+  ThreadPool changing_;
+  ThreadPool opening_;
+  ThreadPool writing_;
   ThreadPool watching_;
   ThreadPool comparing_;
   ThreadPool folding_;

@@ -54,14 +54,15 @@ grpc::ServerUnaryReactor* ServeUnary(RpcEnvironment& environment, std::string_vi
     finish(call->access());
     return reactor;
   }
-  const absl::Status scheduled = environment.ScheduleCall(
-      [finish, call, context, request, response, body = std::move(body)]() mutable {
-        if (context->IsCancelled()) {
-          finish(absl::CancelledError("the caller went away before the call began"));
-          return;
-        }
-        finish(RunChecked(*call, *request, response, body));
-      });
+  auto run = [finish, call, context, request, response, body = std::move(body)]() mutable {
+    if (context->IsCancelled()) {
+      finish(absl::CancelledError("the caller went away before the call began"));
+      return;
+    }
+    finish(RunChecked(*call, *request, response, body));
+  };
+  const absl::Status scheduled = call->Changes() ? environment.ScheduleChange(std::move(run))
+                                                 : environment.ScheduleQuery(std::move(run));
   if (!scheduled.ok()) finish(scheduled);
   return reactor;
 }

@@ -88,9 +88,9 @@ class UploadReactor final : public grpc::ServerReadReactor<v1::WriteEntriesReque
 
   void OnReadDone(bool ok) override {
     if (ok) {
-      environment_.ScheduleStreamTask([this] { TakePiece(); });
+      environment_.ScheduleWrite([this] { TakePiece(); });
     } else {
-      environment_.ScheduleStreamTask([this] { TakeEnd(); });
+      environment_.ScheduleWrite([this] { TakeEnd(); });
     }
   }
 
@@ -117,7 +117,7 @@ class UploadReactor final : public grpc::ServerReadReactor<v1::WriteEntriesReque
     } else if (*is_done) {
       StartRead(&piece_);
     } else {
-      environment_.ScheduleStreamTask([this] { GoOnCopying(); });
+      environment_.ScheduleWrite([this] { GoOnCopying(); });
     }
   }
 

@@ -3,7 +3,6 @@
 #include <utility>
 #include <vector>
 
-#include "absl/container/flat_hash_set.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "rocksdb/cache.h"
@@ -11,27 +10,18 @@
 #include "rocksdb/options.h"
 #include "rocksdb/table.h"
 #include "rocksdb/utilities/checkpoint.h"
-#include "rocksdb/write_batch.h"
 #include "rocksdb/write_buffer_manager.h"
 #include "storage/base/byte_reader.h"
 #include "storage/base/failpoint.h"
 #include "storage/base/status_macros.h"
 #include "storage/catalog/commit_checks.h"
+#include "storage/catalog/rocksdb_commit_group.h"
+#include "storage/catalog/rocksdb_records.h"
 
 namespace wdelta {
 namespace {
 
-// r<key> -> version as u64, then the value. m/revision -> the last revision as u64.
-constexpr absl::string_view kRevisionKey = "m/revision";
-constexpr absl::string_view kAfterAllRecords = "s";
-constexpr size_t kVersionBytes = sizeof(uint64_t);
 constexpr int kCacheShardBits = 2;
-
-std::string RecordKey(absl::string_view key) { return absl::StrCat("r", key); }
-
-rocksdb::Slice ToSlice(absl::string_view text) { return {text.data(), text.size()}; }
-
-absl::string_view ToView(const rocksdb::Slice& slice) { return {slice.data(), slice.size()}; }
 
 rocksdb::Options MakeOptions(const RocksdbCatalogOptions& options) {
   rocksdb::Options db_options;
@@ -63,12 +53,6 @@ rocksdb::ReadOptions VerifyingRead() {
   rocksdb::ReadOptions read;
   read.verify_checksums = true;
   return read;
-}
-
-std::string EncodeU64(uint64_t value) {
-  std::string encoded;
-  AppendU64(encoded, value);
-  return encoded;
 }
 
 absl::StatusOr<uint64_t> ReadRevision(RocksdbDatabase& database) {
@@ -168,62 +152,75 @@ absl::StatusOr<ScanPage> RocksdbCatalog::Scan(const ScanRequest& request) {
 
 absl::StatusOr<uint64_t> RocksdbCatalog::Apply(const Commit& commit) {
   WDELTA_RETURN_IF_ERROR(CheckCommit(commit));
+  WaitingCommit mine{&commit};
+  {
+    absl::MutexLock lock(&waiting_mutex_);
+    waiting_.push_back(&mine);
+  }
+  // While one thread waits for the disk, the others come to this lock; the next to have it writes
+  // what has gathered, for all of them.
   absl::MutexLock lock(&mutex_);
-  WDELTA_RETURN_IF_ERROR(Repair());
-  for (const Commit::Condition& condition : commit.conditions) {
-    WDELTA_ASSIGN_OR_RETURN(const uint64_t version, ReadVersion(condition.key));
-    WDELTA_RETURN_IF_ERROR(CheckCondition(condition, version));
-  }
-  if (commit.puts.empty() && commit.deletes.empty()) return revision_;
+  while (!mine.result.has_value()) ApplyTogether(TakeWaiting());
+  return *std::move(mine.result);
+}
 
-  const uint64_t revision = revision_ + 1;
-  const std::string version = EncodeU64(revision);
-  std::vector<Change> changes;
-  rocksdb::WriteBatch batch;
-  rocksdb::Status status = batch.Put(ToSlice(kRevisionKey), version);
-  for (const Commit::Put& put : commit.puts) {
-    if (!status.ok()) break;
-    status = batch.Put(RecordKey(put.key), absl::StrCat(version, put.value));
-    changes.push_back({put.key, put.value, revision});
+std::vector<RocksdbCatalog::WaitingCommit*> RocksdbCatalog::TakeWaiting() {
+  absl::MutexLock lock(&waiting_mutex_);
+  std::vector<WaitingCommit*> taken;
+  size_t bytes = 0;
+  while (!waiting_.empty() && bytes < limits::kMaxCommitGroupBytes) {
+    taken.push_back(waiting_.front());
+    for (const Commit::Put& put : waiting_.front()->commit->puts) bytes += put.value.size();
+    waiting_.pop_front();
   }
-  absl::flat_hash_set<absl::string_view> deleted;
-  for (const std::string& key : commit.deletes) {
-    if (!status.ok()) break;
-    WDELTA_ASSIGN_OR_RETURN(const uint64_t found, ReadVersion(key));
-    if (found == 0 || !deleted.insert(key).second) continue;
-    status = batch.Delete(RecordKey(key));
-    changes.push_back({key, std::nullopt, revision});
+  return taken;
+}
+
+void RocksdbCatalog::ApplyTogether(absl::Span<WaitingCommit* const> commits) {
+  absl::Status written = Repair();
+  if (written.ok()) {
+    RocksdbCommitGroup group(revision_, [this](absl::string_view key) { return ReadVersion(key); });
+    for (WaitingCommit* const each : commits) each->result = group.Add(*each->commit);
+    written = Write(group);
   }
-  WDELTA_RETURN_IF_ERROR(database_->ToStatus(status, "apply"));
+  if (written.ok()) return;
+  // Whatever some were told of the others did not come to be.
+  for (WaitingCommit* const each : commits) each->result = written;
+}
+
+absl::Status RocksdbCatalog::Write(RocksdbCommitGroup& group) {
+  if (group.IsEmpty()) return absl::OkStatus();
   Failpoint("catalog.commit.before");
-  const absl::Status applied = database_->Write(batch, "apply");
+  const absl::Status written = database_->Write(group.batch(), "apply");
   Failpoint("catalog.commit.after");
-  if (!applied.ok()) {
-    uncertain_ = std::move(changes);
-    return applied;
+  if (written.ok()) {
+    Publish(group.TakeChanges(), group.revision());
+  } else {
+    uncertain_ = group.TakeChanges();
+    uncertain_revision_ = group.revision();
   }
-  revision_ = revision;
-  changes_.Append(std::move(changes), revision);
-  return revision;
+  return written;
+}
+
+void RocksdbCatalog::Publish(std::vector<std::vector<Change>> commits, uint64_t last_revision) {
+  uint64_t revision = last_revision - commits.size();
+  for (std::vector<Change>& changes : commits) changes_.Append(std::move(changes), ++revision);
+  revision_ = last_revision;
 }
 
 absl::Status RocksdbCatalog::Repair() {
   WDELTA_ASSIGN_OR_RETURN(const bool is_repaired, database_->Repair());
   if (!is_repaired) return absl::OkStatus();
-  // The commit that failed may be there all the same.
+  // The commits that failed may be there all the same: all of them, or none.
   WDELTA_ASSIGN_OR_RETURN(const uint64_t revision, ReadRevision(*database_));
-  if (revision == revision_ + 1) {
-    revision_ = revision;
-    changes_.Append(std::move(uncertain_), revision);
+  if (revision > revision_ && revision == uncertain_revision_) {
+    Publish(std::move(uncertain_), revision);
   }
   uncertain_.clear();
   return absl::OkStatus();
 }
 
-absl::StatusOr<uint64_t> RocksdbCatalog::CurrentRevision() {
-  absl::MutexLock lock(&mutex_);
-  return revision_;
-}
+absl::StatusOr<uint64_t> RocksdbCatalog::CurrentRevision() { return revision_.load(); }
 
 absl::StatusOr<std::unique_ptr<Watcher>> RocksdbCatalog::Watch(std::string prefix,
                                                                uint64_t after_revision) {

@@ -331,10 +331,10 @@ TEST_F(CancellationTest, CallsThatWaitForAThread) {
   const TestFiles files = SmallCheckpoint(1);
   server_->Push("m", files);
   absl::Notification may_go_on;
-  absl::BlockingCounter busy(limits::kUnaryThreads);
-  for (int i = 0; i < limits::kUnaryThreads; ++i) {
+  absl::BlockingCounter busy(limits::kChangeThreads);
+  for (int i = 0; i < limits::kChangeThreads; ++i) {
     ASSERT_TRUE(server_->environment()
-                    .ScheduleCall([&] {
+                    .ScheduleChange([&] {
                       busy.DecrementCount();
                       may_go_on.WaitForNotification();
                     })
@@ -352,6 +352,11 @@ TEST_F(CancellationTest, CallsThatWaitForAThread) {
   }
   // Answered by other threads, after the deadline was heard.
   EXPECT_FALSE(server_->FetchFile("nobody", "config.json").status.ok());
+  v1::GetModelRequest query;
+  query.set_model("m");
+  v1::Model found;
+  grpc::ClientContext query_context;
+  EXPECT_EQ(CodeAndReason(server_->models->GetModel(&query_context, query, &found)), "OK");
   may_go_on.Notify();
   EXPECT_TRUE(server_->environment().active_calls().AwaitNone(absl::Seconds(60)));
   EXPECT_TRUE(server_->FetchFile("m", "config.json").data == files.at("config.json"));
