@@ -1,6 +1,5 @@
 #include "storage/codec/correction.h"
 
-#include <algorithm>
 #include <cstring>
 
 #include "storage/base/limits.h"
@@ -48,38 +47,21 @@ void CorrectNumbers(const TensorInfo& tensor, const CorrectionForm& form, absl::
                     uint64_t offset_bytes, std::string& numbers, std::vector<float>& scratch) {
   const MatrixShape shape = *CorrectableShape(tensor);
   const size_t lane_bytes = LaneBytes(tensor.dtype);
-  const size_t factor_lane_bytes = LaneBytes(form.factor_dtype);
-  const size_t rank = form.rank;
+  const size_t row_bytes = form.rank * LaneBytes(form.factor_dtype);
   const uint64_t first = offset_bytes / lane_bytes;
-  const uint64_t count = numbers.size() / lane_bytes;
-  if (count == 0) return;
-  const uint64_t first_row = first / shape.columns;
-  const uint64_t rows = (first + count - 1) / shape.columns + 1 - first_row;
-  // Within one row, only what stands above its run is wanted of V.
-  const uint64_t v_begin = rows == 1 ? first % shape.columns : 0;
-  const uint64_t v_width = rows == 1 ? count : shape.columns;
-  const size_t v_count = rank * v_width;
-  scratch.resize(v_count + rows * rank);
-  float* const v = scratch.data();
-  float* const u = v + v_count;
-  const char* const v_bytes = factors.data() + shape.rows * rank * factor_lane_bytes;
-  for (size_t k = 0; k < rank; ++k) {
-    LoadFactors(form.factor_dtype, v_bytes + (k * shape.columns + v_begin) * factor_lane_bytes,
-                v_width, v + k * v_width);
-  }
-  LoadFactors(form.factor_dtype, factors.data() + first_row * rank * factor_lane_bytes, rows * rank,
-              u);
-  auto* lanes = reinterpret_cast<uint8_t*>(numbers.data());
-  uint64_t column = first % shape.columns;
-  uint64_t left = count;
-  for (uint64_t row = 0; row < rows; ++row) {
-    const uint64_t run = std::min(left, shape.columns - column);
-    kernels::CorrectRow(tensor.dtype, {u + row * rank, v + (column - v_begin), rank, v_width}, run,
-                        lanes);
-    lanes += run * lane_bytes;
-    left -= run;
-    column = 0;
-  }
+  kernels::CorrectedRun run;
+  run.count = numbers.size() / lane_bytes;
+  if (run.count == 0) return;
+  run.first_column = first % shape.columns;
+  run.columns = shape.columns;
+  run.rank = form.rank;
+  scratch.resize(run.rows() * form.rank);
+  LoadFactors(form.factor_dtype, factors.data() + first / shape.columns * row_bytes, scratch.size(),
+              scratch.data());
+  run.u = scratch.data();
+  run.v_dtype = form.factor_dtype;
+  run.v = reinterpret_cast<const uint8_t*>(factors.data()) + shape.rows * row_bytes;
+  kernels::Correct(tensor.dtype, run, reinterpret_cast<uint8_t*>(numbers.data()));
 }
 
 }  // namespace wdelta

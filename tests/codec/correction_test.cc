@@ -9,6 +9,7 @@
 #include <limits>
 #include <random>
 
+#include "hwy/targets.h"
 #include "storage/base/limits.h"
 #include "storage/codec/converted_parent.h"
 #include "storage/codec/kernels/convert_kernels.h"
@@ -116,20 +117,54 @@ TEST(CorrectionTest, IsWhatTheFormatSays) {
   }
 }
 
+struct OwnedRun {
+  kernels::CorrectedRun run;
+  std::vector<float> u;
+  std::string v;
+};
+
+OwnedRun RandomRun(std::mt19937& random, size_t columns, DType v_dtype) {
+  OwnedRun owned;
+  kernels::CorrectedRun& run = owned.run;
+  run.columns = columns;
+  run.rank = 1 + random() % limits::kMaxCorrectionRank;
+  run.first_column = random() % columns;
+  run.count = 1 + random() % (12 * columns);
+  owned.u = Normal(random, run.rows() * run.rank, 0.1f);
+  std::vector<float> v = Normal(random, run.rank * columns, 0.1f);
+  for (const float wild : {INFINITY, -0.0f, NAN, 1e-7f}) v[random() % v.size()] = wild;
+  owned.v = ToLanes(v, v_dtype);
+  run.u = owned.u.data();
+  run.v_dtype = v_dtype;
+  run.v = reinterpret_cast<const uint8_t*>(owned.v.data());
+  return owned;
+}
+
 TEST(CorrectionTest, TwinsGiveTheSameBytes) {
-  std::mt19937 random(3);
+  const uint32_t seed = std::random_device{}();
+  SCOPED_TRACE(testing::Message() << "seed " << seed);
+  std::mt19937 random(seed);
   for (const DType dtype : kDTypes) {
-    for (const size_t count : {1, 63, 64, 65, 1000}) {
-      const size_t rank = 1 + random() % 64;
-      const std::vector<float> u = Normal(random, rank, 0.1f);
-      const std::vector<float> v = Normal(random, rank * (count + 3), 0.1f);
-      const kernels::RowFactors factors{u.data(), v.data() + 1, rank, count + 3};
-      std::string lanes(count * LaneBytes(dtype), '\0');
-      for (char& byte : lanes) byte = static_cast<char>(random());
-      std::string twin = lanes;
-      kernels::CorrectRow(dtype, factors, count, reinterpret_cast<uint8_t*>(lanes.data()));
-      kernels::portable::CorrectRow(dtype, factors, count, reinterpret_cast<uint8_t*>(twin.data()));
-      EXPECT_TRUE(lanes == twin) << DTypeName(dtype) << ", " << count;
+    for (const size_t columns : {1, 3, 63, 64, 65, 129, 1000}) {
+      for (const DType v_dtype : {DType::kF16, DType::kF32}) {
+        const OwnedRun owned = RandomRun(random, columns, v_dtype);
+        const kernels::CorrectedRun& run = owned.run;
+        std::string lanes(run.count * LaneBytes(dtype), '\0');
+        for (char& byte : lanes) byte = static_cast<char>(random());
+        std::string twin = lanes;
+        kernels::portable::Correct(dtype, run, reinterpret_cast<uint8_t*>(twin.data()));
+        for (const int64_t target : hwy::SupportedAndGeneratedTargets()) {
+          hwy::SetSupportedTargetsForTest(target);
+          hwy::GetChosenTarget().DeInit();
+          std::string corrected = lanes;
+          kernels::Correct(dtype, run, reinterpret_cast<uint8_t*>(corrected.data()));
+          EXPECT_TRUE(corrected == twin)
+              << hwy::TargetName(target) << ", " << DTypeName(dtype) << ", " << run.count
+              << " from " << run.first_column << " of " << columns;
+        }
+        hwy::SetSupportedTargetsForTest(0);
+        hwy::GetChosenTarget().DeInit();
+      }
     }
   }
 }

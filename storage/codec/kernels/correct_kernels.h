@@ -13,21 +13,26 @@
 
 namespace wdelta::kernels {
 
-// Lanes of one row in a run of columns: `u` has `rank` numbers, those of the row; `v` has `rank`
-// rows, `v_stride` numbers apart, that begin with the run's first column.
-struct RowFactors {
-  const float* u = nullptr;
-  const float* v = nullptr;
-  size_t rank = 0;
-  size_t v_stride = 0;
+// Lanes of a matrix in row-major order, and what they are corrected with. The first is in column
+// `first_column` of row 0: rows are counted from there.
+struct CorrectedRun {
+  size_t count = 0;
+  size_t first_column = 0;
+  size_t columns = 0;           // of the matrix
+  size_t rank = 0;              // 1 to limits::kMaxCorrectionRank
+  const float* u = nullptr;     // `rank` numbers for each of rows()
+  DType v_dtype = DType::kF16;  // or F32
+  const uint8_t* v = nullptr;   // `rank` rows of `columns` numbers
+
+  size_t rows() const { return (first_column + count + columns - 1) / columns; }
 };
 
-// Corrects `count` lanes in place. `dtype` is F16, BF16 or F32.
-void CorrectRow(DType dtype, const RowFactors& factors, size_t count, uint8_t* lanes);
+// Corrects the lanes in place. `dtype` is F16, BF16 or F32.
+void Correct(DType dtype, const CorrectedRun& run, uint8_t* lanes);
 
 namespace portable {
 
-void CorrectRow(DType dtype, const RowFactors& factors, size_t count, uint8_t* lanes);
+void Correct(DType dtype, const CorrectedRun& run, uint8_t* lanes);
 
 }  // namespace portable
 }  // namespace wdelta::kernels
