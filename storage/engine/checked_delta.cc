@@ -55,23 +55,28 @@ absl::Status CheckedDelta::Read(uint64_t offset, char* destination, size_t size)
   return checked.ok() ? checked : Annotate(checked, name_);
 }
 
-absl::Status CheckedDelta::CheckFactors(uint64_t offset, absl::string_view bytes) const {
-  const std::vector<WdeltaStream>& streams = reader_->file().streams;
-  const auto size_of = [&](uint32_t stream) {
-    return FactorBytes(streams[stream].info.tensor, streams[stream].correction->form).value_or(0);
-  };
-  const uint64_t end = offset + bytes.size();
+uint64_t CheckedDelta::FactorBytesOf(uint32_t stream) const {
+  const WdeltaStream& info = reader_->file().streams[stream];
+  return FactorBytes(info.info.tensor, info.correction->form).value_or(0);
+}
+
+std::vector<uint32_t>::const_iterator CheckedDelta::FirstFactorsBehind(uint64_t offset) const {
   // Payloads lie back to back, in order.
-  auto at = std::partition_point(corrected_.begin(), corrected_.end(), [&](uint32_t stream) {
-    return streams[stream].correction->payload_offset + size_of(stream) <= offset;
+  return std::partition_point(corrected_.begin(), corrected_.end(), [&](uint32_t stream) {
+    return reader_->file().streams[stream].correction->payload_offset + FactorBytesOf(stream) <=
+           offset;
   });
-  for (; at != corrected_.end(); ++at) {
-    const WdeltaCorrection& correction = *streams[*at].correction;
+}
+
+absl::Status CheckedDelta::CheckFactors(uint64_t offset, absl::string_view bytes) const {
+  const uint64_t end = offset + bytes.size();
+  for (auto at = FirstFactorsBehind(offset); at != corrected_.end(); ++at) {
+    const WdeltaCorrection& correction = *reader_->file().streams[*at].correction;
     const uint64_t begin = correction.payload_offset;
     if (begin >= end) break;
-    const bool is_whole = begin >= offset && begin + size_of(*at) <= end;
-    if (is_whole &&
-        Crc32c(bytes.substr(begin - offset, size_of(*at))) == correction.payload_crc32c) {
+    const uint64_t size_bytes = FactorBytesOf(*at);
+    const bool is_whole = begin >= offset && begin + size_bytes <= end;
+    if (is_whole && Crc32c(bytes.substr(begin - offset, size_bytes)) == correction.payload_crc32c) {
       continue;
     }
     WDELTA_RETURN_IF_ERROR(reader_->ReadFactors(*at).status());
@@ -114,6 +119,10 @@ std::unique_ptr<const PiecePlan> CheckedDelta::PiecesFrom(uint64_t offset) const
     });
     if (chunk != chunks.end() && chunk->payload_offset > begin) {
       end = std::min(end, chunk->payload_offset);
+    }
+    if (const auto cut = FirstFactorsBehind(end); cut != corrected_.end()) {
+      const uint64_t factors = reader_->file().streams[*cut].correction->payload_offset;
+      if (factors > begin) end = std::min(end, factors);
     }
     ends.push_back(end);
   }

@@ -34,6 +34,9 @@ class CheckedDelta final : public RandomAccessFile {
   CheckedDelta(std::string name, std::shared_ptr<const RandomAccessFile> file,
                std::shared_ptr<const WdeltaReader> reader);
 
+  uint64_t FactorBytesOf(uint32_t stream) const;
+  // The first in `corrected_` whose factors end behind `offset`.
+  std::vector<uint32_t>::const_iterator FirstFactorsBehind(uint64_t offset) const;
   absl::Status CheckFactors(uint64_t offset, absl::string_view bytes) const;
   absl::Status CheckChunks(uint64_t offset, absl::string_view bytes) const;
   // By number in the file: as it lies there now.

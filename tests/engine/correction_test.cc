@@ -245,6 +245,29 @@ TEST_F(CorrectionTest, DamagedFactorsLoseTheTensor) {
   EXPECT_TRUE(absl::IsDataLoss(delta->Read(0, bytes.data(), bytes.size())));
 }
 
+TEST_F(CorrectionTest, PiecesOfAStoredDeltaCutNoFactors) {
+  const TestTensor base = Weights(DType::kBF16, 700, 1001, 1);
+  TestTensor other = Weights(DType::kF32, 400, 1001, 2);
+  other.name = "other";  // stored before, and larger than a piece
+  Store("base", base);
+  Push("merged", {{kPath, BuildSafetensors({other, Merged(base, 8, 6e-4f, DType::kBF16)})}},
+       "base");
+  const ContentSourcePtr source = *Open("merged");
+  const WdeltaStream& stream = source->stored()->file().streams[2];
+  ASSERT_TRUE(stream.correction.has_value());
+  const uint64_t begin = stream.correction->payload_offset;
+  const uint64_t size_bytes = *FactorBytes(stream.info.tensor, stream.correction->form);
+  ASSERT_GT(begin, limits::kFetchPieceBytes);
+  const auto delta = *CheckedDelta::Open("merged", store_->reader().OpenDelta(RecordOf("merged")));
+  // A piece of full size would end in the middle of the factors.
+  const uint64_t offset = begin + size_bytes / 2 - limits::kFetchPieceBytes;
+  const auto cursor = store_->reader().NewFileCursor(delta, source->stored()->file().file_bytes,
+                                                     delta->PiecesFrom(offset));
+  const auto piece = *cursor->Next();
+  ASSERT_TRUE(piece.has_value());
+  EXPECT_EQ(offset + piece->data.size(), begin);
+}
+
 TEST_F(CorrectionTest, AParentOfAnotherShapeIsRefused) {
   const TestTensor base = Weights(DType::kBF16, 600, 1001, 1);
   Store("base", base);
