@@ -1,5 +1,3 @@
-#include <algorithm>
-
 #include "storage/codec/kernels/correct_kernels.h"
 #include "storage/codec/kernels/real_lanes.h"
 
