@@ -5,6 +5,7 @@
 #include "storage/base/checksum.h"
 #include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
+#include "storage/engine/low_rank/rank_estimate.h"
 #include "storage/engine/storage_plan.h"
 
 namespace wdelta {
@@ -48,6 +49,16 @@ bool ChunkEncoder::HasStoredParent(uint32_t stream) const {
 
 absl::Status ChunkEncoder::Encode(const ChunkRef& at, const CorrectionPtr& correction,
                                   ChunkResult& result) {
+  return EncodeOr(at, correction, nullptr, result);
+}
+
+absl::Status ChunkEncoder::EncodeUnlessLowRank(const ChunkRef& at, const DeltaMatrix& matrix,
+                                               ChunkResult& result) {
+  return EncodeOr(at, nullptr, &matrix, result);
+}
+
+absl::Status ChunkEncoder::EncodeOr(const ChunkRef& at, const CorrectionPtr& correction,
+                                    const DeltaMatrix* matrix, ChunkResult& result) {
   result.at = at;
   result.correction = correction;
   if (at.size == 0) return absl::OkStatus();
@@ -61,6 +72,10 @@ absl::Status ChunkEncoder::Encode(const ChunkRef& at, const CorrectionPtr& corre
   const LossyStream* lossy = input_.lossy == nullptr ? nullptr : input_.lossy->Find(at.stream);
   if (lossy != nullptr && lossy->params.strategy != Strategy::kLossless) {
     return EncodeWithLoss(worker->codec, tensor, parent, lossy->params, result);
+  }
+  if (matrix != nullptr && parent.has_value()) {
+    result.may_have_low_rank = MayHaveLowRank(*matrix, result.bytes, *parent);
+    if (result.may_have_low_rank) return absl::OkStatus();
   }
   if (correction != nullptr) {
     CorrectNumbers(tensor, correction->correction.form, correction->correction.factors, at.offset,

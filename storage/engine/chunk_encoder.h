@@ -13,6 +13,7 @@
 #include "storage/engine/chunk_input.h"
 #include "storage/engine/codec_pool.h"
 #include "storage/engine/delta_encoder.h"
+#include "storage/engine/low_rank/delta_matrix.h"
 
 namespace wdelta {
 
@@ -28,6 +29,8 @@ struct ChunkResult {
   std::string bytes;
   EncodedChunk encoded;
   uint64_t content_xxh3 = 0;  // of what it decodes to
+  // The chunk is a whole tensor that is not encoded yet: a correction is to be looked for first.
+  bool may_have_low_rank = false;
   // Only of chunks coded with loss: what they decode to, and how far that is from `bytes`.
   std::optional<std::string> reconstructed;
   DeltaMoments error;
@@ -50,8 +53,13 @@ class ChunkEncoder {
   bool HasStoredParent(uint32_t stream) const;
 
   absl::Status Encode(const ChunkRef& at, const CorrectionPtr& correction, ChunkResult& result);
+  // The same without correction, unless the chunk, which is the whole matrix, may have a low rank.
+  absl::Status EncodeUnlessLowRank(const ChunkRef& at, const DeltaMatrix& matrix,
+                                   ChunkResult& result);
 
  private:
+  absl::Status EncodeOr(const ChunkRef& at, const CorrectionPtr& correction,
+                        const DeltaMatrix* matrix, ChunkResult& result);
   absl::Status TakeStoredIfSmaller(ChunkResult& result) const;
 
   const DeltaEncoderInput& input_;

@@ -12,6 +12,7 @@
 #include "storage/engine/chunk_encoder.h"
 #include "storage/engine/chunk_input.h"
 #include "storage/engine/low_rank/correction_choice.h"
+#include "storage/engine/low_rank/rank_tests.h"
 #include "storage/engine/ordered_tasks.h"
 
 namespace wdelta {
@@ -26,6 +27,7 @@ class DeltaEncoder {
         writer_(std::move(sink), limits::kChunkBytes),
         files_(input.target->checkpoint().files),
         is_lossy_file_(files_.size(), false),
+        rank_tests_(input, chunks_, pool),
         tasks_(pool, [this](ChunkResult& result) { return Write(result); }) {
     NoteLossyStreams();
   }
@@ -34,12 +36,16 @@ class DeltaEncoder {
     WDELTA_RETURN_IF_ERROR(writer_.Begin());
     const std::vector<StreamInfo>& streams = Target().streams;
     for (uint32_t i = 0; i < streams.size(); ++i) {
-      WDELTA_ASSIGN_OR_RETURN(const CorrectionPtr correction,
-                              ChooseCorrection(input_, i, chunks_, pool_));
+      WDELTA_ASSIGN_OR_RETURN(const RankTests::Outcome test, rank_tests_.Take(i));
+      CorrectionPtr correction;
+      if (test.matrix.has_value() && !test.is_left_to_chunk) {
+        WDELTA_ASSIGN_OR_RETURN(correction, CorrectionOf(*test.matrix));
+      }
       // An empty stream still has its place in the order of results.
       for (const ChunkRef& chunk : ChunksOfStream(i, streams[i].tensor.size_bytes)) {
-        WDELTA_RETURN_IF_ERROR(tasks_.Start([this, chunk, correction](ChunkResult& result) {
-          return chunks_.Encode(chunk, correction, result);
+        WDELTA_RETURN_IF_ERROR(tasks_.Start([this, chunk, correction, test](ChunkResult& result) {
+          return test.is_left_to_chunk ? chunks_.EncodeUnlessLowRank(chunk, *test.matrix, result)
+                                       : chunks_.Encode(chunk, correction, result);
         }));
       }
     }
@@ -66,8 +72,22 @@ class DeltaEncoder {
     }
   }
 
+  absl::StatusOr<CorrectionPtr> CorrectionOf(const DeltaMatrix& matrix) {
+    WDELTA_ASSIGN_OR_RETURN(MeasuredCorrection chosen,
+                            ChooseCorrection(input_, matrix, chunks_, pool_));
+    return std::move(chosen.correction);
+  }
+
+  absl::Status EncodeCorrected(ChunkResult& result) {
+    const ChunkRef at = result.at;
+    WDELTA_ASSIGN_OR_RETURN(const CorrectionPtr correction,
+                            CorrectionOf(*MatrixToCorrect(input_, at.stream)));
+    return chunks_.Encode(at, correction, result);
+  }
+
   // In the caller's thread, in order.
-  absl::Status Write(const ChunkResult& result) {
+  absl::Status Write(ChunkResult& result) {
+    if (result.may_have_low_rank) WDELTA_RETURN_IF_ERROR(EncodeCorrected(result));
     const ChunkRef& at = result.at;
     const StreamInfo& stream = Target().streams[at.stream];
     if (at.offset == 0) {
@@ -142,6 +162,7 @@ class DeltaEncoder {
   Sha256Hasher stream_hasher_;
   Sha256Hasher file_hasher_;
   Sha256Hasher uploaded_hasher_;
+  RankTests rank_tests_;
   // Last: its tasks refer to this object.
   OrderedTasks<ChunkResult> tasks_;
 };

@@ -44,8 +44,8 @@ struct DeltaEncoderInput {
 absl::StatusOr<WdeltaFile> EncodeDelta(const DeltaEncoderInput& input, ThreadPool* pool,
                                        WdeltaWriter::Sink sink);
 
-// What EncodeDelta would write without corrections, extrapolated from a sample of the target's
-// chunks.
+// What EncodeDelta would write without corrections (low_rank/corrected_estimate.h), extrapolated
+// from a sample of the target's chunks.
 struct DeltaEstimate {
   double payload_bytes = 0;
   std::vector<double> chunk_bytes;  // of payload, by chunk of the sample

@@ -14,6 +14,7 @@
 #include "storage/engine/chunk_input.h"
 #include "storage/engine/delta_encoder.h"
 #include "storage/engine/held_chain.h"
+#include "storage/engine/low_rank/corrected_estimate.h"
 #include "storage/engine/storage_plan.h"
 #include "storage/engine/stream_digests.h"
 
@@ -199,7 +200,8 @@ absl::Status DeltaRoutePlanner::TryMeasure(const ModelRecord* held,
   const Checkpoint& checkpoint = step.target->checkpoint();
   const std::vector<WeightedChunk> sample =
       SampleOfModel(checkpoint, limits::kMaxRouteSampleChunks);
-  WDELTA_ASSIGN_OR_RETURN(const DeltaEstimate estimate, EstimateDelta(input, sample, tools_.pool));
+  WDELTA_ASSIGN_OR_RETURN(DeltaEstimate estimate, EstimateDelta(input, sample, tools_.pool));
+  WDELTA_RETURN_IF_ERROR(EstimateCorrections(input, sample, tools_.pool, estimate));
   double chunk_count = 0;
   for (const WeightedChunk& chunk : sample) chunk_count += chunk.weight;
   step.size_bytes =

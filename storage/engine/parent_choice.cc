@@ -10,6 +10,7 @@
 #include "storage/engine/fetch_cost.h"
 #include "storage/engine/lineage_check.h"
 #include "storage/engine/lossy_estimate.h"
+#include "storage/engine/low_rank/corrected_estimate.h"
 #include "storage/engine/shared_streams.h"
 
 namespace wdelta {
@@ -26,6 +27,9 @@ constexpr double kAsGood = 1.01;
 // Share of a payload that the store has already which counts still: its claims take room, and
 // who fetches the delta must fetch it. Where a parent has the tensor itself, that is better.
 constexpr double kSharedCost = 1.0 / 16;
+
+// Of the least bytes without corrections so far: more are not worth a look whether they have one.
+constexpr double kMayBeCorrected = 2;
 
 // Damaged or half gone: no reason to fail a model that can do without it.
 bool IsUnreadable(const absl::Status& status) {
@@ -139,6 +143,9 @@ class Chooser {
                               SampleDeltas(encoder, input_.model.fidelity(), sample_, tools_.pool));
     }
     WDELTA_ASSIGN_OR_RETURN(DeltaEstimate estimate, EstimateDelta(encoder, sample_, tools_.pool));
+    if (MayBeCorrected(estimate.payload_bytes)) {
+      WDELTA_RETURN_IF_ERROR(EstimateCorrections(encoder, sample_, tools_.pool, estimate));
+    }
     for (size_t i = 0; i < sample_.size(); ++i) {
       const uint32_t stream = sample_[i].chunk.stream;
       if (!shared_.AreStored(stream, parent.id(), encoder.parent_streams[stream])) continue;
@@ -146,6 +153,12 @@ class Chooser {
     }
     estimate.payload_bytes = std::max(estimate.payload_bytes, 0.0);
     return estimate;
+  }
+
+  bool MayBeCorrected(double uncorrected_bytes) {
+    least_uncorrected_bytes_ =
+        std::min(least_uncorrected_bytes_.value_or(uncorrected_bytes), uncorrected_bytes);
+    return !input_.allows_loss && uncorrected_bytes <= kMayBeCorrected * *least_uncorrected_bytes_;
   }
 
   absl::Status SetParent(const ModelRecord& parent, ContentSourcePtr& source,
@@ -279,6 +292,7 @@ class Chooser {
   const bool is_bounded_;  // loss, by relative errors
   SharedStreams shared_;
   std::vector<Measured> measured_;  // ALONE is the first
+  std::optional<double> least_uncorrected_bytes_;
   // Of which the delta is meant where loss is asked for; otherwise the one that led to the
   // choice. Empty: none.
   std::string declared_id_;

@@ -9,62 +9,15 @@
 #include "storage/engine/checked_delta.h"
 #include "storage/engine/delta_encoder.h"
 #include "storage/engine/scrub/damage.h"
+#include "storage/engine/storage_plan.h"
 #include "tests/engine/delta_route_fixture.h"
+#include "tests/engine/low_rank_tensors.h"
 #include "tests/support/checkpoint_builder.h"
 
 namespace wdelta::testing {
 namespace {
 
 using ::testing::HasSubstr;
-
-constexpr char kPath[] = "model.safetensors";
-
-std::string Lanes(const std::vector<float>& numbers, DType dtype) {
-  std::string bytes(reinterpret_cast<const char*>(numbers.data()), 4 * numbers.size());
-  if (dtype == DType::kF32) return bytes;
-  std::string lanes;
-  ConvertNumbers(DType::kF32, bytes, dtype, lanes);
-  return lanes;
-}
-
-std::vector<float> Numbers(const TestTensor& tensor) {
-  std::string bytes = tensor.data;
-  if (tensor.dtype != DType::kF32) ConvertNumbers(tensor.dtype, tensor.data, DType::kF32, bytes);
-  std::vector<float> numbers(bytes.size() / 4);
-  std::memcpy(numbers.data(), bytes.data(), bytes.size());
-  return numbers;
-}
-
-std::vector<float> Normal(size_t count, float deviation, uint32_t seed) {
-  std::mt19937 random(seed);
-  std::normal_distribution<float> normal(0, deviation);
-  std::vector<float> numbers(count);
-  for (float& number : numbers) number = normal(random);
-  return numbers;
-}
-
-TestTensor Weights(DType dtype, uint64_t rows, uint64_t columns, uint32_t seed) {
-  return {"w", dtype, {rows, columns}, Lanes(Normal(rows * columns, 0.02f, seed), dtype)};
-}
-
-// Plus a product of rank `rank` whose numbers deviate by `deviation`, as `dtype`.
-TestTensor Merged(const TestTensor& base, uint32_t rank, float deviation, DType dtype) {
-  const size_t rows = base.shape[0];
-  const size_t columns = base.shape[1];
-  const float each = std::sqrt(deviation / std::sqrt(static_cast<float>(rank)));
-  const std::vector<float> up = Normal(rows * rank, each, 11);
-  const std::vector<float> down = Normal(rank * columns, each, 12);
-  std::vector<float> numbers = Numbers(base);
-  std::vector<float> row(columns);
-  for (size_t i = 0; i < rows; ++i) {
-    std::fill(row.begin(), row.end(), 0.0f);
-    for (size_t k = 0; k < rank; ++k) {
-      for (size_t j = 0; j < columns; ++j) row[j] += up[i * rank + k] * down[k * columns + j];
-    }
-    for (size_t j = 0; j < columns; ++j) numbers[i * columns + j] += row[j];
-  }
-  return {base.name, dtype, base.shape, Lanes(numbers, dtype)};
-}
 
 class CorrectionTest : public DeltaRouteTest {
  protected:
@@ -102,7 +55,7 @@ class CorrectionTest : public DeltaRouteTest {
     DeltaEncoderInput input;
     input.target = *Open(target);
     input.parent = *Open(parent);
-    input.parent_streams = {0, 1};
+    input.parent_streams = MatchStreams(input.target->checkpoint(), input.parent->checkpoint());
     input.advance = [](uint64_t) { return absl::OkStatus(); };
     ThreadPool pool(threads);
     std::string bytes;
@@ -170,13 +123,32 @@ TEST_F(CorrectionTest, OtherFineTunesHaveNone) {
   const TestTensor base = Weights(DType::kBF16, 600, 1001, 1);
   Store("base", base);
   Store("few", FineTuned(base, 3), "base");
-  std::vector<float> numbers = Numbers(base);
-  const std::vector<float> noise = Normal(numbers.size(), 6e-4f, 9);
-  for (size_t i = 0; i < numbers.size(); ++i) numbers[i] += noise[i];
-  Store("all", {"w", DType::kBF16, base.shape, Lanes(numbers, DType::kBF16)}, "base");
+  Store("all", Noised(base, 6e-4f, 9), "base");
   EXPECT_EQ(RecordOf("all").storage_parent_id(), RecordOf("base").id());
   EXPECT_FALSE(StreamOf("few").correction.has_value());
   EXPECT_FALSE(StreamOf("all").correction.has_value());
+}
+
+// One chunk is all of each: they are looked at when they are encoded.
+TEST_F(CorrectionTest, SmallTensorsHaveTheirOwn) {
+  std::vector<TestTensor> base, merged;
+  for (uint32_t i = 0; i < 9; ++i) {
+    base.push_back(Weights(DType::kBF16, 200 + i, 300, i + 1));
+    base.back().name = absl::StrCat("w", i);
+    merged.push_back(i % 3 == 0   ? Merged(base.back(), 2, 6e-4f, DType::kBF16)
+                     : i % 3 == 1 ? Noised(base.back(), 6e-4f, 9)
+                                  : base.back());
+  }
+  Push("base", {{kPath, BuildSafetensors(base)}});
+  Push("merged", {{kPath, BuildSafetensors(merged)}}, "base");
+  EXPECT_TRUE(ReadBack("merged") == (Files{{kPath, BuildSafetensors(merged)}}));
+  const ContentSourcePtr source = *Open("merged");
+  for (uint32_t i = 0; i < 9; ++i) {
+    const WdeltaStream& stream = source->stored()->file().streams[i + 1];
+    EXPECT_EQ(stream.correction.has_value(), i % 3 == 0) << i;
+  }
+  const std::string bytes = Encode("merged", "base", 1);
+  EXPECT_TRUE(bytes == Encode("merged", "base", 3));
 }
 
 TEST_F(CorrectionTest, NumbersThatAreNotFiniteComeBack) {

@@ -27,6 +27,15 @@ bool IsEqual(const DeltaEncoderInput& input, uint32_t stream, uint32_t parent_st
   return digest.has_value() && digest == input.parent->StreamDigest(parent_stream);
 }
 
+// Makes factors of the first `rows` rows those of the whole tensor. False: it cannot have them.
+bool SpreadOver(const TensorInfo& tensor, uint64_t rows, Correction& correction) {
+  const std::optional<uint64_t> size_bytes = FactorBytes(tensor, correction.form);
+  if (!size_bytes.has_value()) return false;
+  const uint64_t u_bytes = rows * correction.form.rank * LaneBytes(correction.form.factor_dtype);
+  correction.factors.insert(u_bytes, *size_bytes - correction.factors.size(), '\0');
+  return true;
+}
+
 absl::StatusOr<std::vector<CorrectionPtr>> FindCandidates(const DeltaEncoderInput& input,
                                                           const DeltaMatrix& matrix,
                                                           const ChunkEncoder& chunks,
@@ -48,19 +57,21 @@ absl::StatusOr<std::vector<CorrectionPtr>> FindCandidates(const DeltaEncoderInpu
   const std::function<absl::Status()> advance = [&input] { return input.advance(0); };
   WDELTA_ASSIGN_OR_RETURN(std::vector<Correction> found,
                           FindFactors(matrix, estimate, pool, advance));
+  const TensorInfo& tensor = input.target->checkpoint().streams[stream].tensor;
   for (Correction& correction : found) {
+    if (!SpreadOver(tensor, matrix.rows(), correction)) continue;
     candidates.push_back(
         std::make_shared<const PlannedCorrection>(PlannedCorrection{std::move(correction)}));
   }
   return candidates;
 }
 
-// Of all payloads of the stream, extrapolated.
+// Of all payloads of the stream, extrapolated from some of the matrix.
 absl::StatusOr<double> MeasureBytes(const DeltaEncoderInput& input, const DeltaMatrix& matrix,
                                     const CorrectionPtr& correction, ChunkEncoder& chunks,
                                     ThreadPool* pool) {
-  const uint64_t size_bytes = matrix.tensor().size_bytes;
-  const std::vector<ChunkRef> all = ChunksOfStream(matrix.stream(), size_bytes);
+  const uint64_t size_bytes = input.target->checkpoint().streams[matrix.stream()].tensor.size_bytes;
+  const std::vector<ChunkRef> all = ChunksOfStream(matrix.stream(), matrix.tensor().size_bytes);
   const size_t count = std::min(all.size(), kMaxMeasuredChunks);
   uint64_t payload_bytes = 0;
   uint64_t measured_bytes = 0;
@@ -84,27 +95,28 @@ absl::StatusOr<double> MeasureBytes(const DeltaEncoderInput& input, const DeltaM
 
 }  // namespace
 
-absl::StatusOr<CorrectionPtr> ChooseCorrection(const DeltaEncoderInput& input, uint32_t stream,
-                                               ChunkEncoder& chunks, ThreadPool* pool) {
-  CorrectionPtr best;
-  if (input.parent == nullptr || !input.parent_streams[stream].has_value()) return best;
+std::optional<DeltaMatrix> MatrixToCorrect(const DeltaEncoderInput& input, uint32_t stream) {
+  if (input.parent == nullptr || !input.parent_streams[stream].has_value()) return std::nullopt;
   const uint32_t parent_stream = *input.parent_streams[stream];
-  if (IsLossy(input, stream) || IsEqual(input, stream, parent_stream)) return best;
-  const std::optional<DeltaMatrix> matrix =
-      DeltaMatrix::Of(*input.target, stream, *input.parent, parent_stream);
-  if (!matrix.has_value()) return best;
+  if (IsLossy(input, stream) || IsEqual(input, stream, parent_stream)) return std::nullopt;
+  return DeltaMatrix::Of(*input.target, stream, *input.parent, parent_stream);
+}
+
+absl::StatusOr<MeasuredCorrection> ChooseCorrection(const DeltaEncoderInput& input,
+                                                    const DeltaMatrix& matrix, ChunkEncoder& chunks,
+                                                    ThreadPool* pool) {
+  MeasuredCorrection best;
   WDELTA_ASSIGN_OR_RETURN(const std::vector<CorrectionPtr> candidates,
-                          FindCandidates(input, *matrix, chunks, pool));
+                          FindCandidates(input, matrix, chunks, pool));
   if (candidates.empty()) return best;
-  WDELTA_ASSIGN_OR_RETURN(const double without,
-                          MeasureBytes(input, *matrix, nullptr, chunks, pool));
+  WDELTA_ASSIGN_OR_RETURN(const double without, MeasureBytes(input, matrix, nullptr, chunks, pool));
   double least = kWorthIt * without;
   for (const CorrectionPtr& candidate : candidates) {
     WDELTA_ASSIGN_OR_RETURN(const double bytes,
-                            MeasureBytes(input, *matrix, candidate, chunks, pool));
+                            MeasureBytes(input, matrix, candidate, chunks, pool));
     if (bytes > least) continue;
     least = bytes;
-    best = candidate;
+    best = {candidate, bytes / std::max(without, 1.0)};
   }
   return best;
 }

@@ -19,25 +19,33 @@ std::optional<DeltaMatrix> DeltaMatrix::Of(const ContentSource& target, uint32_t
   DeltaMatrix matrix;
   matrix.target_ = &target;
   matrix.parent_ = &parent;
-  matrix.tensor_ = &info.tensor;
+  matrix.tensor_ = info.tensor;
   matrix.stream_ = stream;
   matrix.parent_stream_ = parent_stream;
   matrix.shape_ = *shape;
   return matrix;
 }
 
+DeltaMatrix DeltaMatrix::FirstRows(uint64_t count) const {
+  DeltaMatrix first = *this;
+  first.shape_.rows = count;
+  first.tensor_.shape = {count, shape_.columns};
+  first.tensor_.size_bytes = count * shape_.columns * LaneBytes(tensor_.dtype);
+  return first;
+}
+
 absl::Status DeltaMatrix::Read(uint64_t first, uint64_t count, DeltaRun& run) const {
-  const uint64_t lane_bytes = LaneBytes(tensor_->dtype);
+  const uint64_t lane_bytes = LaneBytes(tensor_.dtype);
   const ChunkRef at{stream_, first * lane_bytes, count * lane_bytes};
   run.target.resize(at.size);
   WDELTA_RETURN_IF_ERROR(target_->Read(stream_, at.offset, at.size, run.target.data()));
   WDELTA_ASSIGN_OR_RETURN(const std::optional<absl::string_view> parent,
-                          ReadParentChunk(parent_, parent_stream_, *tensor_, at, run.parent));
+                          ReadParentChunk(parent_, parent_stream_, tensor_, at, run.parent));
   if (!parent.has_value() || parent->size() != run.target.size()) {
     return absl::InternalError("a parent of another size");
   }
   run.numbers.resize(count);
-  kernels::Subtract(tensor_->dtype, reinterpret_cast<const uint8_t*>(run.target.data()),
+  kernels::Subtract(tensor_.dtype, reinterpret_cast<const uint8_t*>(run.target.data()),
                     reinterpret_cast<const uint8_t*>(parent->data()), count, run.numbers.data());
   return absl::OkStatus();
 }

@@ -27,7 +27,11 @@ class DeltaMatrix {
   static std::optional<DeltaMatrix> Of(const ContentSource& target, uint32_t stream,
                                        const ContentSource& parent, uint32_t parent_stream);
 
-  const TensorInfo& tensor() const { return *tensor_; }
+  // The first `count` of its rows, which are no more than all, as a matrix of their own.
+  DeltaMatrix FirstRows(uint64_t count) const;
+
+  // Of as many dimensions, and of a FirstRows of two.
+  const TensorInfo& tensor() const { return tensor_; }
   uint32_t stream() const { return stream_; }
   uint64_t rows() const { return shape_.rows; }
   uint64_t columns() const { return shape_.columns; }
@@ -40,7 +44,7 @@ class DeltaMatrix {
 
   const ContentSource* target_ = nullptr;
   const ContentSource* parent_ = nullptr;
-  const TensorInfo* tensor_ = nullptr;
+  TensorInfo tensor_;
   uint32_t stream_ = 0;
   uint32_t parent_stream_ = 0;
   MatrixShape shape_;

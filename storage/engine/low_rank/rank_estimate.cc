@@ -5,6 +5,7 @@
 
 #include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
+#include "storage/codec/kernels/range_kernels.h"
 
 namespace wdelta {
 namespace {
@@ -58,7 +59,7 @@ ThinMatrix SampleColumns(const ThinMatrix& rows) {
 
 // Of independent numbers, (trace G)^2 / trace G^2 is about 1 / (1 / rows + 1 / columns); a rank r
 // adds 1 / r to the sum.
-bool MayHaveLowRank(const ThinMatrix& sample) {
+bool IsLow(const ThinMatrix& sample) {
   size_t changed = 0;
   for (const float number : sample.numbers) changed += number != 0 ? 1 : 0;
   if (static_cast<double>(changed) < kMinChanged * static_cast<double>(sample.numbers.size())) {
@@ -111,12 +112,28 @@ uint32_t MaxRankOf(const DeltaMatrix& matrix) {
   return rank;
 }
 
+absl::StatusOr<bool> MayHaveLowRank(const DeltaMatrix& matrix) {
+  if (MaxRankOf(matrix) == 0) return false;
+  WDELTA_ASSIGN_OR_RETURN(const ThinMatrix rows, ReadRows(matrix, kFirstRows));
+  return IsLow(SampleColumns(rows));
+}
+
+bool MayHaveLowRank(const DeltaMatrix& matrix, absl::string_view target, absl::string_view parent) {
+  const uint64_t bytes = kFirstRows * matrix.columns() * LaneBytes(matrix.tensor().dtype);
+  if (MaxRankOf(matrix) == 0 || target.size() < bytes || parent.size() < bytes) return false;
+  ThinMatrix rows(kFirstRows, matrix.columns());
+  kernels::Subtract(matrix.tensor().dtype, reinterpret_cast<const uint8_t*>(target.data()),
+                    reinterpret_cast<const uint8_t*>(parent.data()), rows.numbers.size(),
+                    rows.numbers.data());
+  return IsLow(SampleColumns(rows));
+}
+
 absl::StatusOr<RankEstimate> EstimateRank(const DeltaMatrix& matrix) {
   RankEstimate estimate;
   const uint32_t max_rank = MaxRankOf(matrix);
   if (max_rank == 0) return estimate;
   WDELTA_ASSIGN_OR_RETURN(estimate.rows, ReadRows(matrix, kFirstRows));
-  if (!MayHaveLowRank(SampleColumns(estimate.rows))) return estimate;
+  if (!IsLow(SampleColumns(estimate.rows))) return estimate;
   const uint64_t wanted = std::min<uint64_t>(matrix.rows(), max_rank * 3 / 2 + kSpareRows);
   if (wanted > kFirstRows) {
     WDELTA_ASSIGN_OR_RETURN(estimate.rows, ReadRows(matrix, wanted));

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "storage/codec/linear_algebra.h"
 #include "storage/engine/low_rank/delta_matrix.h"
 
@@ -16,6 +17,13 @@ struct RankEstimate {
   uint32_t rank = 0;  // 0: no low rank
   ThinMatrix rows;    // that were looked at, whole
 };
+
+// False where some 64 rows, which are read, rule out that EstimateRank finds a rank, as they do
+// for most matrices.
+absl::StatusOr<bool> MayHaveLowRank(const DeltaMatrix& matrix);
+
+// The same of a matrix of one chunk, whose bytes and the parent's, converted, are these.
+bool MayHaveLowRank(const DeltaMatrix& matrix, absl::string_view target, absl::string_view parent);
 
 // Reads some 64 rows, which rule most matrices out, then up to 128 for the others.
 absl::StatusOr<RankEstimate> EstimateRank(const DeltaMatrix& matrix);
