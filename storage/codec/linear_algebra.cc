@@ -81,8 +81,11 @@ std::vector<double> Gram(const ThinMatrix& matrix) {
     const float* const row = matrix.row(i);
     for (size_t p = 0; p < width; ++p) {
       const double scale = row[p];
-      for (size_t q = 0; q < width; ++q) gram[p * width + q] += scale * row[q];
+      for (size_t q = p; q < width; ++q) gram[p * width + q] += scale * row[q];
     }
+  }
+  for (size_t p = 0; p < width; ++p) {
+    for (size_t q = 0; q < p; ++q) gram[p * width + q] = gram[q * width + p];
   }
   return gram;
 }

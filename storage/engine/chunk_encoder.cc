@@ -47,44 +47,73 @@ bool ChunkEncoder::HasStoredParent(uint32_t stream) const {
          found.parent_dtype == ParentDTypeOf(input_, stream);
 }
 
+absl::StatusOr<std::optional<absl::string_view>> ChunkEncoder::ReadParent(
+    const ChunkRef& at, std::string& buffer) const {
+  return ReadParentChunk(input_.parent.get(), input_.parent_streams[at.stream],
+                         input_.target->checkpoint().streams[at.stream].tensor, at, buffer);
+}
+
+absl::StatusOr<ReadChunk> ChunkEncoder::Read(const ChunkRef& at) const {
+  ReadChunk read;
+  read.bytes.resize(at.size);
+  WDELTA_RETURN_IF_ERROR(input_.target->Read(at.stream, at.offset, at.size, read.bytes.data()));
+  std::string buffer;
+  WDELTA_ASSIGN_OR_RETURN(const std::optional<absl::string_view> parent, ReadParent(at, buffer));
+  if (parent.has_value()) read.parent = std::move(buffer);
+  return read;
+}
+
 absl::Status ChunkEncoder::Encode(const ChunkRef& at, const CorrectionPtr& correction,
-                                  ChunkResult& result) {
-  return EncodeOr(at, correction, nullptr, result);
+                                  ReadChunk* read, ChunkResult& result) {
+  result.at = at;
+  result.correction = correction;
+  if (at.size == 0) return absl::OkStatus();
+  CodecPool::Lease worker = codecs_.Borrow();
+  std::optional<absl::string_view> parent;
+  if (read != nullptr) {
+    result.bytes = std::move(read->bytes);
+    if (read->parent.has_value()) {
+      worker->parent.swap(*read->parent);
+      parent = worker->parent;
+    }
+  } else {
+    result.bytes.resize(at.size);
+    WDELTA_RETURN_IF_ERROR(input_.target->Read(at.stream, at.offset, at.size, result.bytes.data()));
+    WDELTA_ASSIGN_OR_RETURN(parent, ReadParent(at, worker->parent));
+  }
+  return EncodeOver(parent, *worker.get(), result);
 }
 
 absl::Status ChunkEncoder::EncodeUnlessLowRank(const ChunkRef& at, const DeltaMatrix& matrix,
                                                ChunkResult& result) {
-  return EncodeOr(at, nullptr, &matrix, result);
-}
-
-absl::Status ChunkEncoder::EncodeOr(const ChunkRef& at, const CorrectionPtr& correction,
-                                    const DeltaMatrix* matrix, ChunkResult& result) {
   result.at = at;
-  result.correction = correction;
-  if (at.size == 0) return absl::OkStatus();
   result.bytes.resize(at.size);
   WDELTA_RETURN_IF_ERROR(input_.target->Read(at.stream, at.offset, at.size, result.bytes.data()));
   CodecPool::Lease worker = codecs_.Borrow();
-  const TensorInfo& tensor = input_.target->checkpoint().streams[at.stream].tensor;
   WDELTA_ASSIGN_OR_RETURN(const std::optional<absl::string_view> parent,
-                          ReadParentChunk(input_.parent.get(), input_.parent_streams[at.stream],
-                                          tensor, at, worker->parent));
+                          ReadParent(at, worker->parent));
+  result.may_have_low_rank = parent.has_value() && MayHaveLowRank(matrix, result.bytes, *parent);
+  if (result.may_have_low_rank) return absl::OkStatus();
+  return EncodeOver(parent, *worker.get(), result);
+}
+
+absl::Status ChunkEncoder::EncodeOver(std::optional<absl::string_view> parent,
+                                      CodecPool::Worker& worker, ChunkResult& result) {
+  const ChunkRef& at = result.at;
+  const TensorInfo& tensor = input_.target->checkpoint().streams[at.stream].tensor;
   const LossyStream* lossy = input_.lossy == nullptr ? nullptr : input_.lossy->Find(at.stream);
   if (lossy != nullptr && lossy->params.strategy != Strategy::kLossless) {
-    return EncodeWithLoss(worker->codec, tensor, parent, lossy->params, result);
+    return EncodeWithLoss(worker.codec, tensor, parent, lossy->params, result);
   }
-  if (matrix != nullptr && parent.has_value()) {
-    result.may_have_low_rank = MayHaveLowRank(*matrix, result.bytes, *parent);
-    if (result.may_have_low_rank) return absl::OkStatus();
-  }
-  if (correction != nullptr) {
-    CorrectNumbers(tensor, correction->correction.form, correction->correction.factors, at.offset,
-                   worker->parent, worker->factors);
+  if (result.correction != nullptr) {
+    const Correction& correction = result.correction->correction;
+    CorrectNumbers(tensor, correction.form, correction.factors, at.offset, worker.parent,
+                   worker.factors);
   }
   result.content_xxh3 = Xxh3(result.bytes);
   WDELTA_ASSIGN_OR_RETURN(result.encoded,
-                          worker->codec.Encode(LaneFormatOf(tensor.dtype), result.bytes, parent,
-                                               input_.effort, GeometryOf(tensor, at.offset)));
+                          worker.codec.Encode(LaneFormatOf(tensor.dtype), result.bytes, parent,
+                                              input_.effort, GeometryOf(tensor, at.offset)));
   return TakeStoredIfSmaller(result);
 }
 

@@ -38,6 +38,12 @@ struct ChunkResult {
   absl::string_view decoded() const { return reconstructed.has_value() ? *reconstructed : bytes; }
 };
 
+// A chunk that was read before it is encoded.
+struct ReadChunk {
+  std::string bytes;
+  std::optional<std::string> parent;  // as ReadParentChunk gives it
+};
+
 // Of the parent's stream where its numbers are converted.
 std::optional<DType> ParentDTypeOf(const DeltaEncoderInput& input, uint32_t stream);
 
@@ -52,14 +58,22 @@ class ChunkEncoder {
   // Whether the target is stored against the same stream of the same parent.
   bool HasStoredParent(uint32_t stream) const;
 
-  absl::Status Encode(const ChunkRef& at, const CorrectionPtr& correction, ChunkResult& result);
-  // The same without correction, unless the chunk, which is the whole matrix, may have a low rank.
+  absl::StatusOr<ReadChunk> Read(const ChunkRef& at) const;
+
+  // `read`: the chunk, whose bytes are taken; null: it is read.
+  absl::Status Encode(const ChunkRef& at, const CorrectionPtr& correction, ReadChunk* read,
+                      ChunkResult& result);
+  // Without correction, unless the chunk, which is the whole matrix, may have a low rank.
   absl::Status EncodeUnlessLowRank(const ChunkRef& at, const DeltaMatrix& matrix,
                                    ChunkResult& result);
 
  private:
-  absl::Status EncodeOr(const ChunkRef& at, const CorrectionPtr& correction,
-                        const DeltaMatrix* matrix, ChunkResult& result);
+  absl::StatusOr<std::optional<absl::string_view>> ReadParent(const ChunkRef& at,
+                                                              std::string& buffer) const;
+  // `bytes` of the result are there, and so is the parent, in the worker's buffer unless it is
+  // nullopt.
+  absl::Status EncodeOver(std::optional<absl::string_view> parent, CodecPool::Worker& worker,
+                          ChunkResult& result);
   absl::Status TakeStoredIfSmaller(ChunkResult& result) const;
 
   const DeltaEncoderInput& input_;

@@ -44,8 +44,10 @@ class DeltaEncoder {
       // An empty stream still has its place in the order of results.
       for (const ChunkRef& chunk : ChunksOfStream(i, streams[i].tensor.size_bytes)) {
         WDELTA_RETURN_IF_ERROR(tasks_.Start([this, chunk, correction, test](ChunkResult& result) {
-          return test.is_left_to_chunk ? chunks_.EncodeUnlessLowRank(chunk, *test.matrix, result)
-                                       : chunks_.Encode(chunk, correction, result);
+          if (test.is_left_to_chunk)
+            return chunks_.EncodeUnlessLowRank(chunk, *test.matrix, result);
+          ReadChunk* const read = chunk.offset == 0 ? test.first_chunk.get() : nullptr;
+          return chunks_.Encode(chunk, correction, read, result);
         }));
       }
     }
@@ -82,7 +84,7 @@ class DeltaEncoder {
     const ChunkRef at = result.at;
     WDELTA_ASSIGN_OR_RETURN(const CorrectionPtr correction,
                             CorrectionOf(*MatrixToCorrect(input_, at.stream)));
-    return chunks_.Encode(at, correction, result);
+    return chunks_.Encode(at, correction, nullptr, result);
   }
 
   // In the caller's thread, in order.
@@ -192,7 +194,7 @@ absl::StatusOr<DeltaEstimate> EstimateDelta(const DeltaEncoderInput& input,
   });
   for (const WeightedChunk& chunk : sample) {
     WDELTA_RETURN_IF_ERROR(tasks.Start([&encoder, at = chunk.chunk](ChunkResult& result) {
-      return encoder.Encode(at, nullptr, result);
+      return encoder.Encode(at, nullptr, nullptr, result);
     }));
   }
   WDELTA_RETURN_IF_ERROR(tasks.Finish());

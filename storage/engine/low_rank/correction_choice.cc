@@ -83,7 +83,7 @@ absl::StatusOr<double> MeasureBytes(const DeltaEncoderInput& input, const DeltaM
   for (size_t i = 0; i < count; ++i) {
     const ChunkRef& at = all[(2 * i + 1) * all.size() / (2 * count)];
     WDELTA_RETURN_IF_ERROR(tasks.Start([&chunks, &correction, at](ChunkResult& result) {
-      return chunks.Encode(at, correction, result);
+      return chunks.Encode(at, correction, nullptr, result);
     }));
   }
   WDELTA_RETURN_IF_ERROR(tasks.Finish());

@@ -30,9 +30,16 @@ constexpr double kLowResidual = 0.5;
 // Above the least residual: what more of rank would take away is noise.
 constexpr double kFloorTolerance = 1.25;
 
+uint64_t GroupsOf(const DeltaMatrix& matrix) {
+  return std::clamp<uint64_t>(matrix.tensor().size_bytes / kBytesAGroup, 1, kMaxGroups);
+}
+
+uint64_t FirstRowsBytes(const DeltaMatrix& matrix) {
+  return kFirstRows * matrix.columns() * LaneBytes(matrix.tensor().dtype);
+}
+
 absl::StatusOr<ThinMatrix> ReadRows(const DeltaMatrix& matrix, uint64_t wanted) {
-  const uint64_t groups =
-      std::clamp<uint64_t>(matrix.tensor().size_bytes / kBytesAGroup, 1, kMaxGroups);
+  const uint64_t groups = GroupsOf(matrix);
   const uint64_t rows_a_group = wanted / groups;
   ThinMatrix rows(groups * rows_a_group, matrix.columns());
   DeltaRun run;
@@ -118,8 +125,12 @@ absl::StatusOr<bool> MayHaveLowRank(const DeltaMatrix& matrix) {
   return IsLow(SampleColumns(rows));
 }
 
+bool IsToldByFirstChunk(const DeltaMatrix& matrix) {
+  return GroupsOf(matrix) == 1 && FirstRowsBytes(matrix) <= limits::kChunkBytes;
+}
+
 bool MayHaveLowRank(const DeltaMatrix& matrix, absl::string_view target, absl::string_view parent) {
-  const uint64_t bytes = kFirstRows * matrix.columns() * LaneBytes(matrix.tensor().dtype);
+  const uint64_t bytes = FirstRowsBytes(matrix);
   if (MaxRankOf(matrix) == 0 || target.size() < bytes || parent.size() < bytes) return false;
   ThinMatrix rows(kFirstRows, matrix.columns());
   kernels::Subtract(matrix.tensor().dtype, reinterpret_cast<const uint8_t*>(target.data()),

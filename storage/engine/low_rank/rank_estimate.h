@@ -22,7 +22,10 @@ struct RankEstimate {
 // for most matrices.
 absl::StatusOr<bool> MayHaveLowRank(const DeltaMatrix& matrix);
 
-// The same of a matrix of one chunk, whose bytes and the parent's, converted, are these.
+// Whether those rows are the matrix's first, and lie in its first chunk.
+bool IsToldByFirstChunk(const DeltaMatrix& matrix);
+
+// The same of such a matrix, whose first chunk and the parent's, converted, are these.
 bool MayHaveLowRank(const DeltaMatrix& matrix, absl::string_view target, absl::string_view parent);
 
 // Reads some 64 rows, which rule most matrices out, then up to 128 for the others.

@@ -14,8 +14,8 @@ absl::StatusOr<RankTests::Outcome> RankTests::Take(uint32_t stream) {
   WaitForNext();
   const std::shared_ptr<Test> test = std::exchange(next_, nullptr);
   if (stream + 1 < input_.target->checkpoint().streams.size()) Begin(stream + 1);
-  WDELTA_RETURN_IF_ERROR(test->may_have.status());
-  return *test->may_have ? std::move(test->outcome) : Outcome();
+  WDELTA_RETURN_IF_ERROR(test->status);
+  return std::move(test->outcome);
 }
 
 void RankTests::Begin(uint32_t stream) {
@@ -31,10 +31,23 @@ void RankTests::Begin(uint32_t stream) {
     test->done.Notify();
     return;
   }
-  pool_->Schedule([test] {
-    test->may_have = MayHaveLowRank(*test->outcome.matrix);
+  pool_->Schedule([this, stream, test] {
+    test->status = Run(stream, test->outcome);
     test->done.Notify();
   });
+}
+
+absl::Status RankTests::Run(uint32_t stream, Outcome& outcome) const {
+  bool may_have = false;
+  if (IsToldByFirstChunk(*outcome.matrix)) {
+    WDELTA_ASSIGN_OR_RETURN(ReadChunk read, chunks_.Read({stream, 0, limits::kChunkBytes}));
+    may_have = read.parent.has_value() && MayHaveLowRank(*outcome.matrix, read.bytes, *read.parent);
+    outcome.first_chunk = std::make_shared<ReadChunk>(std::move(read));
+  } else {
+    WDELTA_ASSIGN_OR_RETURN(may_have, MayHaveLowRank(*outcome.matrix));
+  }
+  if (!may_have) outcome.matrix.reset();
+  return absl::OkStatus();
 }
 
 }  // namespace wdelta

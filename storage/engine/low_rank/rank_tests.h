@@ -27,6 +27,7 @@ class RankTests {
     std::optional<DeltaMatrix> matrix;  // nullopt: the stream has no correction
     // One chunk is the whole stream: it is looked at when it is encoded.
     bool is_left_to_chunk = false;
+    std::shared_ptr<ReadChunk> first_chunk;  // where the test read it; to be taken once
   };
 
   // Of a stream, for all in ascending order from 0 on. Begins the test of the next stream, which
@@ -37,11 +38,12 @@ class RankTests {
   struct Test {
     Outcome outcome;
     // Set by the pool before `done`.
-    absl::StatusOr<bool> may_have = true;
+    absl::Status status;
     absl::Notification done;
   };
 
   void Begin(uint32_t stream);
+  absl::Status Run(uint32_t stream, Outcome& outcome) const;
   void WaitForNext() const {
     if (next_ != nullptr) next_->done.WaitForNotification();
   }
