@@ -66,11 +66,12 @@ struct ParentChoiceTools {
   ThreadPool* pool = nullptr;
 };
 
-// The candidate (parent_candidates.h) with the least estimate among those that the policy
-// allows; of those within a hundredth of it, the one that is fetched at the least cost. When the
-// best one has models encoded against it, those are measured too, and so on down the chain. At most
-// kMaxSampledChunks chunks of the target are read for each candidate, a few a thread at
-// a time. A candidate that cannot be read is passed over.
+// The candidate (parent_candidates.h) with the least estimate, corrections included where they
+// come near the least (low_rank/corrected_estimate.h), among those that the policy allows; of those
+// within a hundredth of it, the one that is fetched at the least cost. When the best one has models
+// encoded against it, those are measured too, and so on down the chain. At most kMaxSampledChunks
+// chunks of the target are read for each candidate, a few a thread at a time. A candidate that
+// cannot be read is passed over.
 absl::StatusOr<ParentChoice> ChooseParent(const ParentChoiceTools& tools,
                                           const ParentChoiceInput& input);
 

@@ -15,7 +15,7 @@
 namespace wdelta {
 namespace {
 
-constexpr size_t kMaxShapes = 2;
+constexpr size_t kMaxShapes = 4;
 constexpr double kWorthALook = 1.0 / 16;  // of all payloads
 constexpr uint64_t kSeenBytes = 8 * limits::kMiB;
 // Fewer would look as if they had a low rank, or explain too much of what is noise.
