@@ -187,6 +187,18 @@ TEST_F(CorrectionTest, ADeltaGoesToThoseWhoHoldTheParent) {
   ExpectRoute("base", "merged");
 }
 
+TEST_F(CorrectionTest, AFoldedDeltaBetweenMergesIsEstimatedWithItsCorrection) {
+  const TestTensor base = Weights(DType::kF16, 700, 1001, 1);
+  Store("base", base);
+  Store("one", Merged(base, 4, 6e-4f, DType::kF16), "base");
+  Store("two", Merged(base, 4, 3e-4f, DType::kF16), "base");
+  const std::vector<DeltaStep> steps = ExpectRoute("two", "one");
+  ASSERT_EQ(steps.size(), 1u);
+  ASSERT_TRUE(steps[0].is_folded());
+  const auto size_bytes = static_cast<double>(BytesOf(steps[0])->size());
+  EXPECT_NEAR(static_cast<double>(steps[0].size_bytes), size_bytes, 0.1 * size_bytes);
+}
+
 TEST_F(CorrectionTest, ADiffTellsTheChange) {
   const TestTensor base = Weights(DType::kBF16, 600, 1001, 1);
   Store("base", base);
