@@ -224,6 +224,7 @@ class Ingest {
     SetDelta(pieces, file_, choice_.parent, ready_);
     *ready_.mutable_lineage_check() = choice_.lineage_check;
     ready_.clear_staging_id();
+    ready_.clear_storage_limit();
     ready_.clear_error();
   }
 

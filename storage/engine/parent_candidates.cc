@@ -81,6 +81,7 @@ absl::StatusOr<std::vector<ParentCandidate>> ParentCandidates::EncodedOn(const M
 absl::Status ParentCandidates::Add(const std::string& id, Source source,
                                    std::vector<ParentCandidate>& out) {
   if (id.empty() || seen_.size() > limits::kMaxParentCandidates) return absl::OkStatus();
+  if (!IsWithinLimit(id)) return absl::OkStatus();
   if (std::find(seen_.begin(), seen_.end(), id) != seen_.end()) return absl::OkStatus();
   WDELTA_ASSIGN_OR_RETURN(std::optional<Model> found, models_->GetById(id));
   if (!found.has_value() || found->record.delta_pieces_size() == 0) return absl::OkStatus();
@@ -97,6 +98,12 @@ absl::Status ParentCandidates::Add(const std::string& id, Source source,
   seen_.push_back(id);
   out.push_back({source, std::move(record)});
   return absl::OkStatus();
+}
+
+bool ParentCandidates::IsWithinLimit(const std::string& id) const {
+  if (!model_.has_storage_limit()) return true;
+  const auto& allowed = model_.storage_limit().model_ids();
+  return std::find(allowed.begin(), allowed.end(), id) != allowed.end();
 }
 
 absl::Status ParentCandidates::AddChain(std::string id, std::vector<ParentCandidate>& out) {

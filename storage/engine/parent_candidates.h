@@ -43,8 +43,9 @@ class ParentCandidates {
 
   // No parent, then the present storage parent, the declared parents, their storage
   // chains, siblings and lineage roots, and compressed models that are laid out alike or
-  // share large tensors. Never the model itself, one that needs its bytes, or one of
-  // equal content; each once, under its first source; at most kMaxParentCandidates.
+  // share large tensors. Never the model itself, one that needs its bytes, one of
+  // equal content, or one beyond the model's storage limit; each once, under its first source; at
+  // most kMaxParentCandidates.
   absl::StatusOr<std::vector<ParentCandidate>> Gather();
 
   // Models that are encoded against `model` and have not been returned before, the
@@ -59,6 +60,7 @@ class ParentCandidates {
   absl::Status AddSiblings(const std::string& parent_id, std::vector<ParentCandidate>& out);
   absl::Status AddRoots(std::vector<ParentCandidate>& out);
   absl::Status AddSharers(std::vector<ParentCandidate>& out);
+  bool IsWithinLimit(const std::string& id) const;
   // On the model itself, or on what is to go.
   absl::StatusOr<bool> IsRuledOut(std::string id);
 

@@ -9,8 +9,10 @@
 #include "storage/base/status_macros.h"
 #include "storage/catalog/keys.h"
 #include "storage/engine/fidelity.h"
+#include "storage/engine/index_check.h"
 #include "storage/engine/model_files.h"
 #include "storage/engine/new_model.h"
+#include "storage/engine/parent_references.h"
 #include "storage/engine/records.h"
 #include "storage/engine/staged_source.h"
 #include "storage/engine/upload_guard.h"
@@ -26,24 +28,6 @@ using store::v1::JobRecord;
 using store::v1::ModelRecord;
 using store::v1::ParentEdge;
 using store::v1::UploadRecord;
-
-absl::Status CheckIndexes(const ContentSource& source) {
-  const Checkpoint& checkpoint = source.checkpoint();
-  for (uint32_t i = 0; i < checkpoint.streams.size(); ++i) {
-    const std::string& path = checkpoint.files[checkpoint.streams[i].file_index].path;
-    if (!IsIndexPath(path)) continue;
-    const uint64_t size = checkpoint.streams[i].tensor.size_bytes;
-    if (size > limits::kMaxIndexJsonBytes) {
-      return MakeError(absl::StatusCode::kInvalidArgument, "BAD_INDEX",
-                       absl::StrCat(path, ": expected at most ", limits::kMaxIndexJsonBytes,
-                                    " bytes, found ", size));
-    }
-    std::string json(size, '\0');
-    WDELTA_RETURN_IF_ERROR(source.Read(i, 0, size, json.data()));
-    WDELTA_RETURN_IF_ERROR(ValidateIndex(path, json, checkpoint));
-  }
-  return absl::OkStatus();
-}
 
 // Takes the model from a staged `.wdelta`: its files, and the storage parent that it
 // names by digest. The digest stays empty until a job has verified it.
@@ -223,6 +207,10 @@ absl::StatusOr<FinishedUpload> Uploads::Finish(const std::string& upload_id,
   WDELTA_RETURN_IF_ERROR(LoadOpen(upload_id).status());
   WDELTA_RETURN_IF_ERROR(CheckParents(upload.record, check_name));
   WDELTA_ASSIGN_OR_RETURN(ModelRecord model, BuildModel(upload.record, sha256_by_path, check_name));
+  if (check_name != nullptr && AllowsLoss(model.fidelity())) {
+    WDELTA_ASSIGN_OR_RETURN(*model.mutable_storage_limit(),
+                            LimitToNamed(*deps_.models, model.parents(), check_name));
+  }
   return CommitModel(upload, std::move(model));
 }
 

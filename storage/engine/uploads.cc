@@ -12,6 +12,7 @@
 #include "storage/catalog/keys.h"
 #include "storage/engine/fidelity.h"
 #include "storage/engine/new_model.h"
+#include "storage/engine/parent_references.h"
 #include "storage/engine/records.h"
 #include "storage/tensor/checkpoint.h"
 
@@ -153,38 +154,6 @@ absl::StatusOr<Page<UploadView>> Uploads::ListOpen(const std::string& after, uin
   return page;
 }
 
-absl::StatusOr<std::vector<ParentEdge>> Uploads::ResolveParents(
-    const std::vector<ParentReference>& parents, const NameCheck& check_name) {
-  if (parents.size() > limits::kMaxParents) {
-    return MakeError(absl::StatusCode::kInvalidArgument, "TOO_MANY_PARENTS",
-                     absl::StrCat("parents: expected at most ", limits::kMaxParents, ", found ",
-                                  parents.size()));
-  }
-  std::vector<ParentEdge> edges;
-  for (const ParentReference& parent : parents) {
-    WDELTA_RETURN_IF_ERROR(ValidateMetadata(parent.metadata));
-    const absl::StatusOr<Model> model = deps_.models->Resolve(parent.reference);
-    if (!model.ok()) return Annotate(model.status(), "parent");
-    const absl::Status named = CheckFound(check_name, parent.reference, model->record.name());
-    if (!named.ok()) return Annotate(named, "parent");
-    for (const ParentEdge& edge : edges) {
-      if (edge.model_id() != model->record.id()) continue;
-      return MakeError(absl::StatusCode::kInvalidArgument, "PARENT_TWICE",
-                       absl::StrCat("parent '", parent.reference, "' is named twice"));
-    }
-    ParentEdge edge;
-    edge.set_model_id(model->record.id());
-    edge.set_name(model->record.name());
-    edge.set_relation(parent.relation);
-    if (parent.relation == ParentEdge::RELATION_UNSPECIFIED) {
-      edge.set_relation(parents.size() == 1 ? ParentEdge::FINE_TUNE : ParentEdge::MERGE);
-    }
-    edge.mutable_metadata()->insert(parent.metadata.begin(), parent.metadata.end());
-    edges.push_back(std::move(edge));
-  }
-  return edges;
-}
-
 absl::StatusOr<UploadView> Uploads::Start(const StartUploadParams& params,
                                           const NameCheck& check_name) {
   WDELTA_ASSIGN_OR_RETURN(const std::optional<RequestRecord> earlier,
@@ -202,7 +171,7 @@ absl::StatusOr<UploadView> Uploads::Start(const StartUploadParams& params,
   WDELTA_RETURN_IF_ERROR(CheckNameFree(*deps_.catalog, params.name, params.new_version));
   const bool may_show = MayShowParents(params.kind, params.fidelity);
   WDELTA_ASSIGN_OR_RETURN(const std::vector<ParentEdge> parents,
-                          ResolveParents(params.parents, may_show ? check_name : nullptr));
+                          ResolveParents(*deps_.models, params.parents, may_show ? check_name : nullptr));
   WDELTA_ASSIGN_OR_RETURN(const std::vector<std::string> open,
                           ScanKeySuffixes(*deps_.catalog, std::string(keys::kOpenUploads)));
   if (open.size() >= deps_.max_open_uploads) {

@@ -88,8 +88,6 @@ class Uploads {
   absl::StatusOr<Stored> Load(const std::string& upload_id);
   absl::StatusOr<Stored> LoadOpen(const std::string& upload_id);
   absl::StatusOr<UploadView> ViewOf(store::v1::UploadRecord record);
-  absl::StatusOr<std::vector<store::v1::ParentEdge>> ResolveParents(
-      const std::vector<ParentReference>& parents, const NameCheck& check_name);
   // For the content of one upload.
   absl::StatusOr<ContentFinder> NewFinder(const store::v1::UploadRecord& upload,
                                           const NameCheck& check_name);
