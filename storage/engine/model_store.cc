@@ -22,6 +22,7 @@ ModelStore::ModelStore(const Dependencies& d, ModelStoreOptions options)
       uploads_({d.catalog, d.files, &staging_, &jobs_, &models_, &reader_, &ids_, d.clock, &disk_,
                 options_.max_open_uploads, options_.upload_ttl}),
       merges_({d.catalog, &jobs_, &models_, &reader_, &ids_, d.clock, &disk_}),
+      revisions_({d.catalog, &models_, &reader_, &claims_, &ids_, d.clock, &disk_}),
       job_dependencies_({d.catalog, &jobs_, &models_, &reader_, &staging_, &claims_, &codec_pool_,
                          d.clock, options_.storage_policy, d.blobs, &disk_}),
       runner_(job_dependencies_),

@@ -26,6 +26,7 @@
 #include "storage/engine/merge/merges.h"
 #include "storage/engine/models.h"
 #include "storage/engine/reader.h"
+#include "storage/engine/revisions.h"
 #include "storage/engine/staging.h"
 #include "storage/engine/uploads.h"
 
@@ -75,6 +76,7 @@ class ModelStore {
   LineageIndex& lineage() { return lineage_; }
   Uploads& uploads() { return uploads_; }
   Merges& merges() { return merges_; }
+  Revisions& revisions() { return revisions_; }
   Reader& reader() { return reader_; }
   JobQueue& jobs() { return jobs_; }
   JobTally& job_tally() { return job_tally_; }
@@ -97,6 +99,7 @@ class ModelStore {
   Reader reader_;
   Uploads uploads_;
   Merges merges_;
+  Revisions revisions_;
   const JobRunner::Dependencies job_dependencies_;
   JobRunner runner_;
   Maintenance maintenance_;

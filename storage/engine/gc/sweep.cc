@@ -87,16 +87,17 @@ class Sweeper {
       WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> model, deps_.models->GetById(model_id));
       if (model.has_value()) job_id = model->record.job_id();
     }
-    // The job before the model: what it commits before its end is seen in the model.
+    // Job and use before the model: what is committed before they end is seen in the model.
     WDELTA_ASSIGN_OR_RETURN(const bool is_active, IsActive(job_id));
+    const bool is_in_use = deps_.reader->InUse(model_id);
     WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> model, deps_.models->GetById(model_id));
     if (!model.has_value()) {
-      use.is_all = deps_.reader->InUse(model_id);
+      use.is_all = is_in_use;
       return use;
     }
     const ModelRecord& record = model->record;
     const auto& retired = record.retired_owners();
-    use.is_all = is_active || deps_.reader->InUse(model_id) ||
+    use.is_all = is_active || is_in_use ||
                  std::find(retired.begin(), retired.end(), owner) != retired.end();
     const bool is_form =
         record.delta_owner().empty() ? owner == model_id : owner == record.delta_owner();
