@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <memory>
+#include <utility>
 
 #include "absl/time/time.h"
 #include "server/http/connection_stream.h"
@@ -12,9 +13,13 @@ namespace wdelta {
 
 // One thread at a time. Closes its socket at the end.
 struct Connection {
-  Connection(int accepted, const Pace& pace, HttpStats* stats = nullptr)
-      : socket(accepted), stream(accepted, pace, stats) {}
-  ~Connection() { ::close(socket); }
+  Connection(int accepted, const Pace& pace, HttpStats* stats = nullptr,
+             std::unique_ptr<TlsSession> tls = nullptr)
+      : socket(accepted), stream(accepted, pace, stats, std::move(tls)) {}
+  ~Connection() {
+    stream.EndSending();
+    ::close(socket);
+  }
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 

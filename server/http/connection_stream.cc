@@ -69,14 +69,40 @@ bool PacedWait::Wait(int socket, short events) {
 
 ConnectionStream::Received ConnectionStream::Receive(char* destination, size_t max_bytes,
                                                      size_t& received_bytes) {
+  const Received received = tls_ == nullptr
+                                ? ReceivePlain(destination, max_bytes, received_bytes)
+                                : ReceiveDecrypted(destination, max_bytes, received_bytes);
+  if (stats_ != nullptr) {
+    stats_->received_bytes.fetch_add(received_bytes, std::memory_order_relaxed);
+  }
+  return received;
+}
+
+ConnectionStream::Received ConnectionStream::ReceiveDecrypted(char* destination, size_t max_bytes,
+                                                              size_t& received_bytes) {
+  while (true) {
+    switch (tls_->Read(destination, max_bytes, received_bytes)) {
+      case TlsSession::Result::kSome:
+        return Received::kSome;
+      case TlsSession::Result::kWantsRead:
+        return Received::kNothing;
+      case TlsSession::Result::kWantsWrite:
+        // Only of a peer that takes no answers to what it asks of TLS itself.
+        if (!writes_.Wait(socket_, POLLOUT)) return Received::kEnd;
+        break;
+      case TlsSession::Result::kEnd:
+        return Received::kEnd;
+    }
+  }
+}
+
+ConnectionStream::Received ConnectionStream::ReceivePlain(char* destination, size_t max_bytes,
+                                                          size_t& received_bytes) {
   ssize_t received = -1;
   do {
     received = recv(socket_, destination, max_bytes, MSG_DONTWAIT);
   } while (received < 0 && errno == EINTR);
   received_bytes = static_cast<size_t>(std::max<ssize_t>(received, 0));
-  if (stats_ != nullptr) {
-    stats_->received_bytes.fetch_add(received_bytes, std::memory_order_relaxed);
-  }
   if (received < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return Received::kNothing;
   return received > 0 ? Received::kSome : Received::kEnd;
 }
@@ -159,7 +185,9 @@ ConnectionStream::Head ConnectionStream::TakeHead(size_t end) {
   return Head::kRead;
 }
 
-bool ConnectionStream::is_readable() const { return HasUnread() || reads_.Wait(socket_, POLLIN); }
+bool ConnectionStream::is_readable() const {
+  return HasUnread() || (tls_ != nullptr && tls_->HasDecrypted()) || reads_.Wait(socket_, POLLIN);
+}
 
 bool ConnectionStream::is_writable() const { return writes_.Wait(socket_, POLLOUT); }
 
@@ -188,20 +216,45 @@ ssize_t ConnectionStream::read(char* destination, size_t size) {
 }
 
 ssize_t ConnectionStream::write(const char* data, size_t size) {
-  size_t sent = 0;
-  while (sent < size) {
-    const ssize_t count = send(socket_, data + sent, size - sent, MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (count >= 0) {
-      sent += static_cast<size_t>(count);
-      writes_.Count(static_cast<size_t>(count));
-      if (stats_ != nullptr) stats_->sent_bytes.fetch_add(count, std::memory_order_relaxed);
-    } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+  for (size_t sent = 0; sent < size;) {
+    const ssize_t count = tls_ == nullptr ? SendPlain(data + sent, size - sent)
+                                          : SendEncrypted(data + sent, size - sent);
+    if (count < 0) return -1;
+    sent += static_cast<size_t>(count);
+    writes_.Count(static_cast<size_t>(count));
+    if (stats_ != nullptr) stats_->sent_bytes.fetch_add(count, std::memory_order_relaxed);
+  }
+  return static_cast<ssize_t>(size);
+}
+
+ssize_t ConnectionStream::SendPlain(const char* data, size_t size) {
+  while (true) {
+    const ssize_t count = send(socket_, data, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (count >= 0) return count;
+    if (errno == EAGAIN || errno == EWOULDBLOCK) {
       if (!writes_.Wait(socket_, POLLOUT)) return -1;
     } else if (errno != EINTR) {
       return -1;
     }
   }
-  return static_cast<ssize_t>(size);
+}
+
+ssize_t ConnectionStream::SendEncrypted(const char* data, size_t size) {
+  while (true) {
+    size_t count = 0;
+    switch (tls_->Write(data, size, count)) {
+      case TlsSession::Result::kSome:
+        return static_cast<ssize_t>(count);
+      case TlsSession::Result::kWantsRead:
+        if (!writes_.Wait(socket_, POLLIN)) return -1;
+        break;
+      case TlsSession::Result::kWantsWrite:
+        if (!writes_.Wait(socket_, POLLOUT)) return -1;
+        break;
+      case TlsSession::Result::kEnd:
+        return -1;
+    }
+  }
 }
 
 void ConnectionStream::get_remote_ip_and_port(std::string& ip, int& port) const {
@@ -212,13 +265,14 @@ void ConnectionStream::get_local_ip_and_port(std::string& ip, int& port) const {
   FillAddress(socket_, getsockname, ip, port);
 }
 
-void LingerBeforeClose(int socket) {
-  shutdown(socket, SHUT_WR);
+void ConnectionStream::LingerBeforeClose() {
+  EndSending();
+  shutdown(socket_, SHUT_WR);
   const absl::Time deadline = absl::Now() + absl::Milliseconds(http_limits::kLingerMs);
   char dropped[16 * 1024];
   size_t total = 0;
-  while (total < http_limits::kMaxLingerBytes && WaitFor(socket, POLLIN, deadline)) {
-    const ssize_t count = recv(socket, dropped, sizeof(dropped), MSG_DONTWAIT);
+  while (total < http_limits::kMaxLingerBytes && WaitFor(socket_, POLLIN, deadline)) {
+    const ssize_t count = recv(socket_, dropped, sizeof(dropped), MSG_DONTWAIT);
     if (count <= 0) return;
     total += static_cast<size_t>(count);
   }

@@ -2,19 +2,21 @@
 //
 // The library reads heads without bounds of size or time, so that heads are read here,
 // whole and checked, before it sees the first byte. A peer that takes or sends too little
-// for as long as it is waited for is given up. One thread at a time. Does not own the
-// socket.
+// for as long as it is waited for is given up. TLS, if any, lies below all of this. One thread
+// at a time. Does not own the socket.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "absl/time/time.h"
 #include "httplib.h"
 #include "server/http/http_limits.h"
 #include "server/http/http_stats.h"
+#include "server/http/tls_session.h"
 
 namespace wdelta {
 
@@ -45,9 +47,11 @@ class PacedWait {
 
 class ConnectionStream final : public httplib::Stream {
  public:
-  // `stats` counts bytes, and outlives the stream; null: nothing does.
-  ConnectionStream(int socket, const Pace& pace, HttpStats* stats = nullptr)
-      : socket_(socket), stats_(stats), reads_(pace), writes_(pace) {}
+  // `stats` counts bytes, and outlives the stream; null: nothing does. `tls`: of this socket;
+  // null: none.
+  ConnectionStream(int socket, const Pace& pace, HttpStats* stats = nullptr,
+                   std::unique_ptr<TlsSession> tls = nullptr)
+      : socket_(socket), stats_(stats), tls_(std::move(tls)), reads_(pace), writes_(pace) {}
 
   enum class Head {
     kRead,
@@ -78,10 +82,24 @@ class ConnectionStream final : public httplib::Stream {
   void get_local_ip_and_port(std::string& ip, int& port) const override;
   socket_t socket() const override { return socket_; }
 
+  bool is_encrypted() const { return tls_ != nullptr; }
+  // Tells a peer over TLS that nothing more comes, without waiting. May be repeated.
+  void EndSending() {
+    if (tls_ != nullptr) tls_->EndSending();
+  }
+  // Ends the sending side, then reads on for a while, so that the peer sees the answer
+  // before it learns that the rest of what it sends is not wanted.
+  void LingerBeforeClose();
+
  private:
   enum class Received { kSome, kNothing, kEnd };
   // Takes what has come, without waiting. An error is an end.
   Received Receive(char* destination, size_t max_bytes, size_t& received_bytes);
+  Received ReceivePlain(char* destination, size_t max_bytes, size_t& received_bytes);
+  Received ReceiveDecrypted(char* destination, size_t max_bytes, size_t& received_bytes);
+  // Some of the bytes; waits until it can. -1: the peer is gone or too slow.
+  ssize_t SendPlain(const char* data, size_t size);
+  ssize_t SendEncrypted(const char* data, size_t size);
   // Appends it to `buffer_`.
   Received ReceiveHead();
   // Replaces what was in `body_`, all of it taken.
@@ -91,6 +109,7 @@ class ConnectionStream final : public httplib::Stream {
 
   const int socket_;
   HttpStats* const stats_;
+  const std::unique_ptr<TlsSession> tls_;
   // Of is_readable() and is_writable() too, which the library has as const.
   mutable PacedWait reads_;
   mutable PacedWait writes_;
@@ -105,9 +124,5 @@ class ConnectionStream final : public httplib::Stream {
   size_t body_end_ = 0;
   uint64_t body_bytes_ = 0;
 };
-
-// Ends the sending side, then reads on for a while, so that the peer sees the answer
-// before it learns that the rest of what it sends is not wanted.
-void LingerBeforeClose(int socket);
 
 }  // namespace wdelta

@@ -40,6 +40,8 @@ inline constexpr int64_t kObjectSweepSeconds = 60;  // at least, between two loo
 inline constexpr size_t kMaxEmptyRepos = 1000;      // made and without a commit
 inline constexpr uint64_t kMaxCardBytes = 1024 * 1024;
 inline constexpr size_t kMaxSummaryBytes = 1024;
+// Of new side files in a commit that is stored while its client waits; of more, all is staged.
+inline constexpr uint64_t kMaxRevisedBytes = 64 * 1024 * 1024;
 
 // Answers.
 inline constexpr size_t kMaxTreePage = 1000;

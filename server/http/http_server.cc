@@ -163,8 +163,8 @@ absl::StatusOr<std::unique_ptr<HttpServer>> HttpServer::Start(const HttpOptions&
   WDELTA_ASSIGN_OR_RETURN(const LinkSigner signer, LinkSigner::Create());
   auto routes = std::make_unique<Routes>(dependencies, signer, options.max_connections);
   WDELTA_RETURN_IF_ERROR(routes->Prepare());
-  auto server =
-      std::make_unique<SocketServer>(options.max_connections, options.pace, dependencies.stats);
+  auto server = std::make_unique<SocketServer>(options.max_connections, options.pace,
+                                               dependencies.stats, dependencies.tls);
 
   using httplib::ContentReader;
   using httplib::Request;

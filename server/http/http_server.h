@@ -46,6 +46,8 @@ class HttpServer {
     HttpStats* stats = nullptr;
     // Null: no token is asked for.
     const Authenticator* authenticator = nullptr;
+    // Null: plain HTTP.
+    const TlsCertificate* tls = nullptr;
   };
   // UNAVAILABLE naming the address that cannot be bound, and errors of the folder.
   static absl::StatusOr<std::unique_ptr<HttpServer>> Start(const HttpOptions& options,

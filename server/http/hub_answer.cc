@@ -7,6 +7,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "server/http/http_limits.h"
+#include "server/http/socket_server.h"
 #include "storage/base/error.h"
 
 namespace wdelta {
@@ -72,7 +73,8 @@ std::string BaseUrl(const httplib::Request& request) {
   const bool is_plain = !host.empty() && std::all_of(host.begin(), host.end(), [](char c) {
     return absl::ascii_isalnum(static_cast<unsigned char>(c)) || absl::StrContains(".-_:[]", c);
   });
-  const bool is_https = request.get_header_value("X-Forwarded-Proto") == "https";
+  const bool is_https = request.has_header(kEncryptedHeader) ||
+                        request.get_header_value("X-Forwarded-Proto") == "https";
   return absl::StrCat(is_https ? "https" : "http", "://",
                       is_plain ? host : absl::StrCat(request.local_addr, ":", request.local_port));
 }

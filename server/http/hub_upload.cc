@@ -13,6 +13,7 @@
 #include "absl/strings/str_split.h"
 #include "server/http/commit_uploads.h"
 #include "server/http/http_limits.h"
+#include "server/http/hub_content.h"
 #include "server/http/hub_models.h"
 #include "server/http/model_card.h"
 #include "storage/base/error.h"
@@ -31,6 +32,13 @@ StringMap ToMap(const google::protobuf::Map<std::string, std::string>& map) {
   return {map.begin(), map.end()};
 }
 
+// What a version is stored with has changed while it was made of it; the bytes can be copied.
+bool IsOvertaken(const absl::Status& status) {
+  const std::string reason = ErrorReason(status);
+  return reason == "PARENT_GONE" || reason == "PARENT_MOVED" || reason == "BLOB_RECLAIMED" ||
+         reason == "MODEL_NOT_READY" || absl::IsAborted(status);
+}
+
 // The longest beginning of at most `max_bytes` that ends with a whole character.
 std::string Utf8Prefix(const std::string& text, size_t max_bytes) {
   size_t size = std::min(text.size(), max_bytes);
@@ -42,61 +50,6 @@ std::string Utf8Prefix(const std::string& text, size_t max_bytes) {
 absl::Status Stopping() {
   return MakeError(absl::StatusCode::kUnavailable, "STOPPING", "the server is stopping");
 }
-
-// Calls `take` with the bytes of an object, in order.
-absl::Status ReadObject(const HubObject& object,
-                        const std::function<absl::Status(absl::string_view)>& take) {
-  WDELTA_ASSIGN_OR_RETURN(const std::unique_ptr<RandomAccessFile> file, object.Open());
-  std::string piece;
-  for (uint64_t offset = 0; offset < object.size_bytes(); offset += piece.size()) {
-    piece.resize(std::min(limits::kFetchPieceBytes, object.size_bytes() - offset));
-    WDELTA_RETURN_IF_ERROR(file->Read(offset, piece.data(), piece.size()));
-    WDELTA_RETURN_IF_ERROR(take(piece));
-  }
-  return absl::OkStatus();
-}
-
-// Reads files of one version, which is opened when the first is asked for. One thread at a
-// time.
-class VersionReader {
- public:
-  VersionReader(Reader* reader, const std::optional<Model>* version)
-      : reader_(*reader), version_(*version) {}
-
-  // Calls `take` with the bytes of a file, in order.
-  absl::Status Read(const std::string& path,
-                    const std::function<absl::Status(absl::string_view)>& take) {
-    if (source_ == nullptr) WDELTA_RETURN_IF_ERROR(Open());
-    const auto found = index_by_path_.find(path);
-    if (found == index_by_path_.end()) {
-      return absl::DataLossError(absl::StrCat(path, ": is not stored"));
-    }
-    const Checkpoint& checkpoint = source_->checkpoint();
-    const uint64_t size_bytes = checkpoint.files[found->second].size_bytes;
-    const std::shared_ptr<Cursor> cursor =
-        reader_.NewCursor(source_, RangesOfFile(checkpoint, found->second, 0, size_bytes));
-    const auto cancel = absl::MakeCleanup([&] { cursor->Cancel(); });
-    while (true) {
-      WDELTA_ASSIGN_OR_RETURN(const std::optional<CursorPiece> piece, cursor->Next());
-      if (!piece.has_value()) return absl::OkStatus();
-      WDELTA_RETURN_IF_ERROR(take(piece->data));
-    }
-  }
-
- private:
-  absl::Status Open() {
-    WDELTA_ASSIGN_OR_RETURN(source_, reader_.Open(version_->record));
-    for (uint32_t i = 0; i < source_->checkpoint().files.size(); ++i) {
-      index_by_path_[source_->checkpoint().files[i].path] = i;
-    }
-    return absl::OkStatus();
-  }
-
-  Reader& reader_;
-  const std::optional<Model>& version_;
-  ContentSourcePtr source_;
-  absl::flat_hash_map<std::string, uint32_t> index_by_path_;
-};
 
 }  // namespace
 
@@ -304,6 +257,58 @@ absl::Status HubUpload::Copy(const Sources& sources, const std::optional<Model>&
   return writer.Sync().status();
 }
 
+StringMap HubUpload::MetadataOf(const HubCommit& commit, const std::optional<Model>& before) {
+  StringMap metadata;
+  if (before.has_value()) {
+    const auto setting = before->record.metadata().find(kBaseModelKey);
+    if (setting != before->record.metadata().end()) metadata.insert(*setting);
+  }
+  metadata["commit_summary"] = Utf8Prefix(commit.summary, http_limits::kMaxSummaryBytes);
+  return metadata;
+}
+
+bool HubUpload::KeepsTensors(const Sources& sources, const std::optional<Model>& before) {
+  if (!before.has_value() || before->record.state() != ModelRecord::READY) return false;
+  uint64_t new_bytes = 0;
+  for (const auto& [path, source] : sources) {
+    const bool is_safetensors = IsSafetensorsPath(path);
+    if (source.object != nullptr) {
+      new_bytes += source.size_bytes;
+      if (is_safetensors || new_bytes > http_limits::kMaxRevisedBytes) return false;
+    } else if (before->record.files(source.file).is_safetensors() != is_safetensors) {
+      return false;
+    }
+  }
+  return !sources.empty();
+}
+
+absl::StatusOr<Model> HubUpload::Revise(const std::string& repo, const HubCommit& commit,
+                                        const Sources& sources,
+                                        const std::optional<Model>& before) {
+  RevisionParams params;
+  params.model_id = before->record.id();
+  params.labels = ToMap(before->record.labels());
+  params.metadata = MetadataOf(commit, before);
+  WDELTA_ASSIGN_OR_RETURN(params.parents, ParentsOf(repo, sources, before));
+  for (const auto& [path, source] : sources) {
+    RevisedFile& file = params.files.emplace_back();
+    file.path = path;
+    file.sha256 = source.digest;
+    file.size_bytes = source.size_bytes;
+    if (source.object == nullptr) {
+      file.kept = static_cast<uint32_t>(source.file);
+    } else {
+      WDELTA_ASSIGN_OR_RETURN(file.content, source.object->Open());
+    }
+  }
+  params.check = [&]() -> absl::Status {
+    WDELTA_RETURN_IF_ERROR(CheckNotStopping());
+    WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> newest, Newest(repo));
+    return CheckParent(repo, commit, newest);
+  };
+  return store_.revisions().Make(params);
+}
+
 absl::StatusOr<Model> HubUpload::Upload(const std::string& repo, const HubCommit& commit,
                                         const Sources& sources,
                                         const std::optional<Model>& before) {
@@ -312,12 +317,8 @@ absl::StatusOr<Model> HubUpload::Upload(const std::string& repo, const HubCommit
   params.name = repo;
   params.kind = store::v1::UploadRecord::CHECKPOINT;
   params.new_version = true;
-  if (before.has_value()) {
-    params.labels = ToMap(before->record.labels());
-    const auto setting = before->record.metadata().find(kBaseModelKey);
-    if (setting != before->record.metadata().end()) params.metadata.insert(*setting);
-  }
-  params.metadata["commit_summary"] = Utf8Prefix(commit.summary, http_limits::kMaxSummaryBytes);
+  if (before.has_value()) params.labels = ToMap(before->record.labels());
+  params.metadata = MetadataOf(commit, before);
   WDELTA_ASSIGN_OR_RETURN(params.parents, ParentsOf(repo, sources, before));
   Uploads& uploads = store_.uploads();
   WDELTA_ASSIGN_OR_RETURN(const UploadView upload, uploads.Start(params));
@@ -362,14 +363,24 @@ bool HubUpload::IsSame(const Sources& sources, const std::optional<Model>& befor
          });
 }
 
+absl::StatusOr<Model> HubUpload::MakeVersion(const std::string& repo, const HubCommit& commit,
+                                             const Sources& sources,
+                                             const std::optional<Model>& before) {
+  if (IsSame(sources, before)) return *before;
+  if (KeepsTensors(sources, before)) {
+    absl::StatusOr<Model> revised = Revise(repo, commit, sources, before);
+    if (revised.ok() || !IsOvertaken(revised.status())) return revised;
+  }
+  return Upload(repo, commit, sources, before);
+}
+
 absl::StatusOr<Model> HubUpload::Commit(const std::string& repo, const HubCommit& commit) {
   WDELTA_ASSIGN_OR_RETURN(const std::unique_ptr<Turn> turn, Turn::Await(this, repo));
   WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> before, Newest(repo));
   WDELTA_RETURN_IF_ERROR(CheckParent(repo, commit, before));
   WDELTA_ASSIGN_OR_RETURN(const Sources sources, Apply(repo, commit, before));
   WDELTA_RETURN_IF_ERROR(CheckFolders(sources));
-  absl::StatusOr<Model> model =
-      IsSame(sources, before) ? *before : Upload(repo, commit, sources, before);
+  absl::StatusOr<Model> model = MakeVersion(repo, commit, sources, before);
   if (!model.ok()) return model;
   models_.NoteVersion(repo);
   for (const auto& [path, source] : sources) {

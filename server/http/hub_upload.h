@@ -22,8 +22,9 @@ namespace wdelta {
 // parents where its card names none. Goes over to later versions.
 inline constexpr char kBaseModelKey[] = "base_model";
 
-// A version holds all files: what a commit does not touch is copied from the version
-// before, as are its labels. Any thread may call it.
+// A version holds all files: what a commit does not touch is that of the version before, as are
+// its labels. Where no tensors are new, it shares what is stored of them; otherwise all files are
+// copied and compressed. Any thread may call it.
 class HubUpload {
  public:
   // Owns none of them; all must outlive it.
@@ -78,6 +79,16 @@ class HubUpload {
   absl::StatusOr<std::vector<ParentReference>> ParentsOf(const std::string& repo,
                                                          const Sources& sources,
                                                          const std::optional<Model>& before);
+  static StringMap MetadataOf(const HubCommit& commit, const std::optional<Model>& before);
+  absl::StatusOr<Model> MakeVersion(const std::string& repo, const HubCommit& commit,
+                                    const Sources& sources, const std::optional<Model>& before);
+  // Whether all that is new are side files of at most kMaxRevisedBytes, and what is before is
+  // compressed.
+  static bool KeepsTensors(const Sources& sources, const std::optional<Model>& before);
+  // Makes the version of what is stored (storage/engine/revisions.h).
+  absl::StatusOr<Model> Revise(const std::string& repo, const HubCommit& commit,
+                               const Sources& sources, const std::optional<Model>& before);
+  // Copies all files into an upload.
   absl::StatusOr<Model> Upload(const std::string& repo, const HubCommit& commit,
                                const Sources& sources, const std::optional<Model>& before);
   absl::Status Copy(const Sources& sources, const std::optional<Model>& before,

@@ -75,11 +75,13 @@ class BodyCheck {
 
 }  // namespace
 
-SocketServer::SocketServer(int max_serving, const Pace& pace, HttpStats* stats)
+SocketServer::SocketServer(int max_serving, const Pace& pace, HttpStats* stats,
+                           const TlsCertificate* tls)
     : max_connections_(static_cast<size_t>(max_serving) + http_limits::kMaxWaitingConnections),
       max_serving_(max_serving),
       pace_(pace),
-      stats_(stats) {
+      stats_(stats),
+      tls_(tls) {
   // The library tells clients of them; they are kept here.
   set_keep_alive_max_count(http_limits::kMaxRequestsPerConnection);
   set_keep_alive_timeout(http_limits::kIdleTimeoutMs / 1000);
@@ -146,7 +148,12 @@ void SocketServer::MakeRoom() {
 }
 
 bool SocketServer::process_and_close_socket(socket_t socket) {
-  auto connection = std::make_unique<Connection>(socket, pace_, stats_);
+  std::unique_ptr<TlsSession> tls;
+  if (tls_ != nullptr && (tls = TlsSession::Start(*tls_, socket)) == nullptr) {
+    ::close(socket);
+    return true;
+  }
+  auto connection = std::make_unique<Connection>(socket, pace_, stats_, std::move(tls));
   MakeRoom();
   SetOption(socket, IPPROTO_TCP, TCP_NODELAY);
   connection->deadline = DeadlineIn(http_limits::kIdleTimeoutMs);
@@ -202,18 +209,20 @@ SocketServer::Next SocketServer::ServeRequests(Connection& connection) {
 }
 
 SocketServer::Next SocketServer::Refuse(ConnectionStream& stream, absl::string_view answer) {
-  if (stream.write(answer.data(), answer.size()) >= 0) LingerBeforeClose(stream.socket());
+  if (stream.write(answer.data(), answer.size()) >= 0) stream.LingerBeforeClose();
   return Next::kClose;
 }
 
 SocketServer::Next SocketServer::ServeRequest(Connection& connection) {
   BodyCheck body;
-  const auto set_up = [&body](httplib::Request& request) {
+  const auto set_up = [&](httplib::Request& request) {
     request.ranges.clear();
     body.Expect(request);
     const std::string id = RequestIdOf(request);
     request.headers.erase(kRequestIdHeader);
     request.set_header(kRequestIdHeader, id);
+    request.headers.erase(kEncryptedHeader);
+    if (connection.stream.is_encrypted()) request.set_header(kEncryptedHeader, "1");
     request.headers.erase(kReceivedHeader);
     request.set_header(kReceivedHeader, absl::StrCat(absl::ToUnixMicros(absl::Now())));
   };
@@ -221,7 +230,7 @@ SocketServer::Next SocketServer::ServeRequest(Connection& connection) {
   bool wants_close = false;
   if (!process_request(connection.stream, is_last, wants_close, set_up)) return Next::kClose;
   if (!body.WasRead(connection.stream)) {
-    LingerBeforeClose(connection.socket);
+    connection.stream.LingerBeforeClose();
     return Next::kClose;
   }
   return is_last || wants_close ? Next::kClose : Next::kWait;

@@ -21,14 +21,17 @@ namespace wdelta {
 // What a request carries besides its own headers, set by the server.
 inline constexpr char kRequestIdHeader[] = "X-Request-Id";
 inline constexpr char kReceivedHeader[] = "X-Wdelta-Received-Us";  // microseconds, Unix epoch
+inline constexpr char kEncryptedHeader[] = "X-Wdelta-Encrypted";   // of what came over TLS
 
 // Handlers are set before ServeUntilStopped.
 class SocketServer final : public httplib::Server {
  public:
   // `max_serving` connections have a thread at once; kMaxWaitingConnections more may be
   // idle or wait for one. Beyond them the one that was idle longest is closed. `stats` counts
-  // the bytes of connections, and outlives the server; null: nothing does.
-  SocketServer(int max_serving, const Pace& pace, HttpStats* stats = nullptr);
+  // the bytes of connections; null: nothing does. `tls`: of all connections; null: they are plain.
+  // Both outlive the server.
+  SocketServer(int max_serving, const Pace& pace, HttpStats* stats = nullptr,
+               const TlsCertificate* tls = nullptr);
 
   // The port that was bound; port 0: any free one. UNAVAILABLE naming the address,
   // RESOURCE_EXHAUSTED.
@@ -71,6 +74,7 @@ class SocketServer final : public httplib::Server {
   const int max_serving_;
   const Pace pace_;
   HttpStats* const stats_;
+  const TlsCertificate* const tls_;
   absl::Mutex mutex_;
   bool is_draining_ ABSL_GUARDED_BY(mutex_) = false;
   int idle_count_ ABSL_GUARDED_BY(mutex_) = 0;  // of connections_

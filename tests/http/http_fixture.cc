@@ -43,7 +43,7 @@ void HttpTest::StartServer(int max_connections, const Pace& pace) {
   auto started =
       HttpServer::Start({"127.0.0.1:0", max_connections, pace},
                         {store_.get(), &catalog_, &files_, &clock_, &fetches_, log_.get(),
-                         folder_ / "incoming", /*stats=*/nullptr, authenticator_});
+                         folder_ / "incoming", /*stats=*/nullptr, authenticator_, tls_});
   if (!started.ok()) {
     ADD_FAILURE() << started.status();
     std::abort();

@@ -64,6 +64,8 @@ class HttpTest : public ::testing::Test {
   void StopServer();
   // From the next StartServer on; outlives the server.
   void SetAuthenticator(const Authenticator* authenticator) { authenticator_ = authenticator; }
+  // Likewise.
+  void SetTls(const TlsCertificate* tls) { tls_ = tls; }
   // To nowhere unless a test adds a sink.
   spdlog::logger& log() { return *log_; }
 
@@ -79,6 +81,7 @@ class HttpTest : public ::testing::Test {
   std::unique_ptr<ModelStore> store_;
   Admission fetches_{kMaxFetches};
   const Authenticator* authenticator_ = nullptr;
+  const TlsCertificate* tls_ = nullptr;
   std::unique_ptr<HttpServer> server_;
   std::unique_ptr<httplib::Client> client_;
   int port_ = 0;
