@@ -162,12 +162,19 @@ std::string ToYaml(const Values& values) {
   return absl::StrCat(yaml.c_str(), "\n");
 }
 
+absl::Status CheckPair(absl::string_view prefix, const std::string& certificate,
+                       const std::string& key) {
+  if (certificate.empty() == key.empty()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(prefix, "tls_certificate, ", prefix,
+                                                 "tls_key: expected both or neither, found one"));
+}
+
 // Options that are of no use alone.
 absl::Status CheckTogether(const Config& config) {
-  if (config.tls_certificate.empty() != config.tls_key.empty()) {
-    return absl::InvalidArgumentError(
-        "tls_certificate, tls_key: expected both or neither, found one");
-  }
+  WDELTA_RETURN_IF_ERROR(CheckPair("", config.tls_certificate, config.tls_key));
+  WDELTA_RETURN_IF_ERROR(CheckPair("http_", config.http_tls_certificate, config.http_tls_key));
+  WDELTA_RETURN_IF_ERROR(
+      CheckPair("operations_", config.operations_tls_certificate, config.operations_tls_key));
   if (!config.tls_client_ca.empty() && config.tls_certificate.empty()) {
     return absl::InvalidArgumentError("tls_client_ca: expected with tls_certificate and tls_key");
   }

@@ -40,6 +40,11 @@ struct Config {
   std::string tls_certificate;  // empty: no TLS; set with tls_key
   std::string tls_key;
   std::string tls_client_ca;  // empty: clients need no certificate
+  // Empty: no TLS; each set with its key.
+  std::string http_tls_certificate;
+  std::string http_tls_key;
+  std::string operations_tls_certificate;
+  std::string operations_tls_key;
   std::string log_level;
   LogFormat log_format = LogFormat::kText;
   int64_t drain_grace_ms = 0;

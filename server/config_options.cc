@@ -155,8 +155,8 @@ std::vector<Option> ConfigOptions() {
        "authentication; empty: nowhere",
        [](Config& c, Text t) { return SetHttpListen(t, c.operations_listen); }},
       {"address_file", "FILE", "",
-       "Written once serving: the bound addresses, one a line, that of HTTP last as http://…; "
-       "behind it that of operations as operations http://…",
+       "Written once serving: the bound addresses, one a line, that of HTTP last as http://… or "
+       "https://…; behind it that of operations as operations http://…",
        [](Config& c, Text t) { return SetText(t, c.address_file); }},
       {"workers", "N", "2", "Threads that run jobs, such as compressing a model",
        [](Config& c, Text t) { return SetInt(t, 1, 64, c.workers); }},
@@ -208,13 +208,23 @@ std::vector<Option> ConfigOptions() {
       {"tls_certificate", "FILE", "",
        "Certificate chain in PEM for TLS on all gRPC addresses but Unix sockets; with tls_key, and "
        "read again when it changes: replace both together, by a rename of their folder or of a "
-       "link to it. HTTP has none: put a proxy in front of it",
+       "link to it. Other ports have certificates of their own, which may lie in the same files",
        [](Config& c, Text t) { return SetText(t, c.tls_certificate); }},
       {"tls_key", "FILE", "", "Private key of tls_certificate in PEM",
        [](Config& c, Text t) { return SetText(t, c.tls_key); }},
       {"tls_client_ca", "FILE", "",
        "Certificates in PEM that those of clients must be signed by; empty: clients need none",
        [](Config& c, Text t) { return SetText(t, c.tls_client_ca); }},
+      {"http_tls_certificate", "FILE", "",
+       "Certificate chain in PEM for TLS on http_listen, read again when it changes; empty: plain "
+       "HTTP",
+       [](Config& c, Text t) { return SetText(t, c.http_tls_certificate); }},
+      {"http_tls_key", "FILE", "", "Private key of http_tls_certificate in PEM",
+       [](Config& c, Text t) { return SetText(t, c.http_tls_key); }},
+      {"operations_tls_certificate", "FILE", "", "Likewise for TLS on operations_listen",
+       [](Config& c, Text t) { return SetText(t, c.operations_tls_certificate); }},
+      {"operations_tls_key", "FILE", "", "Private key of operations_tls_certificate in PEM",
+       [](Config& c, Text t) { return SetText(t, c.operations_tls_key); }},
       {"log_level", "LEVEL", "info", "debug, info, warn or error; debug has a line for every rpc",
        [](Config& c, Text t) { return SetLogLevel(t, c.log_level); }},
       {"log_format", "FORMAT", "text", "text or json, on stderr",

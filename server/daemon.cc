@@ -93,6 +93,10 @@ absl::StatusOr<std::unique_ptr<Storage>> OpenStorage(const Config& config, spdlo
   return storage;
 }
 
+std::string UrlOf(const std::unique_ptr<TlsCertificate>& tls, absl::string_view address) {
+  return absl::StrCat(tls == nullptr ? "http://" : "https://", address);
+}
+
 struct Servers {
   std::unique_ptr<GrpcServer> grpc;
   std::unique_ptr<HttpServer> http;  // null: none
@@ -112,11 +116,12 @@ absl::StatusOr<Servers> StartServers(const Config& config, const Security& secur
     WDELTA_ASSIGN_OR_RETURN(
         servers.http,
         HttpServer::Start({config.http_listen, config.http_max_connections}, http_dependencies));
-    addresses.push_back("http://" + servers.http->address());
+    addresses.push_back(UrlOf(security.http_tls, servers.http->address()));
   }
   operations.SetServing();
   if (!operations.address().empty()) {
-    addresses.push_back(absl::StrCat("operations http://", operations.address()));
+    addresses.push_back(
+        absl::StrCat("operations ", UrlOf(security.operations_tls, operations.address())));
   }
   if (!config.address_file.empty()) {
     WDELTA_RETURN_IF_ERROR(WriteAddressFile(config.address_file, addresses));
@@ -138,12 +143,14 @@ void Drain(const Servers& servers, absl::Duration grace) {
 
 }  // namespace
 
-// Objects are destroyed in reverse order: servers, workers, engine, storage, lock, operations.
+// Objects are destroyed in reverse order: servers, workers, engine, storage, lock, operations,
+// certificates.
 absl::Status RunDaemon(const Config& config, spdlog::logger& log) {
   WDELTA_ASSIGN_OR_RETURN(const std::unique_ptr<StopSignals> signals, StopSignals::Install());
-  WDELTA_ASSIGN_OR_RETURN(const std::unique_ptr<Operations> operations,
-                          Operations::Start(config.operations_listen, &log));
   WDELTA_ASSIGN_OR_RETURN(const Security security, OpenSecurity(config));
+  WDELTA_ASSIGN_OR_RETURN(
+      const std::unique_ptr<Operations> operations,
+      Operations::Start(config.operations_listen, &log, security.operations_tls.get()));
   WDELTA_ASSIGN_OR_RETURN(const std::unique_ptr<Storage> storage, OpenStorage(config, log));
 
   ModelStore store({storage->gated_blobs.get(), storage->catalog.get(), storage->gated_files.get(),
@@ -179,9 +186,12 @@ absl::Status RunDaemon(const Config& config, spdlog::logger& log) {
                                                    &log,
                                                    storage->data_dir.incoming_path(),
                                                    &http_stats,
-                                                   security.authenticator.get()};
-  const std::unique_ptr<PeriodicTask> token_reload =
-      StartTokenReload(security.authenticator.get(), &log);
+                                                   security.authenticator.get(),
+                                                   security.http_tls.get()};
+  const std::unique_ptr<PeriodicTask> reloads[] = {
+      StartTokenReload(security.authenticator.get(), &log),
+      StartTlsReload(security.http_tls.get(), &log),
+      StartTlsReload(security.operations_tls.get(), &log)};
   WarnIfOpen(config, log);
   WDELTA_ASSIGN_OR_RETURN(const Servers servers,
                           StartServers(config, security, services, http_dependencies, *operations));

@@ -1,9 +1,5 @@
 #include "server/security.h"
 
-#include <openssl/err.h>
-#include <openssl/pem.h>
-#include <openssl/x509.h>
-
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -11,58 +7,28 @@
 #include "grpcpp/security/tls_credentials_options.h"
 #include "server/auth/auth_limits.h"
 #include "server/auth/openssl_handles.h"
+#include "server/auth/tls_files.h"
 #include "storage/base/error.h"
 #include "storage/base/local_address.h"
-#include "storage/base/small_file.h"
 #include "storage/base/status_macros.h"
 
 namespace wdelta {
 namespace {
 
-absl::StatusOr<std::string> ReadTlsFile(absl::string_view option, const std::string& path) {
-  absl::StatusOr<std::string> text = ReadSmallFile(path, auth_limits::kMaxTlsFileBytes);
-  if (!text.ok()) return Annotate(text.status(), std::string(option));
-  return text;
-}
-
-Bio BioOf(const std::string& text) {
-  return Bio(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
-}
-
-absl::StatusOr<Certificate> ReadCertificate(absl::string_view option, const std::string& path) {
-  WDELTA_ASSIGN_OR_RETURN(const std::string text, ReadTlsFile(option, path));
-  Certificate certificate(PEM_read_bio_X509(BioOf(text).get(), nullptr, nullptr, nullptr));
-  ERR_clear_error();
-  if (certificate != nullptr) return certificate;
-  return absl::InvalidArgumentError(
-      absl::StrCat(option, ": ", path, ": expected a certificate in PEM"));
-}
-
-absl::StatusOr<PrivateKey> ReadKey(absl::string_view option, const std::string& path) {
-  WDELTA_ASSIGN_OR_RETURN(const std::string text, ReadTlsFile(option, path));
-  // Otherwise the library asks for a pass phrase on the terminal.
-  const auto no_pass_phrase = [](char*, int, int, void*) { return 0; };
-  PrivateKey key(PEM_read_bio_PrivateKey(BioOf(text).get(), nullptr, no_pass_phrase, nullptr));
-  ERR_clear_error();
-  if (key != nullptr) return key;
-  return absl::InvalidArgumentError(
-      absl::StrCat(option, ": ", path, ": expected a private key in PEM without a pass phrase"));
-}
-
 // What gRPC, which reads the files itself, would only say at the first connection.
 absl::Status CheckTlsFiles(const Config& config) {
-  WDELTA_ASSIGN_OR_RETURN(const Certificate certificate,
-                          ReadCertificate("tls_certificate", config.tls_certificate));
-  WDELTA_ASSIGN_OR_RETURN(const PrivateKey key, ReadKey("tls_key", config.tls_key));
-  const bool belong_together = X509_check_private_key(certificate.get(), key.get()) == 1;
-  ERR_clear_error();
-  if (!belong_together) {
-    return absl::InvalidArgumentError(absl::StrCat("tls_key: ", config.tls_key,
-                                                   ": expected the key of the certificate in ",
-                                                   config.tls_certificate));
-  }
+  const std::string& path = config.tls_certificate;
+  WDELTA_ASSIGN_OR_RETURN(const std::string text, ReadTlsFile("tls_certificate", path));
+  WDELTA_ASSIGN_OR_RETURN(const std::vector<Certificate> certificates,
+                          ParseCertificates("tls_certificate", path, text));
+  WDELTA_ASSIGN_OR_RETURN(const std::string key_text, ReadTlsFile("tls_key", config.tls_key));
+  WDELTA_ASSIGN_OR_RETURN(const PrivateKey key, ParseKey("tls_key", config.tls_key, key_text));
+  WDELTA_RETURN_IF_ERROR(
+      CheckKeyOf(certificates[0].get(), path, key.get(), "tls_key", config.tls_key));
   if (config.tls_client_ca.empty()) return absl::OkStatus();
-  return ReadCertificate("tls_client_ca", config.tls_client_ca).status();
+  WDELTA_ASSIGN_OR_RETURN(const std::string ca_text,
+                          ReadTlsFile("tls_client_ca", config.tls_client_ca));
+  return ParseCertificates("tls_client_ca", config.tls_client_ca, ca_text).status();
 }
 
 std::shared_ptr<grpc::ServerCredentials> TlsCredentials(const Config& config) {
@@ -77,6 +43,15 @@ std::shared_ptr<grpc::ServerCredentials> TlsCredentials(const Config& config) {
                                     ? GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY
                                     : GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE);
   return tls::TlsServerCredentials(options);
+}
+
+// Null without a certificate.
+absl::StatusOr<std::unique_ptr<TlsCertificate>> OpenTls(const char* certificate_option,
+                                                        const char* key_option,
+                                                        const std::string& certificate_path,
+                                                        const std::string& key_path) {
+  if (certificate_path.empty()) return nullptr;
+  return TlsCertificate::Open({certificate_option, certificate_path}, {key_option, key_path});
 }
 
 // `a and 2 more`
@@ -101,6 +76,12 @@ absl::StatusOr<Security> OpenSecurity(const Config& config) {
     WDELTA_RETURN_IF_ERROR(CheckTlsFiles(config));
     security.credentials = TlsCredentials(config);
   }
+  WDELTA_ASSIGN_OR_RETURN(security.http_tls,
+                          OpenTls("http_tls_certificate", "http_tls_key",
+                                  config.http_tls_certificate, config.http_tls_key));
+  WDELTA_ASSIGN_OR_RETURN(security.operations_tls,
+                          OpenTls("operations_tls_certificate", "operations_tls_key",
+                                  config.operations_tls_certificate, config.operations_tls_key));
   return security;
 }
 
@@ -116,6 +97,18 @@ std::unique_ptr<PeriodicTask> StartTokenReload(Authenticator* authenticator, spd
       absl::Milliseconds(auth_limits::kTokenFileCheckMs), log);
 }
 
+std::unique_ptr<PeriodicTask> StartTlsReload(TlsCertificate* certificate, spdlog::logger* log) {
+  if (certificate == nullptr) return nullptr;
+  return std::make_unique<PeriodicTask>(
+      absl::StrCat(certificate->option(), ", the earlier one stays in force"),
+      [certificate, log]() -> absl::Status {
+        WDELTA_ASSIGN_OR_RETURN(const bool is_new, certificate->ReloadIfChanged());
+        if (is_new) log->info("{}: read again", certificate->option());
+        return absl::OkStatus();
+      },
+      absl::Seconds(auth_limits::kTlsFileCheckSeconds), log);
+}
+
 void WarnIfOpen(const Config& config, spdlog::logger& log) {
   std::vector<std::string> open;
   std::vector<std::string> plain;
@@ -128,7 +121,7 @@ void WarnIfOpen(const Config& config, spdlog::logger& log) {
   for (const std::string& address : config.listen) {
     add(address, !config.tls_client_ca.empty(), !config.tls_certificate.empty());
   }
-  add(config.http_listen, /*asks_for_certificate=*/false, /*encrypts=*/false);
+  add(config.http_listen, /*asks_for_certificate=*/false, !config.http_tls_certificate.empty());
   if (!open.empty()) {
     log.warn(
         "anybody who reaches {} may read and delete every model; --tokens_file asks for tokens",
@@ -136,8 +129,8 @@ void WarnIfOpen(const Config& config, spdlog::logger& log) {
   }
   if (!plain.empty()) {
     log.warn(
-        "tokens come to {} in plain text; --tls_certificate and --tls_key encrypt gRPC, HTTP needs "
-        "a proxy that does",
+        "tokens come to {} in plain text; --tls_certificate and --tls_key encrypt gRPC, "
+        "--http_tls_certificate and --http_tls_key HTTP",
         FirstAndCount(plain));
   }
 }

@@ -26,12 +26,13 @@ Operations::Operations()
       })) {}
 
 absl::StatusOr<std::unique_ptr<Operations>> Operations::Start(const std::string& listen,
-                                                              spdlog::logger* log) {
+                                                              spdlog::logger* log,
+                                                              const TlsCertificate* tls) {
   std::unique_ptr<Operations> operations(new Operations());
   if (!listen.empty()) {
     WDELTA_ASSIGN_OR_RETURN(
         operations->server_,
-        OperationsServer::Start(listen, {&operations->metrics_, &operations->health_, log}));
+        OperationsServer::Start(listen, {&operations->metrics_, &operations->health_, log, tls}));
   }
   return operations;
 }

@@ -23,10 +23,11 @@ namespace wdelta {
 // Any thread may call it.
 class Operations {
  public:
-  // Serves `listen`, HOST:PORT; empty: nothing. Does not own the log, which must outlive it.
-  // Errors: as OperationsServer::Start.
+  // Serves `listen`, HOST:PORT; empty: nothing. `tls` null: plain HTTP. Owns neither the log nor
+  // that, which must outlive it. Errors: as OperationsServer::Start.
   static absl::StatusOr<std::unique_ptr<Operations>> Start(const std::string& listen,
-                                                           spdlog::logger* log);
+                                                           spdlog::logger* log,
+                                                           const TlsCertificate* tls = nullptr);
 
   // HOST:PORT with the port that was chosen; empty: none.
   std::string address() const { return server_ == nullptr ? "" : server_->address(); }

@@ -68,7 +68,8 @@ absl::StatusOr<std::unique_ptr<OperationsServer>> OperationsServer::Start(
     const std::string& listen, const Dependencies& dependencies) {
   WDELTA_ASSIGN_OR_RETURN(const HostAndPort address,
                           ParseListenAddress("operations_listen", listen));
-  auto server = std::make_unique<SocketServer>(http_limits::kOperationsConnections, Pace());
+  auto server = std::make_unique<SocketServer>(http_limits::kOperationsConnections, Pace(),
+                                               /*stats=*/nullptr, dependencies.tls);
   // Before the library's own routing, which matches regular expressions.
   server->set_pre_routing_handler([dependencies](const Request& request, Response& response) {
     Route(dependencies, request, response);

@@ -21,6 +21,7 @@ class OperationsServer {
     MetricSources* metrics = nullptr;
     HealthChecks* health = nullptr;
     spdlog::logger* log = nullptr;
+    const TlsCertificate* tls = nullptr;  // null: plain HTTP
   };
   // `listen`: HOST:PORT; port 0: any free one. UNAVAILABLE naming the address that cannot be
   // bound, RESOURCE_EXHAUSTED.

@@ -21,6 +21,7 @@ namespace {
 using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
+using ::testing::StartsWith;
 
 class AuthTest : public ::testing::Test {
  protected:
@@ -191,6 +192,38 @@ TEST_F(TlsTest, ChangedCertificatesTakeEffect) {
   } while (result.exit_code != 0 && absl::Now() < deadline);
   EXPECT_EQ(result.exit_code, 0) << result.err;
   EXPECT_EQ(daemon.Wdelta({"ls", Ca()}).exit_code, 6);
+}
+
+TEST_F(TlsTest, OtherPortsSpeakTlsToo) {
+  const NewToken all = MakeToken("all", {"--scope", "read"});
+  folder_.Write("tokens", all.entry);
+  const std::string certificate = folder_ / "server.pem";
+  const std::string key = folder_ / "server.key";
+  Daemon daemon(DataDir(),
+                {"--http_listen=127.0.0.1:0", "--http_tls_certificate=" + certificate,
+                 "--http_tls_key=" + key, "--operations_listen=127.0.0.1:0",
+                 "--operations_tls_certificate=" + certificate, "--operations_tls_key=" + key,
+                 "--tokens_file=" + (folder_ / "tokens")});
+  std::vector<std::string> addresses(3);
+  std::ifstream file(DataDir() + ".address");
+  for (std::string& address : addresses) std::getline(file, address);
+  EXPECT_THAT(addresses[1], StartsWith("https://127.0.0.1:"));
+  EXPECT_THAT(addresses[2], StartsWith("operations https://127.0.0.1:"));
+  const auto get = [&](const std::string& url, const std::string& target, const std::string& ca) {
+    httplib::Client client(url);
+    client.set_ca_cert_path((folder_ / ca).c_str());
+    client.enable_server_certificate_verification(true);
+    const auto answer =
+        client.Get(target, httplib::Headers{{"Authorization", "Bearer " + all.token}});
+    return answer ? absl::StrCat(answer->status) : httplib::to_string(answer.error());
+  };
+  const std::string operations = addresses[2].substr(std::string("operations ").size());
+  EXPECT_EQ(get(addresses[1], "/api/whoami-v2", "ca.pem"), "200");
+  EXPECT_EQ(get(operations, "/livez", "ca.pem"), "200");
+  WriteServerFiles("new-ca.pem");
+  EXPECT_TRUE(daemon.process().ReadUntil("http_tls_certificate: read again"));
+  EXPECT_EQ(get(addresses[1], "/api/whoami-v2", "new-ca.pem"), "200");
+  EXPECT_NE(get(addresses[1], "/api/whoami-v2", "ca.pem"), "200");
 }
 
 }  // namespace

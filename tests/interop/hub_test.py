@@ -121,6 +121,41 @@ def check_commits_are_kept(store, folders, folder, user):
                 os.path.join(folders[source], name)), f"{repo}/{name}"
 
 
+def make_certificate(folder):
+    """The files of a certificate for this machine, which is its own authority, and of its key."""
+    certificate, key = os.path.join(folder, "server.pem"), os.path.join(folder, "server.key")
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                    "ec_paramgen_curve:P-256", "-noenc", "-days", "2", "-subj", "/CN=localhost",
+                    "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+                    "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    return certificate, key
+
+
+def check_tls(arguments, tokens, folder):
+    certificate, key = make_certificate(folder)
+    with Store(arguments.wdeltad, arguments.wdelta, folder, "--http_listen=127.0.0.1:0",
+               f"--http_tls_certificate={certificate}", f"--http_tls_key={key}",
+               f"--tokens_file={tokens}") as store:
+        source = os.path.join(TINYLM, "ft-kjv")
+        for number, python in enumerate(arguments.pythons):
+            store.push(source, f"tls/m{number}")
+            work = os.path.join(folder, f"tls-client-{number}")
+            environment = {**os.environ, "HF_ENDPOINT": store.endpoint, "HF_HOME": f"{work}/home",
+                           "HF_HUB_DISABLE_PROGRESS_BARS": "1", "HF_HUB_DISABLE_XET": "1",
+                           "HF_TOKEN": os.environ["WDELTA_TOKEN"], "PYTHONDONTWRITEBYTECODE": "1",
+                           "SSL_CERT_FILE": certificate, "REQUESTS_CA_BUNDLE": certificate,
+                           "no_proxy": "127.0.0.1,localhost"}
+            subprocess.run([python, os.path.join(HERE, "hub_tls_checks.py"),
+                            f"--repo=tls/m{number}", f"--work={work}",
+                            f"--expected={source}/model.safetensors"],
+                           check=True, env=environment, stdin=subprocess.DEVNULL)
+        url = f"{store.endpoint}/tls/m0/resolve/main/model.safetensors"
+        whole = os.path.join(folder, "curl")
+        subprocess.run(["curl", "-sS", "--fail", "--cacert", certificate, "-H", authorization(),
+                        "-o", whole, url], check=True)
+        assert sha256_of(whole) == sha256_of(os.path.join(source, "model.safetensors"))
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--wdeltad", required=True)
@@ -141,6 +176,9 @@ def main():
                 os.makedirs(work)
                 run_checks(python, store, folders, work)
                 check_commits_are_kept(store, folders, folder, os.path.basename(work))
+        print("check_tls", flush=True)
+        with tempfile.TemporaryDirectory(prefix="wdelta-hub-tls-") as tls_folder:
+            check_tls(arguments, tokens, tls_folder)
     return 0
 
 

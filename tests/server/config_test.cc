@@ -147,6 +147,10 @@ TEST(Config, TlsNeedsCertificateAndKey) {
   EXPECT_THAT(ErrorOf({"--data_dir=/d", "--tls_certificate=c"}),
               AllOf(HasSubstr("tls_certificate"), HasSubstr("tls_key")));
   EXPECT_THAT(ErrorOf({"--data_dir=/d", "--tls_key=k"}), HasSubstr("both or neither"));
+  EXPECT_THAT(ErrorOf({"--data_dir=/d", "--http_tls_key=k"}),
+              AllOf(HasSubstr("http_tls_certificate"), HasSubstr("both or neither")));
+  EXPECT_THAT(ErrorOf({"--data_dir=/d", "--operations_tls_certificate=c"}),
+              AllOf(HasSubstr("operations_tls_key"), HasSubstr("both or neither")));
   EXPECT_THAT(ErrorOf({"--data_dir=/d", "--tls_client_ca=a"}), HasSubstr("tls_client_ca"));
   const World world;
   const auto loaded = LoadConfig({"--data_dir=/d", "--tls_certificate=c", "--tls_key=k",

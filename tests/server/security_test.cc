@@ -58,6 +58,22 @@ TEST_F(SecurityTest, OpensCertificates) {
   EXPECT_TRUE(OpenSecurity(config).ok()) << OpenSecurity(config).status();
 }
 
+TEST_F(SecurityTest, OtherPortsHaveCertificatesOfTheirOwn) {
+  Config config;
+  config.http_tls_certificate = folder_ / "server.pem";
+  config.http_tls_key = folder_ / "server.key";
+  const auto opened = OpenSecurity(config);
+  ASSERT_TRUE(opened.ok()) << opened.status();
+  EXPECT_NE(opened->http_tls, nullptr);
+  EXPECT_EQ(opened->operations_tls, nullptr);
+  config.operations_tls_certificate = folder_ / "server.pem";
+  config.operations_tls_key = folder_ / "other.key";
+  EXPECT_THAT(ErrorOf(config),
+              AllOf(HasSubstr("operations_tls_key"), HasSubstr(folder_ / "server.pem")));
+  config.http_tls_certificate = folder_ / "nonsense";
+  EXPECT_THAT(ErrorOf(config), AllOf(HasSubstr("http_tls_certificate"), HasSubstr("PEM")));
+}
+
 TEST_F(SecurityTest, BadFilesAreNamedWithTheirOption) {
   EXPECT_THAT(ErrorOf(Tls("none.pem", "server.key")),
               AllOf(HasSubstr("tls_certificate"), HasSubstr(folder_ / "none.pem")));
@@ -110,7 +126,8 @@ TEST_F(SecurityTest, WarnsOfTokensInPlainText) {
   config.tls_certificate = "c";
   config.tls_key = "k";
   EXPECT_THAT(WarningOf(config), HasSubstr("to 0.0.0.0:8080 in plain text"));
-  config.http_listen = "";
+  config.http_tls_certificate = "c";
+  config.http_tls_key = "k";
   EXPECT_THAT(WarningOf(config), IsEmpty());
 }
 
