@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "server/rpc/convert.h"
 #include "server/rpc/job_watch_reactor.h"
+#include "server/rpc/own_page.h"
 #include "server/rpc/page_token.h"
 #include "server/rpc/unary.h"
 #include "storage/base/error.h"
@@ -34,31 +36,46 @@ absl::Status CheckStates(const v1::ListJobsRequest& request) {
   return absl::OkStatus();
 }
 
-absl::Status ListJobsBody(JobQueue& queue, const v1::ListJobsRequest& request,
-                          v1::ListJobsResponse* response) {
-  const std::string filters = FiltersOf(request);
-  WDELTA_ASSIGN_OR_RETURN(std::string after, DecodePageToken(filters, request.page_token()));
-  WDELTA_RETURN_IF_ERROR(CheckStates(request));
+absl::StatusOr<Page<Job>> ListMatching(JobQueue& queue, const v1::ListJobsRequest& request,
+                                       std::string after) {
   const uint32_t page_size = EffectivePageSize(request.page_size());
+  Page<Job> page;
   uint32_t scanned = 0;
   bool more = true;
-  while (more && static_cast<uint32_t>(response->jobs_size()) < page_size &&
-         scanned < kMaxScannedPerPage) {
+  while (more && page.items.size() < page_size && scanned < kMaxScannedPerPage) {
     // Never more than still fit, so that none read has to be given back.
-    const uint32_t room = page_size - static_cast<uint32_t>(response->jobs_size());
-    WDELTA_ASSIGN_OR_RETURN(const std::vector<Job> jobs, queue.List(after, room, &more));
+    const uint32_t room = page_size - static_cast<uint32_t>(page.items.size());
+    WDELTA_ASSIGN_OR_RETURN(std::vector<Job> jobs, queue.List(after, room, &more));
     if (jobs.empty()) break;
-    for (const Job& job : jobs) {
-      if (!Matches(request, job.record)) continue;
-      v1::Job& listed = *response->add_jobs();
-      listed = ToProto(job.record);
-      listed.clear_gc_report();
-      listed.clear_scrub_report();
-    }
     scanned += static_cast<uint32_t>(jobs.size());
     after = jobs.back().record.id();
+    for (Job& job : jobs) {
+      if (Matches(request, job.record)) page.items.push_back(std::move(job));
+    }
   }
-  if (more) response->set_next_page_token(EncodePageToken(filters, after));
+  if (more) page.next = after;
+  return page;
+}
+
+absl::Status ListJobsBody(JobQueue& queue, const v1::ListJobsRequest& request,
+                          v1::ListJobsResponse* response, const NameCheck& check_name) {
+  const std::string filters = FiltersOf(request);
+  WDELTA_ASSIGN_OR_RETURN(const std::string after, DecodePageToken(filters, request.page_token()));
+  WDELTA_RETURN_IF_ERROR(CheckStates(request));
+  WDELTA_ASSIGN_OR_RETURN(
+      const Page<Job> page,
+      OwnPage(
+          check_name, after,
+          [&](const std::string& from) { return ListMatching(queue, request, from); },
+          [](const Job& job) { return job.record.model_name(); },
+          [](const Job& job) { return job.record.id(); }));
+  for (const Job& job : page.items) {
+    v1::Job& listed = *response->add_jobs();
+    listed = ToProto(job.record);
+    listed.clear_gc_report();
+    listed.clear_scrub_report();
+  }
+  response->set_next_page_token(EncodePageToken(filters, page.next));
   return absl::OkStatus();
 }
 
@@ -79,8 +96,8 @@ grpc::ServerUnaryReactor* JobsService::ListJobs(grpc::CallbackServerContext* con
                                                 const v1::ListJobsRequest* request,
                                                 v1::ListJobsResponse* response) {
   return ServeUnary(environment_, "Jobs.ListJobs", context, request, response,
-                    [this](const auto& in, auto* out) {
-                      return ListJobsBody(environment_.store().jobs(), in, out);
+                    [this](const auto& in, auto* out, const RpcCall& call) {
+                      return ListJobsBody(environment_.store().jobs(), in, out, call.name_check());
                     });
 }
 

@@ -117,7 +117,7 @@ absl::StatusOr<std::vector<v1::PathStep>> ToSteps(Models& models,
 }  // namespace
 
 absl::Status Answer(ModelStore& store, const v1::FindPathRequest& request,
-                    v1::FindPathResponse* response) {
+                    v1::FindPathResponse* response, const NameCheck& check_name) {
   if (!Request::Edges_IsValid(request.edges())) {
     return MakeError(absl::StatusCode::kInvalidArgument, "BAD_EDGES",
                      absl::StrCat("edges: expected ANCESTRY, ANY or nothing, found ",
@@ -132,6 +132,11 @@ absl::Status Answer(ModelStore& store, const v1::FindPathRequest& request,
       models.Resolve(token.empty() ? request.from() : IdReference(position.from_id)));
   WDELTA_ASSIGN_OR_RETURN(
       const Model to, models.Resolve(token.empty() ? request.to() : IdReference(position.to_id)));
+  // A page token may be made up.
+  for (const Model* const end : {&from, &to}) {
+    WDELTA_RETURN_IF_ERROR(
+        CheckFound(check_name, IdReference(end->record.id()), end->record.name()));
+  }
   position.from_id = from.record.id();
   position.to_id = to.record.id();
   std::vector<FoundStep> steps;

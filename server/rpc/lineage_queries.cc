@@ -11,6 +11,7 @@
 #include "absl/strings/str_join.h"
 #include "server/rpc/convert.h"
 #include "server/rpc/lineage_nodes.h"
+#include "server/rpc/own_page.h"
 #include "server/rpc/page_token.h"
 #include "storage/base/error.h"
 #include "storage/base/limits.h"
@@ -51,40 +52,80 @@ absl::StatusOr<WalkPosition> WalkPositionOf(const std::vector<std::string>& part
   return WalkPosition{depth, is_descendant != 0, parts[3]};
 }
 
-absl::StatusOr<std::vector<Found>> WalkFrom(ModelStore& store, const std::string& start_id,
-                                            WalkQuery query, bool& has_more) {
-  std::vector<Found> found;
+std::string TextOf(const std::string& start_id, const Found& last) {
+  return absl::StrCat(start_id, "/", last.at.depth, "/", last.at.is_descendant ? 1 : 0, "/",
+                      last.node.id);
+}
+
+// The page behind a position, which may be empty.
+absl::StatusOr<Page<Found>> WalkFrom(ModelStore& store, const std::string& start_id,
+                                     WalkQuery query, const std::string& position) {
+  WDELTA_ASSIGN_OR_RETURN(const std::vector<std::string> parts, SplitPosition(position, 4));
+  if (!parts.empty()) {
+    WDELTA_ASSIGN_OR_RETURN(query.after, WalkPositionOf(parts));
+  }
+  Page<Found> found;
   WDELTA_RETURN_IF_ERROR(store.lineage().View([&](const LineageGraph& graph) -> absl::Status {
     WDELTA_ASSIGN_OR_RETURN(query.start, IndexOf(graph, start_id));
     const WalkPage page = Walk(graph, query);
-    has_more = page.has_more;
-    for (const WalkedNode& node : page.nodes) found.push_back({FoundAt(graph, node.index), node});
+    for (const WalkedNode& node : page.nodes) {
+      found.items.push_back({FoundAt(graph, node.index), node});
+    }
+    if (page.has_more) found.next = TextOf(start_id, found.items.back());
     return absl::OkStatus();
   }));
   return found;
 }
 
+// A model that a call begins with: of its request, or on later pages of a position.
+absl::StatusOr<Model> ResolveFirst(Models& models, const std::string& reference,
+                                   const std::string* id_of_position, const NameCheck& check_name) {
+  if (id_of_position == nullptr) return models.Resolve(reference);
+  const std::string by_id = IdReference(*id_of_position);
+  WDELTA_ASSIGN_OR_RETURN(Model model, models.Resolve(by_id));
+  WDELTA_RETURN_IF_ERROR(CheckFound(check_name, by_id, model.record.name()));
+  return model;
+}
+
+// At most `page_size` of `list(graph, after, limit)`, which is in order of id.
+absl::StatusOr<Page<FoundNode>> ListNodes(ModelStore& store, absl::string_view after,
+                                          size_t page_size,
+                                          absl::FunctionRef<absl::StatusOr<std::vector<Index>>(
+                                              const LineageGraph&, absl::string_view, size_t)>
+                                              list) {
+  Page<FoundNode> found;
+  WDELTA_RETURN_IF_ERROR(store.lineage().View([&](const LineageGraph& graph) -> absl::Status {
+    WDELTA_ASSIGN_OR_RETURN(const std::vector<Index> nodes, list(graph, after, page_size + 1));
+    for (const Index index : nodes) found.items.push_back(FoundAt(graph, index));
+    return absl::OkStatus();
+  }));
+  if (found.items.size() <= page_size) return found;
+  found.items.pop_back();
+  found.next = found.items.back().id;
+  return found;
+}
+
 // Lists in order of id, whose positions are the last id.
 template <typename Request, typename Response>
-absl::Status AnswerList(
-    ModelStore& store, const Request& request, Response* response,
-    absl::FunctionRef<std::vector<Index>(const LineageGraph&, absl::string_view, size_t)> list) {
+absl::Status AnswerList(ModelStore& store, const Request& request, Response* response,
+                        const NameCheck& check_name,
+                        absl::FunctionRef<absl::StatusOr<std::vector<Index>>(
+                            const LineageGraph&, absl::string_view, size_t)>
+                            list) {
   const std::string filters = FiltersOf(request);
   WDELTA_ASSIGN_OR_RETURN(const std::string after, DecodePageToken(filters, request.page_token()));
   const size_t page_size = EffectivePageSize(request.page_size());
-  std::vector<FoundNode> found;
-  WDELTA_RETURN_IF_ERROR(store.lineage().View([&](const LineageGraph& graph) {
-    for (const Index index : list(graph, after, page_size + 1)) {
-      found.push_back(FoundAt(graph, index));
-    }
-    return absl::OkStatus();
-  }));
-  const bool has_more = found.size() > page_size;
-  if (has_more) found.pop_back();
-  for (const FoundNode& node : found) {
+  WDELTA_ASSIGN_OR_RETURN(
+      const Page<FoundNode> page,
+      OwnPage(
+          check_name, after,
+          [&](const std::string& from) { return ListNodes(store, from, page_size, list); },
+          [](const FoundNode& node) { return node.name; },
+          [](const FoundNode& node) { return node.id; }));
+  for (const FoundNode& node : page.items) {
     WDELTA_ASSIGN_OR_RETURN(*response->add_nodes(), ToLineageNode(store.models(), node));
   }
-  if (has_more) response->set_next_page_token(EncodePageToken(filters, found.back().id));
+  response->set_next_page_token(EncodePageToken(filters, page.next));
   return absl::OkStatus();
 }
 
@@ -98,12 +139,13 @@ absl::Status CheckModelCount(int count) {
 // Of the references, or on later pages of a position that begins with them.
 absl::StatusOr<std::vector<std::string>> ResolveAll(Models& models,
                                                     const v1::CommonAncestorsRequest& request,
-                                                    const std::vector<std::string>& position) {
+                                                    const std::vector<std::string>& position,
+                                                    const NameCheck& check_name) {
   std::vector<std::string> ids;
   for (int i = 0; i < request.models_size(); ++i) {
-    const std::string reference =
-        position.empty() ? request.models(i) : IdReference(position[static_cast<size_t>(i)]);
-    WDELTA_ASSIGN_OR_RETURN(const Model model, models.Resolve(reference));
+    const std::string* const id = position.empty() ? nullptr : &position[static_cast<size_t>(i)];
+    WDELTA_ASSIGN_OR_RETURN(const Model model,
+                            ResolveFirst(models, request.models(i), id, check_name));
     ids.push_back(model.record.id());
   }
   return ids;
@@ -112,7 +154,7 @@ absl::StatusOr<std::vector<std::string>> ResolveAll(Models& models,
 }  // namespace
 
 absl::Status Answer(ModelStore& store, const v1::TraverseRequest& request,
-                    v1::TraverseResponse* response) {
+                    v1::TraverseResponse* response, const NameCheck& check_name) {
   WDELTA_ASSIGN_OR_RETURN(const WalkDirection direction, DirectionFromProto(request.direction()));
   const std::string filters = FiltersOf(request);
   WDELTA_ASSIGN_OR_RETURN(const std::string token, DecodePageToken(filters, request.page_token()));
@@ -121,83 +163,81 @@ absl::Status Answer(ModelStore& store, const v1::TraverseRequest& request,
   query.direction = direction;
   query.limit = EffectivePageSize(request.page_size());
   if (request.max_depth() > 0) query.max_depth = request.max_depth();
-  if (!position.empty()) {
-    WDELTA_ASSIGN_OR_RETURN(query.after, WalkPositionOf(position));
-  }
+  WDELTA_ASSIGN_OR_RETURN(const Model start,
+                          ResolveFirst(store.models(), request.model(),
+                                       position.empty() ? nullptr : &position[0], check_name));
+  const std::string& start_id = start.record.id();
   WDELTA_ASSIGN_OR_RETURN(
-      const Model start,
-      store.models().Resolve(position.empty() ? request.model() : IdReference(position[0])));
-  bool has_more = false;
-  WDELTA_ASSIGN_OR_RETURN(const std::vector<Found> found,
-                          WalkFrom(store, start.record.id(), std::move(query), has_more));
-  for (const Found& each : found) {
+      const Page<Found> page,
+      OwnPage(
+          check_name, token,
+          [&](const std::string& from) { return WalkFrom(store, start_id, query, from); },
+          [](const Found& found) { return found.node.name; },
+          [&](const Found& found) { return TextOf(start_id, found); }));
+  for (const Found& each : page.items) {
     WDELTA_ASSIGN_OR_RETURN(v1::LineageNode node, ToLineageNode(store.models(), each.node));
     node.set_depth(each.at.depth);
     node.set_direction(each.at.is_descendant ? Traversal::DESCENDANTS : Traversal::ANCESTORS);
     if (each.at.depth == 0) node.set_direction(request.direction());
     *response->add_nodes() = std::move(node);
   }
-  if (has_more) {
-    const Found& last = found.back();
-    response->set_next_page_token(
-        EncodePageToken(filters, absl::StrCat(start.record.id(), "/", last.at.depth, "/",
-                                              last.at.is_descendant ? 1 : 0, "/", last.node.id)));
-  }
+  response->set_next_page_token(EncodePageToken(filters, page.next));
   return absl::OkStatus();
 }
 
 absl::Status Answer(ModelStore& store, const v1::ListRootsRequest& request,
-                    v1::ListRootsResponse* response) {
-  return AnswerList(store, request, response,
+                    v1::ListRootsResponse* response, const NameCheck& check_name) {
+  return AnswerList(store, request, response, check_name,
                     [](const LineageGraph& graph, absl::string_view after, size_t limit) {
                       return graph.Roots(after, limit);
                     });
 }
 
 absl::Status Answer(ModelStore& store, const v1::ListLeavesRequest& request,
-                    v1::ListLeavesResponse* response) {
-  return AnswerList(store, request, response,
+                    v1::ListLeavesResponse* response, const NameCheck& check_name) {
+  return AnswerList(store, request, response, check_name,
                     [](const LineageGraph& graph, absl::string_view after, size_t limit) {
                       return graph.Leaves(after, limit);
                     });
 }
 
 absl::Status Answer(ModelStore& store, const v1::ListChildrenRequest& request,
-                    v1::ListChildrenResponse* response) {
+                    v1::ListChildrenResponse* response, const NameCheck& check_name) {
   // Positions: `<parent id>/<last id>`.
   const std::string filters = FiltersOf(request);
   WDELTA_ASSIGN_OR_RETURN(const std::string token, DecodePageToken(filters, request.page_token()));
   WDELTA_ASSIGN_OR_RETURN(const std::vector<std::string> position, SplitPosition(token, 2));
-  WDELTA_ASSIGN_OR_RETURN(
-      const Model parent,
-      store.models().Resolve(position.empty() ? request.model() : IdReference(position[0])));
-  const std::string after = position.empty() ? "" : position[1];
-  const size_t page_size = EffectivePageSize(request.page_size());
-  std::vector<FoundNode> found;
-  WDELTA_RETURN_IF_ERROR(store.lineage().View([&](const LineageGraph& graph) -> absl::Status {
+  WDELTA_ASSIGN_OR_RETURN(const Model parent,
+                          ResolveFirst(store.models(), request.model(),
+                                       position.empty() ? nullptr : &position[0], check_name));
+  const auto list = [&](const LineageGraph& graph, absl::string_view after,
+                        size_t limit) -> absl::StatusOr<std::vector<Index>> {
     WDELTA_ASSIGN_OR_RETURN(const Index index, IndexOf(graph, parent.record.id()));
-    for (const Index child : graph.Children(index, after, page_size + 1)) {
-      found.push_back(FoundAt(graph, child));
-    }
-    return absl::OkStatus();
-  }));
-  const bool has_more = found.size() > page_size;
-  if (has_more) found.pop_back();
-  for (const FoundNode& child : found) {
+    return graph.Children(index, after, limit);
+  };
+  const size_t page_size = EffectivePageSize(request.page_size());
+  WDELTA_ASSIGN_OR_RETURN(
+      const Page<FoundNode> page,
+      OwnPage(
+          check_name, position.empty() ? "" : position[1],
+          [&](const std::string& from) { return ListNodes(store, from, page_size, list); },
+          [](const FoundNode& node) { return node.name; },
+          [](const FoundNode& node) { return node.id; }));
+  for (const FoundNode& child : page.items) {
     WDELTA_ASSIGN_OR_RETURN(v1::LineageNode node, ToLineageNode(store.models(), child));
     node.set_depth(1);
     node.set_direction(Traversal::DESCENDANTS);
     *response->add_nodes() = std::move(node);
   }
-  if (has_more) {
+  if (!page.next.empty()) {
     response->set_next_page_token(
-        EncodePageToken(filters, absl::StrCat(parent.record.id(), "/", found.back().id)));
+        EncodePageToken(filters, absl::StrCat(parent.record.id(), "/", page.next)));
   }
   return absl::OkStatus();
 }
 
 absl::Status Answer(ModelStore& store, const v1::CommonAncestorsRequest& request,
-                    v1::CommonAncestorsResponse* response) {
+                    v1::CommonAncestorsResponse* response, const NameCheck& check_name) {
   WDELTA_RETURN_IF_ERROR(CheckModelCount(request.models_size()));
   const std::string filters = FiltersOf(request);
   WDELTA_ASSIGN_OR_RETURN(const std::string token, DecodePageToken(filters, request.page_token()));
@@ -210,7 +250,7 @@ absl::Status Answer(ModelStore& store, const v1::CommonAncestorsRequest& request
     WDELTA_ASSIGN_OR_RETURN(begin, NumberOfPosition(position.back()));
   }
   WDELTA_ASSIGN_OR_RETURN(const std::vector<std::string> ids,
-                          ResolveAll(store.models(), request, position));
+                          ResolveAll(store.models(), request, position, check_name));
   const size_t end = begin + EffectivePageSize(request.page_size());
   bool has_more = false;
   std::vector<std::pair<FoundNode, std::vector<uint32_t>>> found;

@@ -11,8 +11,8 @@ grpc::ServerUnaryReactor* Serve(RpcEnvironment& environment, std::string_view me
                                 grpc::CallbackServerContext* context, const Request* request,
                                 Response* response) {
   return ServeUnary(environment, method, context, request, response,
-                    [&environment](const Request& in, Response* out) {
-                      return Answer(environment.store(), in, out);
+                    [&environment](const Request& in, Response* out, const RpcCall& call) {
+                      return Answer(environment.store(), in, out, call.name_check());
                     });
 }
 

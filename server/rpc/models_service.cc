@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "server/rpc/convert.h"
 #include "server/rpc/fidelity_convert.h"
+#include "server/rpc/own_page.h"
 #include "server/rpc/page_token.h"
 #include "server/rpc/unary.h"
 #include "storage/base/error.h"
@@ -38,13 +39,18 @@ absl::Status GetModelBody(ModelStore& store, const v1::GetModelRequest& request,
 }
 
 absl::Status ListModelsBody(ModelStore& store, const v1::ListModelsRequest& request,
-                            v1::ListModelsResponse* response) {
+                            v1::ListModelsResponse* response, const NameCheck& check_name) {
   const std::string filters = FiltersOf(request);
   WDELTA_ASSIGN_OR_RETURN(const std::string after, DecodePageToken(filters, request.page_token()));
   WDELTA_ASSIGN_OR_RETURN(const ModelFilter filter, FromProto(request));
+  const uint32_t page_size = EffectivePageSize(request.page_size());
   WDELTA_ASSIGN_OR_RETURN(
       const Page<Model> page,
-      store.models().List(filter, after, EffectivePageSize(request.page_size())));
+      OwnPage(
+          check_name, after,
+          [&](const std::string& from) { return store.models().List(filter, from, page_size); },
+          [](const Model& model) { return model.record.name(); },
+          [](const Model& model) { return model.record.id(); }));
   for (const Model& model : page.items) {
     *response->add_models() = ToProto(model, FileList::kOmit);
   }
@@ -146,19 +152,25 @@ absl::Status RepackModelBody(ModelStore& store, const v1::RepackModelRequest& re
 }
 
 absl::Status ListTagsBody(ModelStore& store, const v1::ListTagsRequest& request,
-                          v1::ListTagsResponse* response) {
+                          v1::ListTagsResponse* response, const NameCheck& check_name) {
   const std::string filters = FiltersOf(request);
   WDELTA_ASSIGN_OR_RETURN(const std::string after, DecodePageToken(filters, request.page_token()));
-  WDELTA_ASSIGN_OR_RETURN(
-      const Page<Tag> page,
-      store.models().ListTags(request.name(), after, EffectivePageSize(request.page_size())));
+  const uint32_t page_size = EffectivePageSize(request.page_size());
+  WDELTA_ASSIGN_OR_RETURN(const Page<Tag> page,
+                          OwnPage(
+                              check_name, after,
+                              [&](const std::string& from) {
+                                return store.models().ListTags(request.name(), from, page_size);
+                              },
+                              [](const Tag& tag) { return tag.name; },
+                              [](const Tag& tag) { return absl::StrCat(tag.name, "@", tag.tag); }));
   for (const Tag& tag : page.items) *response->add_tags() = ToProto(tag);
   response->set_next_page_token(EncodePageToken(filters, page.next));
   return absl::OkStatus();
 }
 
 absl::Status ListTagHistoryBody(ModelStore& store, const v1::ListTagHistoryRequest& request,
-                                v1::ListTagHistoryResponse* response) {
+                                v1::ListTagHistoryResponse* response, const NameCheck& check_name) {
   const std::string filters = FiltersOf(request);
   WDELTA_ASSIGN_OR_RETURN(const std::string position,
                           DecodePageToken(filters, request.page_token()));
@@ -169,7 +181,13 @@ absl::Status ListTagHistoryBody(ModelStore& store, const v1::ListTagHistoryReque
   WDELTA_ASSIGN_OR_RETURN(const std::vector<TagChange> changes,
                           store.models().TagHistory(request.name(), request.tag(), after,
                                                     EffectivePageSize(request.page_size())));
-  for (const TagChange& change : changes) *response->add_changes() = ToProto(change);
+  for (const TagChange& change : changes) {
+    v1::TagChange& told = *response->add_changes();
+    told = ToProto(change);
+    // A tag of one's own may have pointed at anybody's models.
+    if (!MayName(check_name, told.from_name())) told.clear_from_name();
+    if (!MayName(check_name, told.to_name())) told.clear_to_name();
+  }
   // Changes have numbers from 1 without gaps.
   if (!changes.empty() && changes.back().number > 1) {
     response->set_next_page_token(EncodePageToken(filters, absl::StrCat(changes.back().number)));
@@ -215,9 +233,10 @@ grpc::ServerUnaryReactor* ModelsService::GetModel(grpc::CallbackServerContext* c
 grpc::ServerUnaryReactor* ModelsService::ListModels(grpc::CallbackServerContext* context,
                                                     const v1::ListModelsRequest* request,
                                                     v1::ListModelsResponse* response) {
-  return ServeUnary(
-      environment_, "Models.ListModels", context, request, response,
-      [this](const auto& in, auto* out) { return ListModelsBody(environment_.store(), in, out); });
+  return ServeUnary(environment_, "Models.ListModels", context, request, response,
+                    [this](const auto& in, auto* out, const RpcCall& call) {
+                      return ListModelsBody(environment_.store(), in, out, call.name_check());
+                    });
 }
 
 grpc::ServerUnaryReactor* ModelsService::ListTensors(grpc::CallbackServerContext* context,
@@ -293,17 +312,18 @@ grpc::ServerUnaryReactor* ModelsService::DeleteTag(grpc::CallbackServerContext* 
 grpc::ServerUnaryReactor* ModelsService::ListTags(grpc::CallbackServerContext* context,
                                                   const v1::ListTagsRequest* request,
                                                   v1::ListTagsResponse* response) {
-  return ServeUnary(
-      environment_, "Models.ListTags", context, request, response,
-      [this](const auto& in, auto* out) { return ListTagsBody(environment_.store(), in, out); });
+  return ServeUnary(environment_, "Models.ListTags", context, request, response,
+                    [this](const auto& in, auto* out, const RpcCall& call) {
+                      return ListTagsBody(environment_.store(), in, out, call.name_check());
+                    });
 }
 
 grpc::ServerUnaryReactor* ModelsService::ListTagHistory(grpc::CallbackServerContext* context,
                                                         const v1::ListTagHistoryRequest* request,
                                                         v1::ListTagHistoryResponse* response) {
   return ServeUnary(environment_, "Models.ListTagHistory", context, request, response,
-                    [this](const auto& in, auto* out) {
-                      return ListTagHistoryBody(environment_.store(), in, out);
+                    [this](const auto& in, auto* out, const RpcCall& call) {
+                      return ListTagHistoryBody(environment_.store(), in, out, call.name_check());
                     });
 }
 

@@ -1,9 +1,9 @@
 // Page tokens: where a listing goes on. Pure functions; any thread.
 //
 // A token is opaque to clients: base64url of a version, a fingerprint of the
-// request's filters, the position, and a checksum. It holds no secret and grants
-// nothing; the checksum catches accidents, the fingerprint a token that belongs to
-// another listing.
+// request's filters, the position, and a checksum. It holds no secret, for positions tell only of
+// what the caller may read (own_page.h), and grants nothing; the checksum catches accidents, the
+// fingerprint a token that belongs to another listing.
 #pragma once
 
 #include <algorithm>

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "server/rpc/convert.h"
+#include "server/rpc/own_page.h"
 #include "server/rpc/page_token.h"
 #include "server/rpc/unary.h"
 #include "server/rpc/upload_reactor.h"
@@ -56,11 +57,17 @@ absl::Status FindContentBody(Uploads& uploads, const v1::FindContentRequest& req
 }
 
 absl::Status ListUploadsBody(Uploads& uploads, const v1::ListUploadsRequest& request,
-                             v1::ListUploadsResponse* response) {
+                             const NameCheck& check_name, v1::ListUploadsResponse* response) {
   const std::string filters = FiltersOf(request);
   WDELTA_ASSIGN_OR_RETURN(const std::string after, DecodePageToken(filters, request.page_token()));
-  WDELTA_ASSIGN_OR_RETURN(const Page<UploadView> page,
-                          uploads.ListOpen(after, EffectivePageSize(request.page_size())));
+  const uint32_t page_size = EffectivePageSize(request.page_size());
+  WDELTA_ASSIGN_OR_RETURN(
+      const Page<UploadView> page,
+      OwnPage(
+          check_name, after,
+          [&](const std::string& from) { return uploads.ListOpen(from, page_size); },
+          [](const UploadView& upload) { return upload.record.name(); },
+          [](const UploadView& upload) { return upload.record.id(); }));
   for (const UploadView& upload : page.items) {
     *response->add_uploads() = ToProto(upload, EntryList::kOmit);
   }
@@ -130,8 +137,9 @@ grpc::ServerUnaryReactor* UploadsService::ListUploads(grpc::CallbackServerContex
                                                       const v1::ListUploadsRequest* request,
                                                       v1::ListUploadsResponse* response) {
   return ServeUnary(environment_, "Uploads.ListUploads", context, request, response,
-                    [this](const auto& in, auto* out) {
-                      return ListUploadsBody(environment_.store().uploads(), in, out);
+                    [this](const auto& in, auto* out, const RpcCall& call) {
+                      return ListUploadsBody(environment_.store().uploads(), in, call.name_check(),
+                                             out);
                     });
 }
 

@@ -170,8 +170,9 @@ absl::StatusOr<UploadView> Uploads::Start(const StartUploadParams& params,
   }
   WDELTA_RETURN_IF_ERROR(CheckNameFree(*deps_.catalog, params.name, params.new_version));
   const bool may_show = MayShowParents(params.kind, params.fidelity);
-  WDELTA_ASSIGN_OR_RETURN(const std::vector<ParentEdge> parents,
-                          ResolveParents(*deps_.models, params.parents, may_show ? check_name : nullptr));
+  WDELTA_ASSIGN_OR_RETURN(
+      const std::vector<ParentEdge> parents,
+      ResolveParents(*deps_.models, params.parents, may_show ? check_name : nullptr));
   WDELTA_ASSIGN_OR_RETURN(const std::vector<std::string> open,
                           ScanKeySuffixes(*deps_.catalog, std::string(keys::kOpenUploads)));
   if (open.size() >= deps_.max_open_uploads) {

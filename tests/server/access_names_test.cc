@@ -3,6 +3,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -141,6 +142,108 @@ TEST_F(AccessNamesTest, AMadeUpPageTokenLeadsNowhere) {
   request.set_model("team-a");
   request.set_page_token(EncodePageToken(FiltersOf(request), base_.id() + "/0"));
   EXPECT_EQ(Call(*server().models, &v1::Models::Stub::ListTensors, request), kNotFound);
+}
+
+TEST_F(AccessNamesTest, NoMadeUpPageTokenOfAWalkLeadsNorOfAPath) {
+  CallAs("all");
+  server().Push("team-c", SmallCheckpoint(3), {"base"});
+  CallAs("team");
+  v1::TraverseRequest walk;
+  walk.set_model("team-a");
+  walk.set_direction(v1::TraverseRequest::DESCENDANTS);
+  walk.set_page_token(EncodePageToken(FiltersOf(walk), base_.id() + "/0/1/" + base_.id()));
+  EXPECT_EQ(Call(*server().lineage, &v1::Lineage::Stub::Traverse, walk), kNotFound);
+  v1::ListChildrenRequest children;
+  children.set_model("team-a");
+  children.set_page_token(EncodePageToken(FiltersOf(children), base_.id() + "/0"));
+  EXPECT_EQ(Call(*server().lineage, &v1::Lineage::Stub::ListChildren, children), kNotFound);
+  v1::FindPathRequest path;
+  path.set_from("team-a");
+  path.set_to("team-c");
+  path.set_page_token(
+      EncodePageToken(FiltersOf(path), base_.id() + "/" + own_.id() + "//2/1/" + base_.id()));
+  EXPECT_EQ(Call(*server().lineage, &v1::Lineage::Stub::FindPath, path), kNotFound);
+}
+
+// Clients can read what a token holds.
+TEST_F(AccessNamesTest, PageTokensTellOnlyOfOwnModels) {
+  CallAs("all");
+  std::vector<std::string> foreign = {base_.id(), "base"};
+  for (const char* const name : {"other-1", "other-2"}) {
+    foreign.push_back(server().Push(name, SmallCheckpoint(5), {"base"}).id());
+    foreign.push_back(name);
+  }
+  server().Push("team-b", SmallCheckpoint(6), {"base"});
+  foreign.push_back(server().Push("other-3", SmallCheckpoint(7), {"base"}).id());
+  SetTag("team-b", "t", "team-b");
+  SetTag("other-3", "t", "other-3");
+  SetTag("a-first", "t", "base");
+  server().RunJobs();
+  v1::ListJobsResponse all_jobs;
+  ASSERT_EQ(Call(*server().jobs, &v1::Jobs::Stub::ListJobs, v1::ListJobsRequest(), &all_jobs),
+            "OK");
+  for (const v1::Job& job : all_jobs.jobs()) {
+    if (job.model_name().substr(0, 5) != "team-") foreign.push_back(job.id());
+  }
+  CallAs("team");
+  // The number of items on all pages of one.
+  const auto count = [&](auto& stub, auto method, auto request, auto response, auto items_of) {
+    int items = 0;
+    request.set_page_size(1);
+    do {
+      response.Clear();
+      EXPECT_EQ(Call(stub, method, request, &response), "OK");
+      items += items_of(response);
+      const std::string token = response.next_page_token();
+      std::string raw;
+      EXPECT_TRUE(absl::WebSafeBase64Unescape(token, &raw));
+      for (const std::string& text : foreign) {
+        EXPECT_EQ(raw.find(text), std::string::npos) << request.GetTypeName() << " " << text;
+      }
+      request.set_page_token(token);
+    } while (!response.next_page_token().empty() && items < 100);
+    return items;
+  };
+  EXPECT_EQ(count(*server().models, &v1::Models::Stub::ListModels, v1::ListModelsRequest(),
+                  v1::ListModelsResponse(), [](const auto& out) { return out.models_size(); }),
+            2);
+  EXPECT_EQ(count(*server().models, &v1::Models::Stub::ListTags, v1::ListTagsRequest(),
+                  v1::ListTagsResponse(), [](const auto& out) { return out.tags_size(); }),
+            3);
+  EXPECT_EQ(count(*server().jobs, &v1::Jobs::Stub::ListJobs, v1::ListJobsRequest(),
+                  v1::ListJobsResponse(), [](const auto& out) { return out.jobs_size(); }),
+            2);
+  EXPECT_EQ(count(*server().lineage, &v1::Lineage::Stub::ListRoots, v1::ListRootsRequest(),
+                  v1::ListRootsResponse(), [](const auto& out) { return out.nodes_size(); }),
+            0);
+  EXPECT_EQ(count(*server().lineage, &v1::Lineage::Stub::ListLeaves, v1::ListLeavesRequest(),
+                  v1::ListLeavesResponse(), [](const auto& out) { return out.nodes_size(); }),
+            2);
+  v1::TraverseRequest walk;
+  walk.set_model("team-a");
+  walk.set_direction(v1::TraverseRequest::BOTH);
+  EXPECT_EQ(count(*server().lineage, &v1::Lineage::Stub::Traverse, walk, v1::TraverseResponse(),
+                  [](const auto& out) { return out.nodes_size(); }),
+            1);
+}
+
+TEST_F(AccessNamesTest, TheHistoryOfATagNamesOnlyOwnModels) {
+  SetTag("team-a", "gift", "team-a");
+  v1::ListTagHistoryRequest request;
+  request.set_name("team-a");
+  request.set_tag("gift");
+  const auto names = [&] {
+    v1::ListTagHistoryResponse response;
+    EXPECT_EQ(Call(*server().models, &v1::Models::Stub::ListTagHistory, request, &response), "OK");
+    std::vector<std::string> found;
+    for (const v1::TagChange& change : response.changes()) {
+      found.push_back(change.from_name() + " > " + change.to_name());
+    }
+    return found;
+  };
+  EXPECT_THAT(names(), ElementsAre(" > team-a", " > "));
+  CallAs("all");
+  EXPECT_THAT(names(), ElementsAre("base > team-a", " > base"));
 }
 
 TEST_F(AccessNamesTest, ADeltaAgainstAnothersModelIsNotSent) {

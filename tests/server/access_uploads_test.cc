@@ -1,4 +1,5 @@
 // What uploads of a token that is for some names may take from models of other names.
+#include <random>
 #include <string>
 #include <vector>
 
@@ -28,7 +29,7 @@ class AccessUploadsTest : public AccessTest {
     CallAs("all");
     base_ = server().Push("base", {{kPath, BuildSafetensors({weights_})}});
     server().RunJobs();
-    server().Push("team-a", {{kPath, BuildSafetensors({tuned_})}}, {"base"});
+    team_ = server().Push("team-a", {{kPath, BuildSafetensors({tuned_})}}, {"base"});
     server().RunJobs();
     CallAs("team");
   }
@@ -82,6 +83,7 @@ class AccessUploadsTest : public AccessTest {
   const TestTensor weights_;
   const TestTensor tuned_;
   v1::Model base_;
+  v1::Model team_;
 };
 
 TEST_F(AccessUploadsTest, LossIsAllowedAgainstOwnParentsOnly) {
@@ -110,6 +112,43 @@ TEST_F(AccessUploadsTest, WhatAnotherTokenBeganIsNotFinishedAgainstOthersModels)
   EXPECT_EQ(CodeAndReason(server().Finish(upload, &finished)), kNotFound);
   CallAs("all");
   EXPECT_EQ(CodeAndReason(server().Finish(upload, &finished)), "OK");
+}
+
+// What is lost would tell of a model that it was measured against.
+TEST_F(AccessUploadsTest, LossIsStoredAgainstOwnModelsOnly) {
+  // Of another's, every weight is elsewhere; what is uploaded is nearer to it than to its parent.
+  TestTensor secret = tuned_;
+  std::mt19937 random(5);
+  for (size_t i = 0; i < secret.data.size(); i += 2) {
+    secret.data[i] = static_cast<char>(secret.data[i] ^ (random() % 64));
+  }
+  CallAs("all");
+  const v1::Model other = server().Push("other", {{kPath, BuildSafetensors({secret})}}, {"base"});
+  server().RunJobs();
+  const TestFiles files = {{kPath, BuildSafetensors({FineTuned(secret, 3)})}};
+  const auto store = [&](const std::string& caller, const std::string& name) {
+    CallAs(caller);
+    v1::StartUploadRequest request = Named(name, "team-a");
+    request.mutable_fidelity()->mutable_near_lossless()->set_relative_error(0.2);
+    const std::string upload = server().Open(request, files);
+    EXPECT_EQ(CodeAndReason(server().Write(TestServer::PiecesOf(upload, files))), "OK");
+    v1::FinishUploadResponse finished;
+    EXPECT_EQ(CodeAndReason(server().Finish(upload, &finished)), "OK");
+    server().RunJobs();
+    CallAs("all");
+    v1::GetModelRequest get;
+    get.set_model(name);
+    v1::Model stored;
+    grpc::ClientContext context;
+    EXPECT_EQ(CodeAndReason(server().models->GetModel(&context, get, &stored)), "OK");
+    EXPECT_EQ(stored.state(), v1::Model::READY);
+    return stored;
+  };
+  const v1::Model unlimited = store("all", "team-l");
+  ASSERT_EQ(unlimited.storage().parent(), "id:" + other.id()) << "expected the nearest";
+  const v1::Model limited = store("team", "team-m");
+  EXPECT_EQ(limited.storage().parent(), "id:" + team_.id());
+  EXPECT_TRUE(limited.fidelity_outcome().lossy());
 }
 
 TEST_F(AccessUploadsTest, AnImportIsOfAnOwnParent) {

@@ -97,8 +97,8 @@ class Sweeper {
     }
     const ModelRecord& record = model->record;
     const auto& retired = record.retired_owners();
-    use.is_all = is_active || is_in_use ||
-                 std::find(retired.begin(), retired.end(), owner) != retired.end();
+    use.is_all =
+        is_active || is_in_use || std::find(retired.begin(), retired.end(), owner) != retired.end();
     const bool is_form =
         record.delta_owner().empty() ? owner == model_id : owner == record.delta_owner();
     if (use.is_all || !is_form) return use;
