@@ -47,6 +47,28 @@ absl::Status CheckFile(const RevisedFile& file, const ModelRecord& before) {
                    {{"file", file.path}});
 }
 
+// A stored file whose reader is asked now and then whether to go on. One thread at a time.
+class CheckedFile final : public RandomAccessFile {
+ public:
+  CheckedFile(std::shared_ptr<const RandomAccessFile> file, std::function<absl::Status()> check)
+      : file_(std::move(file)), check_(std::move(check)) {}
+
+  absl::Status Read(uint64_t offset, char* destination, size_t size) const override {
+    unchecked_bytes_ += size;
+    if (unchecked_bytes_ >= limits::kCopyStepBytes && check_ != nullptr) {
+      unchecked_bytes_ = 0;
+      WDELTA_RETURN_IF_ERROR(check_());
+    }
+    return file_->Read(offset, destination, size);
+  }
+  absl::StatusOr<uint64_t> SizeBytes() const override { return file_->SizeBytes(); }
+
+ private:
+  const std::shared_ptr<const RandomAccessFile> file_;
+  const std::function<absl::Status()> check_;
+  mutable uint64_t unchecked_bytes_ = 0;
+};
+
 // What `wdelta explain` tells.
 StorageCandidate TwinOf(const ModelRecord& before) {
   StorageCandidate twin;
@@ -98,7 +120,8 @@ absl::StatusOr<ModelRecord> Revisions::Build(const RevisionParams& params,
 
 absl::StatusOr<WdeltaFile> Revisions::Store(const RevisionParams& params, const HeldDelta& before,
                                             ModelRecord& model) {
-  WDELTA_ASSIGN_OR_RETURN(const auto stored, WdeltaReader::Open(before.file));
+  WDELTA_ASSIGN_OR_RETURN(const auto stored, WdeltaReader::Open(std::make_shared<const CheckedFile>(
+                                                 before.file, params.check)));
   WDELTA_ASSIGN_OR_RETURN(const DiskGuard::Reservation space,
                           deps_.disk->Reserve(NewBytesOf(stored->file(), params.files),
                                               absl::StrCat("model '", model.name(), "'")));

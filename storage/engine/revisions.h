@@ -31,7 +31,7 @@ struct RevisionParams {
   std::vector<ParentReference> parents;
   StringMap labels;
   StringMap metadata;
-  // Called before what may still be called off is made durable; its error ends the work.
+  // Called now and then, and before the new model is made durable; its error ends the work.
   std::function<absl::Status()> check;
 };
 

@@ -1,7 +1,13 @@
 // Commits that change no tensors.
+#include <array>
+#include <atomic>
 #include <string>
+#include <thread>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/notification.h"
 #include "gmock/gmock.h"
 #include "server/http/hub_models.h"
 #include "server/http/hub_upload.h"
@@ -105,6 +111,48 @@ TEST_F(HubRevisionTest, TheCardStillNamesTheParents) {
   ASSERT_EQ(Newest().record.parents_size(), 1);
   EXPECT_EQ(Newest().record.parents(0).model_id(), base.record.id());
   EXPECT_TRUE(Content(kWeights) == SmallCheckpoint(1, 7).at(kWeights));
+}
+
+TEST_F(HubRevisionTest, AParentCommitIsTheNewestUntilTheEnd) {
+  const std::string first = CommitOf(Push("n/m", files_).record);
+  bool is_first = true;
+  std::string other;
+  blobs().before_get = [&] {
+    if (!std::exchange(is_first, false)) return;
+    other = Stage("n/m", SmallCheckpoint(2)).record.id();
+  };
+  EXPECT_EQ(StatusAndCode(Commit({Inline("README.md", "# card\n")}, {{"parentCommit", first}})),
+            "412 PARENT_COMMIT_MOVED");
+  blobs().before_get = nullptr;
+  EXPECT_EQ(Newest().record.id(), other);
+}
+
+// One commit reads what is stored, the other waits for it.
+TEST_F(HubRevisionTest, ADrainEndsCommits) {
+  const Model before = Push("n/m", files_);
+  absl::Notification reads;
+  std::array<absl::Notification, 2> cut;
+  std::atomic<bool> is_first = true;
+  blobs().before_get = [&] {
+    if (!is_first.exchange(false)) return;
+    reads.Notify();
+    for (absl::Notification& one : cut) one.WaitForNotification();
+  };
+  std::vector<std::thread> clients;
+  for (absl::Notification& one : cut) {
+    clients.emplace_back([&] {
+      const httplib::Result answer = Commit({Inline("README.md", "# card\n")});
+      if (answer) {
+        EXPECT_EQ(StatusAndCode(answer), "503 STOPPING");
+      }
+      one.Notify();
+    });
+  }
+  reads.WaitForNotification();
+  server().Drain(absl::ZeroDuration());
+  for (std::thread& client : clients) client.join();
+  blobs().before_get = nullptr;
+  EXPECT_EQ(Newest().record.id(), before.record.id());
 }
 
 TEST_F(HubRevisionTest, ABadIndexIsRefused) {

@@ -97,7 +97,8 @@ TEST_F(HubUploadFaultsTest, AParentCommitMustBeTheNewest) {
 
 // However long the commit takes to copy its files.
 TEST_F(HubUploadFaultsTest, AParentCommitIsTheNewestUntilTheEnd) {
-  const std::string first = CommitOf(Push("n/m", SmallCheckpoint(1)).record);
+  // Not compressed, so that its files are copied.
+  const std::string first = CommitOf(Stage("n/m", SmallCheckpoint(1)).record);
   ASSERT_EQ(StatusAndCode(PutObject(Digest::Of("1").ToHex(), 1, "1")), "200");
   bool is_first = true;
   std::string other;
@@ -114,7 +115,7 @@ TEST_F(HubUploadFaultsTest, AParentCommitIsTheNewestUntilTheEnd) {
 
 // One commit copies, the other waits for it.
 TEST_F(HubUploadFaultsTest, ADrainEndsCommits) {
-  const Model before = Push("n/m", SmallCheckpoint(1));
+  const Model before = Stage("n/m", SmallCheckpoint(1));
   ASSERT_EQ(StatusAndCode(PutObject(Digest::Of("1").ToHex(), 1, "1")), "200");
   absl::Notification copies;
   std::array<absl::Notification, 2> cut;
