@@ -1,4 +1,5 @@
 #include <string>
+#include <vector>
 
 #include "client/cli/arguments.h"
 #include "client/cli/commands.h"
@@ -12,6 +13,7 @@ namespace {
 constexpr char kExamples[] =
     "  wdelta push ./qwen-base --name qwen\n"
     "  wdelta push ./qwen-wiki --name qwen-wiki --parent qwen --wait\n"
+    "  wdelta push ./run7/step-900 --name run7 --exclude 'optimizer*' --exclude '*.pt' --wait\n"
     "  wdelta push ./soup --name soup --parent a --parent b --relation merge --label team=nlp\n"
     "  wdelta push ./small --name small --parent qwen:distillation,temperature=2\n"
     "  wdelta push ./wiki --name wiki --parent qwen --fidelity near-lossless --relative-error "
@@ -27,11 +29,17 @@ struct Arguments {
   UploadArguments upload;
   FidelityArguments fidelity;
   std::string reuse = "auto";
+  std::vector<std::string> exclude;
 };
 
 void Add(CLI::App& command, Arguments& arguments) {
   command.add_option("DIR", arguments.folder, "Folder with safetensors shards and side files")
       ->required();
+  command
+      .add_option("--exclude", arguments.exclude,
+                  "Shell pattern of paths within DIR, files or folders, to leave out; * matches / "
+                  "too; may be repeated. Names that begin with a dot never go along")
+      ->allow_extra_args(false);
   arguments.upload.AddTo(command);
   arguments.fidelity.AddTo(command);
   command
@@ -44,6 +52,7 @@ void Add(CLI::App& command, Arguments& arguments) {
 absl::Status Run(Session& session, const Arguments& arguments) {
   WDELTA_ASSIGN_OR_RETURN(PushOptions options, arguments.upload.ToOptions());
   WDELTA_ASSIGN_OR_RETURN(options.fidelity, arguments.fidelity.ToPolicy());
+  options.exclude = arguments.exclude;
   if (arguments.reuse == "always") options.reuse = Reuse::kAlways;
   if (arguments.reuse == "never") options.reuse = Reuse::kNever;
   return PushAndReport(session, std::move(options),

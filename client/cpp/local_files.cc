@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "storage/base/error.h"
 #include "storage/base/limits.h"
+#include "storage/base/shell_pattern.h"
 #include "storage/base/status_macros.h"
 #include "storage/tensor/checkpoint.h"
 
@@ -29,8 +30,12 @@ absl::Status CannotRead(const std::string& name, const std::error_code& error) {
   return absl::Status(code, absl::StrCat(name, ": ", error.message()));
 }
 
+bool IsExcluded(const std::vector<std::string>& exclude, const std::string& path) {
+  return !exclude.empty() && MatchesAny(exclude, path);
+}
+
 absl::Status Walk(const fs::path& folder, const std::string& prefix, int depth,
-                  std::vector<LocalFile>& files) {
+                  const std::vector<std::string>& exclude, std::vector<LocalFile>& files) {
   if (depth > kMaxFolderDepth) {
     return absl::InvalidArgumentError(
         absl::StrCat(folder.string(), ": folders are nested deeper than ", kMaxFolderDepth));
@@ -41,10 +46,12 @@ absl::Status Walk(const fs::path& folder, const std::string& prefix, int depth,
     const std::string name = entry->path().filename().string();
     if (name.front() == '.') continue;
     const std::string path = absl::StrCat(prefix, name);
+    if (IsExcluded(exclude, path)) continue;
     const fs::file_status own = entry->symlink_status(error);
     if (error) break;
     if (own.type() == fs::file_type::directory) {
-      WDELTA_RETURN_IF_ERROR(Walk(entry->path(), absl::StrCat(path, "/"), depth + 1, files));
+      WDELTA_RETURN_IF_ERROR(
+          Walk(entry->path(), absl::StrCat(path, "/"), depth + 1, exclude, files));
       continue;
     }
     WDELTA_RETURN_IF_ERROR(ValidateCheckpointPath(path));
@@ -81,7 +88,8 @@ absl::StatusOr<LocalFile> DescribeFile(const std::string& file_name, const std::
   return file;
 }
 
-absl::StatusOr<std::vector<LocalFile>> ListCheckpointFiles(const std::string& folder) {
+absl::StatusOr<std::vector<LocalFile>> ListCheckpointFiles(
+    const std::string& folder, const std::vector<std::string>& exclude) {
   std::error_code error;
   const fs::file_status status = fs::status(folder, error);
   if (status.type() == fs::file_type::not_found) {
@@ -92,10 +100,11 @@ absl::StatusOr<std::vector<LocalFile>> ListCheckpointFiles(const std::string& fo
                      absl::StrCat(folder, ": expected a folder"));
   }
   std::vector<LocalFile> files;
-  WDELTA_RETURN_IF_ERROR(Walk(folder, "", 0, files));
+  WDELTA_RETURN_IF_ERROR(Walk(folder, "", 0, exclude, files));
   if (files.empty()) {
     return MakeError(absl::StatusCode::kInvalidArgument, "NO_FILES",
-                     absl::StrCat(folder, ": no files in it"));
+                     absl::StrCat(folder, ": no files in it",
+                                  exclude.empty() ? "" : " but those that are excluded"));
   }
   std::sort(files.begin(), files.end(),
             [](const LocalFile& a, const LocalFile& b) { return a.path < b.path; });

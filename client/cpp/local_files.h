@@ -20,7 +20,11 @@ struct LocalFile {
 // caches consist of them; a link to a folder, a dangling link or anything that is
 // no file is INVALID_ARGUMENT (reason `NOT_A_FILE`), a path that the store would
 // refuse `BAD_PATH`, an empty folder `NO_FILES`. NOT_FOUND: no such folder.
-absl::StatusOr<std::vector<LocalFile>> ListCheckpointFiles(const std::string& folder);
+//
+// Files and folders whose path within `folder` matches one of the shell patterns of `exclude` are
+// left out, whatever they are; `*` matches `/` too.
+absl::StatusOr<std::vector<LocalFile>> ListCheckpointFiles(
+    const std::string& folder, const std::vector<std::string>& exclude = {});
 
 // One file, to be known as `path`.
 absl::StatusOr<LocalFile> DescribeFile(const std::string& file_name, const std::string& path);

@@ -7,6 +7,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "client/cpp/local_checkpoint.h"
 #include "client/cpp/local_files.h"
 #include "client/cpp/push_stream.h"
 #include "client/cpp/rpc_status.h"
@@ -279,7 +280,9 @@ absl::StatusOr<PushResult> PushFiles(Client& client, std::vector<LocalFile> file
 
 absl::StatusOr<PushResult> PushCheckpoint(Client& client, const std::string& folder,
                                           const PushOptions& options) {
-  WDELTA_ASSIGN_OR_RETURN(std::vector<LocalFile> files, ListCheckpointFiles(folder));
+  WDELTA_ASSIGN_OR_RETURN(std::vector<LocalFile> files,
+                          ListCheckpointFiles(folder, options.exclude));
+  WDELTA_RETURN_IF_ERROR(CheckLocalCheckpoint(files));
   return PushFiles(client, std::move(files), v1::CHECKPOINT, options);
 }
 

@@ -21,6 +21,8 @@ struct PushOptions {
   std::map<std::string, std::string> labels;
   std::map<std::string, std::string> metadata;
   bool new_version = false;
+  // Of a folder: as of ListCheckpointFiles.
+  std::vector<std::string> exclude;
   v1::FidelityPolicy fidelity;  // lossless unless it says otherwise
   // Empty: a random one. The same id again goes on with the upload it opened.
   std::string request_id;
@@ -59,7 +61,7 @@ struct PushResult {
 // the server has made durable. After any other error the upload is cancelled,
 // unless a request id was given, with which a later push can go on. CANCELLED
 // (`INTERRUPTED`) says what became of the upload.
-// Errors: those of local_files.h, the server's, FAILED_PRECONDITION with the
+// Errors: those of local_files.h and local_checkpoint.h, the server's, FAILED_PRECONDITION with the
 // reasons of JobResult when waiting.
 absl::StatusOr<PushResult> PushCheckpoint(Client& client, const std::string& folder,
                                           const PushOptions& options);

@@ -52,6 +52,23 @@ TEST(LocalFilesTest, OtherLinksAreRefused) {
   EXPECT_EQ(ErrorReason(ListCheckpointFiles(folder.path()).status()), "NOT_A_FILE");
 }
 
+TEST(LocalFilesTest, WhatIsExcludedMayBeAnything) {
+  TempFolder folder;
+  for (const char* name : {"model.safetensors", "optimizer.pt", "step-1/optimizer.pt", "old/x"}) {
+    folder.Write(name, "x");
+  }
+  fs::create_symlink("nowhere", folder / "dangling");
+  fs::create_symlink("old", folder / "link");
+  const auto files =
+      ListCheckpointFiles(folder.path(), {"*optimizer.pt", "old", "dangling", "lin?"});
+  ASSERT_TRUE(files.ok()) << files.status();
+  ASSERT_EQ(files->size(), 1u);
+  EXPECT_EQ((*files)[0].path, "model.safetensors");
+  const absl::Status nothing = ListCheckpointFiles(folder.path(), {"*"}).status();
+  EXPECT_EQ(ErrorReason(nothing), "NO_FILES");
+  EXPECT_THAT(std::string(nothing.message()), ::testing::HasSubstr("excluded"));
+}
+
 TEST(LocalFilesTest, MissingAndEmptyFolders) {
   TempFolder folder;
   EXPECT_TRUE(absl::IsNotFound(ListCheckpointFiles(folder / "none").status()));

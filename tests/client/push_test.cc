@@ -22,9 +22,7 @@ std::string Content(size_t size_bytes, char salt) {
 class PushTest : public ::testing::Test {
  protected:
   PushTest() : client_(server_.NewClient()) {
-    files_ = {{"a.safetensors", Content(1000, 'a')},
-              {"empty.txt", ""},
-              {"sub/b.safetensors", Content(777, 'b')}};
+    files_ = {{"a.bin", Content(1000, 'a')}, {"empty.txt", ""}, {"sub/b.bin", Content(777, 'b')}};
     for (const auto& [path, content] : files_) folder_.Write(path, content);
     options_.name = "model";
     options_.initial_backoff = absl::ZeroDuration();
@@ -147,8 +145,39 @@ TEST_F(PushTest, GivesUpWhenNothingGetsThrough) {
   EXPECT_EQ(server_.cancel_calls, 0) << "someone may go on with the upload";
 }
 
+TEST_F(PushTest, WhatIsExcludedStaysHere) {
+  options_.exclude = {"sub/*"};
+  const auto result = PushCheckpoint(*client_, folder_.path(), options_);
+  ASSERT_TRUE(result.ok()) << result.status();
+  files_.erase("sub/b.bin");
+  EXPECT_EQ(server_.uploaded, files_);
+}
+
+TEST_F(PushTest, AMalformedCheckpointIsRefusedBeforeAnythingIsSent) {
+  const std::string header = R"({"t":{"dtype":"U8","shape":[4],"data_offsets":[0,4]}})";
+  std::string shard(8, '\0');
+  shard[0] = static_cast<char>(header.size());
+  shard += header + "1234";
+  const auto expect_refused = [&](const std::string& reason, const std::string& words) {
+    const absl::Status status = PushCheckpoint(*client_, folder_.path(), options_).status();
+    EXPECT_EQ(ErrorReason(status), reason) << status;
+    EXPECT_THAT(std::string(status.message()), ::testing::HasSubstr(words));
+    EXPECT_EQ(server_.start_request.name(), "");
+  };
+  folder_.Write("sub/w.safetensors", shard.substr(0, shard.size() - 1));
+  expect_refused("BAD_SAFETENSORS", "sub/w.safetensors: ");
+  folder_.Write("sub/w.safetensors", "");
+  expect_refused("BAD_SAFETENSORS", "sub/w.safetensors: ");
+  folder_.Write("sub/w.safetensors", shard);
+  folder_.Write("sub/m.safetensors.index.json", R"({"weight_map":{"t":"missing.safetensors"}})");
+  expect_refused("BAD_INDEX", "missing.safetensors");
+  folder_.Write("sub/m.safetensors.index.json", R"({"weight_map":{"t":"w.safetensors"}})");
+  const auto result = PushCheckpoint(*client_, folder_.path(), options_);
+  EXPECT_TRUE(result.ok()) << result.status();
+}
+
 TEST_F(PushTest, GoesOnWithAnEarlierUpload) {
-  server_.uploaded["a.safetensors"] = files_["a.safetensors"].substr(0, 300);
+  server_.uploaded["a.bin"] = files_["a.bin"].substr(0, 300);
   options_.request_id = "mine";
   const auto result = PushCheckpoint(*client_, folder_.path(), options_);
   ASSERT_TRUE(result.ok()) << result.status();
@@ -158,7 +187,7 @@ TEST_F(PushTest, GoesOnWithAnEarlierUpload) {
 }
 
 TEST_F(PushTest, OtherContentUnderAnEarlierUploadIsDetected) {
-  server_.uploaded["a.safetensors"] = std::string(300, 'x');
+  server_.uploaded["a.bin"] = std::string(300, 'x');
   const auto result = PushCheckpoint(*client_, folder_.path(), options_);
   EXPECT_TRUE(absl::IsDataLoss(result.status())) << result.status();
   EXPECT_EQ(server_.cancel_calls, 1);
