@@ -1,4 +1,3 @@
-#include <algorithm>
 #include <cstdio>
 
 #include "absl/strings/str_cat.h"
@@ -15,7 +14,7 @@ constexpr char kExamples[] =
     "  wdelta pull qwen-wiki@prod ./qwen-wiki\n"
     "  wdelta pull qwen-wiki@prod ./new --link-from ./qwen-wiki\n"
     "  wdelta pull qwen-wiki@prod ./new --have qwen=./qwen\n"
-    "  wdelta pull qwen-wiki . --file config.json --file tokenizer.json\n";
+    "  wdelta pull qwen-wiki . --file config.json --file 'tokenizer*'\n";
 
 constexpr uint32_t kMaxJobs = 64;
 
@@ -32,11 +31,11 @@ struct Arguments {
 
 void Add(CLI::App& command, Arguments& arguments) {
   command.add_option("MODEL", arguments.model, "NAME, NAME@TAG, sha256:HEX or id:ID")->required();
-  command
-      .add_option("--into,DIR", arguments.folder,
-                  "Folder to write to; files that differ are replaced")
+  command.add_option("DIR", arguments.folder, "Folder to write to; files that differ are replaced")
       ->required();
-  command.add_option("--file", arguments.paths, "Only this path of the model; may be repeated")
+  command
+      .add_option("--file", arguments.paths,
+                  "Only this path of the model, or a shell pattern of paths; may be repeated")
       ->allow_extra_args(false);
   command
       .add_option("--verify", arguments.verify,
@@ -74,17 +73,6 @@ absl::StatusOr<std::vector<HeldFolder>> HeldFolders(const std::vector<std::strin
   return held;
 }
 
-uint64_t TotalBytes(const PullResult& result, const Arguments& arguments) {
-  uint64_t total_bytes = 0;
-  for (const v1::File& file : result.model.files()) {
-    const bool is_chosen = arguments.paths.empty() ||
-                           std::find(arguments.paths.begin(), arguments.paths.end(), file.path()) !=
-                               arguments.paths.end();
-    if (is_chosen) total_bytes += file.size_bytes();
-  }
-  return total_bytes;
-}
-
 absl::Status Run(Session& session, const Arguments& arguments) {
   PullOptions options{.paths = arguments.paths};
   WDELTA_ASSIGN_OR_RETURN(options.held, HeldFolders(arguments.have));
@@ -111,7 +99,7 @@ absl::Status Run(Session& session, const Arguments& arguments) {
                        {"applied_count", result->applied_count},
                        {"held_refusal", result->held_refusal.message()},
                        {"received_bytes", result->received_bytes},
-                       {"total_bytes", TotalBytes(*result, arguments)},
+                       {"total_bytes", result->total_bytes},
                        {"verified", verified}});
   }
   if (!result->held_refusal.ok()) {
@@ -126,7 +114,7 @@ absl::Status Run(Session& session, const Arguments& arguments) {
   if (result->linked_count > 0) absl::StrAppend(&there, ", ", result->linked_count, " linked");
   std::string received = HumanBytes(result->received_bytes);
   if (result->applied_count > 0) {
-    absl::StrAppend(&received, " over the wire of ", HumanBytes(TotalBytes(*result, arguments)));
+    absl::StrAppend(&received, " over the wire of ", HumanBytes(result->total_bytes));
   }
   session.Say(absl::StrCat(result->model.name(), "  id:", result->model.id(), "  ",
                            result->file_count, " files, ", received, " in ", arguments.folder,

@@ -29,7 +29,7 @@ struct FetchTensorsOptions {
   // of their pieces.
   Verify verify = Verify::kSha256;
   // As of PullOptions; a tensor that ends counts as a byte received.
-  int max_reconnects = 5;
+  int max_reconnects = 12;
   absl::Duration initial_backoff = absl::Milliseconds(200);
   absl::Duration max_busy_wait = absl::Minutes(10);
   // Breaks it off, with CANCELLED; may be null.

@@ -37,6 +37,10 @@ std::string PartPrefix(const std::string& destination) {
   return absl::StrCat(".", std::filesystem::path(destination).filename().string(), ".");
 }
 
+std::string Beside(const std::string& destination, const std::string& name) {
+  return (std::filesystem::path(destination).parent_path() / name).string();
+}
+
 enum class LockResult { kLocked, kHeldByAnother, kFailed };
 
 LockResult TryLock(int descriptor) {
@@ -91,15 +95,19 @@ void RemoveOtherParts(const std::string& destination) {
 
 absl::StatusOr<PartFile> PartFile::Create(const std::string& destination) {
   absl::StatusOr<PartFile> part =
-      Open(destination, absl::StrCat(PartPrefix(destination), kPartSuffix.substr(1)));
+      Open(destination,
+           Beside(destination, absl::StrCat(PartPrefix(destination), kPartSuffix.substr(1))));
   if (part.ok()) WDELTA_RETURN_IF_ERROR(part->CutTo(0));
   return part;
 }
 
+std::string PartFile::NameOf(const std::string& destination, const std::string& tag) {
+  return Beside(destination, absl::StrCat(PartPrefix(destination), tag, kPartSuffix));
+}
+
 absl::StatusOr<PartFile> PartFile::Resume(const std::string& destination, const std::string& tag,
                                           uint64_t max_bytes) {
-  absl::StatusOr<PartFile> part =
-      Open(destination, absl::StrCat(PartPrefix(destination), tag, kPartSuffix));
+  absl::StatusOr<PartFile> part = Open(destination, NameOf(destination, tag));
   if (!part.ok()) return part;
   struct stat info = {};
   if (fstat(part->descriptor_, &info) != 0) return FileError(errno, "read", part->part_);
@@ -109,14 +117,12 @@ absl::StatusOr<PartFile> PartFile::Resume(const std::string& destination, const 
   return part;
 }
 
-absl::StatusOr<PartFile> PartFile::Open(const std::string& destination,
-                                        const std::string& part_name) {
+absl::StatusOr<PartFile> PartFile::Open(const std::string& destination, const std::string& part) {
   const std::filesystem::path path(destination);
   std::error_code error;
   if (std::filesystem::is_directory(path, error)) {
     return absl::InvalidArgumentError(absl::StrCat(destination, ": is a folder"));
   }
-  const std::string part = (path.parent_path() / part_name).string();
   const absl::Status in_use =
       MakeError(absl::StatusCode::kAborted, "PART_IN_USE",
                 absl::StrCat("another pull or export writes ", destination, " (", part, ")"),

@@ -31,6 +31,8 @@ class PartFile {
   // will hold.
   static absl::StatusOr<PartFile> Resume(const std::string& destination, const std::string& tag,
                                          uint64_t max_bytes);
+  // What Resume calls the part.
+  static std::string NameOf(const std::string& destination, const std::string& tag);
   ~PartFile();
   PartFile(PartFile&& other) noexcept;
   PartFile& operator=(PartFile&&) = delete;
@@ -48,8 +50,7 @@ class PartFile {
   uint64_t resumed_bytes() const { return resumed_bytes_; }
 
  private:
-  static absl::StatusOr<PartFile> Open(const std::string& destination,
-                                       const std::string& part_name);
+  static absl::StatusOr<PartFile> Open(const std::string& destination, const std::string& part);
   PartFile(std::string destination, std::string part, int descriptor)
       : destination_(std::move(destination)), part_(std::move(part)), descriptor_(descriptor) {}
   absl::Status CutTo(uint64_t size_bytes);

@@ -16,9 +16,11 @@
 #include "client/cpp/file_receiver.h"
 #include "client/cpp/interrupt.h"
 #include "client/cpp/part_file.h"
+#include "client/cpp/pull_destination.h"
 #include "client/cpp/pull_file.h"
 #include "storage/base/digest.h"
 #include "storage/base/error.h"
+#include "storage/base/shell_pattern.h"
 #include "storage/base/status_macros.h"
 #include "storage/tensor/checkpoint.h"
 
@@ -44,15 +46,17 @@ absl::StatusOr<std::vector<v1::File>> SelectFiles(const v1::Model& model,
   std::vector<v1::File> files;
   std::set<std::string> chosen;
   for (const std::string& path : paths) {
-    if (!chosen.insert(path).second) continue;
-    const auto file = std::find_if(model.files().begin(), model.files().end(),
-                                   [&](const v1::File& f) { return f.path() == path; });
-    if (file == model.files().end()) {
+    bool is_found = false;
+    for (const v1::File& file : model.files()) {
+      if (file.path() != path && !MatchesPattern(path, file.path())) continue;
+      is_found = true;
+      if (chosen.insert(file.path()).second) files.push_back(file);
+    }
+    if (!is_found) {
       return MakeError(absl::StatusCode::kNotFound, "FILE_NOT_FOUND",
                        absl::StrCat("model ", model.name(), " has no file `", path, "`"),
                        {{"file", path}});
     }
-    files.push_back(*file);
   }
   return files;
 }
@@ -178,9 +182,18 @@ absl::StatusOr<PullResult> PullModel(Client& client, const std::string& model,
   WDELTA_RETURN_IF_ERROR(CheckPaths(result.model));
   WDELTA_ASSIGN_OR_RETURN(const std::vector<v1::File> files,
                           SelectFiles(result.model, options.paths));
-  WDELTA_RETURN_IF_ERROR(options.held.empty()
-                             ? Pull(client, folder, options, result).PutInPlace(files)
-                             : PullWithHeld(client, files, folder, options, result));
+  for (const v1::File& file : files) result.total_bytes += file.size_bytes();
+  WDELTA_RETURN_IF_ERROR(CheckDestination(files, folder, options.link_from));
+  const absl::Status pulled = options.held.empty()
+                                  ? Pull(client, folder, options, result).PutInPlace(files)
+                                  : PullWithHeld(client, files, folder, options, result);
+  // Not so when it is a held model that is missing.
+  if (ErrorReason(pulled) == "MODEL_NOT_FOUND" &&
+      absl::StrContains(pulled.message(), result.model.id())) {
+    return Annotate(pulled, absl::StrCat("model ", result.model.name(), " was there when the pull ",
+                                         "began, and was deleted meanwhile"));
+  }
+  WDELTA_RETURN_IF_ERROR(pulled);
   // Nobody goes on with deltas to what is whole.
   if (options.paths.empty()) ForgetDeltas(folder, result.model.id());
   return result;

@@ -24,7 +24,8 @@ struct HeldFolder {
 };
 
 struct PullOptions {
-  std::vector<std::string> paths;  // empty: all files
+  // Paths, or shell patterns of paths; empty: all files.
+  std::vector<std::string> paths;
   Verify verify = Verify::kSha256;
   // A folder of an earlier pull: files of it that the model has unchanged are linked, not
   // fetched. Empty: none.
@@ -38,8 +39,9 @@ struct PullOptions {
   // Files in transfer at once, 1 or more; each takes a few threads and some MiB.
   uint32_t jobs = 4;
   // Broken connections in a row, without a byte received in between, that are survived;
-  // the pause before the first retry (see backoff.h).
-  int max_reconnects = 5;
+  // the pause before the first retry (see backoff.h). By default 20 to 41 seconds of pauses
+  // together: a daemon may drain for ten and start again.
+  int max_reconnects = 12;
   absl::Duration initial_backoff = absl::Milliseconds(200);
   // How long to wait, all in all and without a byte received in between, for a server that
   // serves as many fetches as it can.
@@ -52,6 +54,7 @@ struct PullResult {
   uint64_t file_count = 0;       // of all that are in place
   uint64_t unchanged_count = 0;  // that were there
   uint64_t linked_count = 0;     // to those of `link_from`
+  uint64_t total_bytes = 0;      // of all that were asked for
   uint64_t received_bytes = 0;
   uint64_t applied_count = 0;  // made from what was held and deltas
   // Why what is held was of no use, or not for all files; OK: it was, or nothing was held or
@@ -67,6 +70,9 @@ struct PullResult {
 // and checks the SHA-256 of the whole. The first error ends all transfers; files that were
 // whole before are in place. With several jobs `progress` is called on threads of the pull,
 // one call at a time.
+// Before anything is transferred it is told if a folder stands where a file belongs
+// (INVALID_ARGUMENT), or if the disk cannot hold what is missing (RESOURCE_EXHAUSTED,
+// `DISK_FULL`).
 // Errors: the server's; NOT_FOUND (reason `FILE_NOT_FOUND`, no such path in the
 // model); INVALID_ARGUMENT (reason `BAD_PATH`, a path that would leave `folder`);
 // ABORTED (`PART_IN_USE`, another pull writes the same file or uses the same deltas;

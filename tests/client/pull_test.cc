@@ -55,6 +55,26 @@ TEST_F(PullTest, EveryFileComesBack) {
   EXPECT_EQ(last.total_bytes, 952u);
 }
 
+TEST_F(PullTest, FilesAreChosenByPathOrPattern) {
+  const auto pulled =
+      PullModel(*client_, "m", folder_ / "out", {.paths = {"*.safetensors", "sub/*", "empty"}});
+  ASSERT_TRUE(pulled.ok()) << pulled.status();
+  EXPECT_EQ(pulled->file_count, 2u);
+  EXPECT_EQ(pulled->total_bytes, 950u);
+  EXPECT_EQ(folder_.Read("out/sub/w.safetensors"), content_);
+  EXPECT_FALSE(folder_.Has("out/config.json"));
+  const absl::Status none = Pull({.paths = {"empty", "*.bin"}});
+  EXPECT_EQ(ErrorReason(none), "FILE_NOT_FOUND") << none;
+}
+
+TEST_F(PullTest, AFolderInTheWayIsToldBeforeAnythingIsFetched) {
+  folder_.Write("out/sub/w.safetensors/x", "x");
+  const absl::Status status = Pull();
+  EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+  EXPECT_TRUE(server_.fetch_offsets.empty());
+  EXPECT_FALSE(folder_.Has("out/config.json"));
+}
+
 TEST_F(PullTest, FilesThatAreThereAreKept) {
   ASSERT_TRUE(Pull().ok());
   const size_t fetches = server_.fetch_offsets.size();
