@@ -20,8 +20,9 @@ namespace {
 // A model or an upload lists all its files in one message.
 constexpr int kMaxReceiveBytes = 16 * limits::kMiB;
 constexpr int kMaxWatchRetries = 5;
-// Servers refuse pings that come more often than every five minutes.
-constexpr int kKeepaliveMs = 320'000;
+// A peer that vanished without a word is noticed after both together. The daemon takes pings
+// every ten seconds.
+constexpr int kKeepaliveMs = 30'000;
 constexpr int kKeepaliveTimeoutMs = 20'000;
 
 template <typename Response, typename Stub, typename Request>
