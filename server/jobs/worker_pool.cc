@@ -7,6 +7,7 @@
 #include "absl/time/clock.h"
 #include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
+#include "storage/engine/job_waiting.h"
 
 namespace wdelta {
 
@@ -85,12 +86,20 @@ void WorkerPool::RunLogged(Job job) {
   if (!job.record.model_id().empty()) {
     what += " of model " + job.record.model_id() + " (" + job.record.model_name() + ")";
   }
-  log_->info("job {}: {} begins, attempt {}", id, what, job.record.attempts());
+  // A job that waits is begun again and again: one line tells of it.
+  const bool has_waited = job.record.failures() == 0 && !job.record.error().empty();
+  log_->log(has_waited ? spdlog::level::debug : spdlog::level::info,
+            "job {}: {} begins, attempt {}", id, what, job.record.attempts());
   const absl::Time start = absl::Now();
   const absl::Status status = run_(std::move(job), [this] { return IsStopping(); });
   const double seconds = absl::ToDoubleSeconds(absl::Now() - start);
   if (status.ok()) {
     log_->info("job {}: {} done in {:.3f} s", id, what, seconds);
+  } else if (IsWaiting(status)) {
+    const auto first =
+        absl::IsResourceExhausted(status) ? spdlog::level::warn : spdlog::level::info;
+    log_->log(has_waited ? spdlog::level::debug : first, "job {}: {} waits: {}", id, what,
+              status.ToString());
   } else {
     log_->warn("job {}: {} ended after {:.3f} s: {}", id, what, seconds, status.ToString());
   }

@@ -1,5 +1,6 @@
 #include "storage/engine/job_runner.h"
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 
@@ -11,6 +12,7 @@
 #include "storage/engine/gc/gc.h"
 #include "storage/engine/ingest.h"
 #include "storage/engine/job_failure.h"
+#include "storage/engine/job_waiting.h"
 #include "storage/engine/reclaim.h"
 #include "storage/engine/records.h"
 #include "storage/engine/repack.h"
@@ -25,14 +27,14 @@ using store::v1::ModelRecord;
 
 constexpr absl::Duration kSaveInterval = absl::Seconds(1);
 constexpr absl::Duration kCancelCheckInterval = absl::Milliseconds(10);
-constexpr absl::Duration kWaitForOthers = absl::Milliseconds(300);
+constexpr absl::Duration kMinWaitForOthers = absl::Milliseconds(300);
+constexpr absl::Duration kMaxWaitForOthers = absl::Seconds(3);
 constexpr absl::Duration kWaitForSpace = absl::Milliseconds(limits::kDiskFullRetryMs);
 
-// Waits for something else; not a failed attempt.
-bool IsWaiting(const absl::Status& status) {
-  const std::string reason = ErrorReason(status);
-  return reason == "PARENT_NOT_READY" || reason == "MODEL_IN_USE" || reason == "STOPPING" ||
-         reason == "BLOB_RECLAIMED" || reason == "OTHERS_WAIT" || reason == "DISK_FULL";
+// A tenth of the job's age: one that waits long looks seldom, and begins late by little.
+absl::Duration WaitForOthers(const JobRecord& job, absl::Time now) {
+  const absl::Duration age = now - absl::FromUnixMicros(job.create_time_us());
+  return std::clamp(age / 10, kMinWaitForOthers, kMaxWaitForOthers);
 }
 
 // May pass by itself: worth another attempt.
@@ -51,6 +53,12 @@ RunResult ResultOf(const JobRecord& job, const absl::Status& outcome) {
 }
 
 }  // namespace
+
+bool IsWaiting(const absl::Status& outcome) {
+  const std::string reason = ErrorReason(outcome);
+  return reason == "PARENT_NOT_READY" || reason == "MODEL_IN_USE" || reason == "STOPPING" ||
+         reason == "BLOB_RECLAIMED" || reason == "OTHERS_WAIT" || reason == "DISK_FULL";
+}
 
 absl::Status JobContext::Advance(uint64_t bytes) {
   job_.record.set_done_bytes(job_.record.done_bytes() + bytes);
@@ -133,7 +141,9 @@ absl::Status JobRunner::Settle(const Job& held, const absl::Status& outcome, Run
     }
     case RunResult::kPutBack: {
       const bool needs_space = ErrorReason(outcome) == "DISK_FULL";
-      settled = deps_.queue->PutBack(job, needs_space ? kWaitForSpace : kWaitForOthers, false, why);
+      const absl::Duration wait =
+          needs_space ? kWaitForSpace : WaitForOthers(job.record, deps_.clock->Now());
+      settled = deps_.queue->PutBack(job, wait, false, why);
       break;
     }
     case RunResult::kRetried: {

@@ -178,6 +178,13 @@ TEST_F(RepackTest, ARunningFetchOfTheOldFormGoesOnToItsEnd) {
   Repack("tuned");
   // The job that frees the old form finds it in use and waits.
   EXPECT_EQ(ErrorReason(TryJobs()), "MODEL_IN_USE");
+  // The longer it waits, the less often it looks.
+  clock_.Advance(absl::Minutes(1));
+  EXPECT_EQ(ErrorReason(TryJobs()), "MODEL_IN_USE");
+  clock_.Advance(absl::Seconds(2));
+  EXPECT_TRUE(TryJobs().ok());
+  clock_.Advance(absl::Seconds(1));
+  EXPECT_EQ(ErrorReason(TryJobs()), "MODEL_IN_USE");
   EXPECT_NE(RecordOf("tuned").delta_digest(), before_.delta_digest());
   EXPECT_EQ(ReadAll(old_form), tuned_);
   EXPECT_EQ(ReadBack("tuned"), tuned_);

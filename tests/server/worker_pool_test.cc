@@ -2,12 +2,17 @@
 
 #include <atomic>
 #include <memory>
+#include <sstream>
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "absl/synchronization/notification.h"
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "spdlog/sinks/null_sink.h"
+#include "spdlog/sinks/ostream_sink.h"
 #include "storage/base/clock.h"
 #include "storage/base/error.h"
 #include "storage/base/status_macros.h"
@@ -114,6 +119,38 @@ TEST_F(WorkerPoolTest, StopIsSeenByARunningJobAndTheJobCanGoBack) {
   }
   EXPECT_EQ(queue_.Get(id)->record.state(), JobRecord::PENDING);
   EXPECT_EQ(queue_.Get(id)->record.attempts(), 0u);
+}
+
+TEST_F(WorkerPoolTest, AJobThatWaitsFillsNoLog) {
+  std::ostringstream lines;
+  spdlog::logger log("test", std::make_shared<spdlog::sinks::ostream_sink_mt>(lines));
+  log.set_pattern("%l %v");
+  const std::string id = AddJob();
+  absl::Notification done;
+  int runs = 0;
+  {
+    WorkerPool pool(
+        &queue_,
+        [&](Job job, std::function<bool()>) -> absl::Status {
+          const absl::Status waits =
+              MakeError(absl::StatusCode::kUnavailable, "MODEL_IN_USE", "it is being fetched");
+          if (++runs < 20) {
+            WDELTA_RETURN_IF_ERROR(
+                queue_.PutBack(job, absl::ZeroDuration(), false, waits.message()));
+            return waits;
+          }
+          WDELTA_RETURN_IF_ERROR(End(job));
+          done.Notify();
+          return absl::OkStatus();
+        },
+        1, &log);
+    done.WaitForNotification();
+  }
+  const std::vector<std::string> found = absl::StrSplit(lines.str(), '\n', absl::SkipEmpty());
+  ASSERT_EQ(found.size(), 3u) << lines.str();
+  EXPECT_EQ(found[0], absl::StrCat("info job ", id, ": INGEST of model m () begins, attempt 1"));
+  EXPECT_THAT(found[1], ::testing::HasSubstr("waits: UNAVAILABLE: it is being fetched"));
+  EXPECT_THAT(found[2], ::testing::HasSubstr("done in"));
 }
 
 TEST_F(WorkerPoolTest, IdleThreadsStopAtOnce) {
