@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <cstdio>
+
 #include "absl/strings/str_cat.h"
 #include "client/cli/commands.h"
 #include "client/cli/progress_bar.h"
@@ -43,6 +46,18 @@ void Add(CLI::App& command, Arguments& arguments) {
   command.add_option("--out", arguments.file, "The safetensors file to write")->required();
 }
 
+// A pattern or an axis that was mistyped would otherwise give whole tensors without a word. No
+// error: the same shards may be asked of models that lack some of the tensors.
+void WarnOfUnused(const SliceRule& rule, const std::string& text,
+                  const std::vector<WrittenTensor>& tensors) {
+  const bool is_used = std::any_of(tensors.begin(), tensors.end(), [&](const auto& written) {
+    return FirstRuleFor({rule}, written.tensor) != nullptr;
+  });
+  if (is_used) return;
+  std::fprintf(stderr, "wdelta: fetch: `%s` is for none of the tensors, and changed nothing\n",
+               Printable(text).c_str());
+}
+
 Json ToJson(const WrittenTensor& written) {
   Json json = {{"name", written.tensor.name},
                {"dtype", std::string(DTypeName(written.tensor.dtype))},
@@ -74,6 +89,11 @@ absl::Status Run(Session& session, const Arguments& arguments) {
     result = FetchToFile(*client, arguments.model, arguments.file, options);
   }
   WDELTA_RETURN_IF_ERROR(result.status());
+  std::vector<std::string> texts = arguments.slices;
+  texts.insert(texts.end(), arguments.shards.begin(), arguments.shards.end());
+  for (size_t i = 0; i < texts.size(); ++i) {
+    WarnOfUnused(options.slices[i], texts[i], result->tensors);
+  }
   size_t slice_count = 0;
   for (const WrittenTensor& written : result->tensors) slice_count += written.slice.has_value();
   if (session.is_json()) {

@@ -27,9 +27,17 @@ std::string RequestIdOf(const grpc::CallbackServerContext& context) {
   return absl::StrCat(absl::Hex(absl::Uniform<uint64_t>(random), absl::kZeroPad16));
 }
 
-bool IsServersFault(absl::StatusCode code) {
-  return code == absl::StatusCode::kInternal || code == absl::StatusCode::kUnknown ||
-         code == absl::StatusCode::kDataLoss;
+spdlog::level::level_enum LevelOf(absl::StatusCode code) {
+  switch (code) {
+    case absl::StatusCode::kInternal:
+    case absl::StatusCode::kUnknown:
+    case absl::StatusCode::kDataLoss:
+      return spdlog::level::err;
+    case absl::StatusCode::kCancelled:
+      return spdlog::level::info;  // as the client pleases, and one line for each of its files
+    default:
+      return spdlog::level::warn;
+  }
 }
 
 }  // namespace
@@ -55,9 +63,8 @@ void RpcLog::Done(const absl::Status& status) {
               peer_);
     return;
   }
-  log.log(IsServersFault(status.code()) ? spdlog::level::err : spdlog::level::warn,
-          "rpc {} failed: {} ({}): {}; {:.1f} ms, request {}, peer {}", method_,
-          absl::StatusCodeToString(status.code()), WireReason(status),
+  log.log(LevelOf(status.code()), "rpc {} failed: {} ({}): {}; {:.1f} ms, request {}, peer {}",
+          method_, absl::StatusCodeToString(status.code()), WireReason(status),
           std::string(status.message()), duration_ms, request_id_, peer_);
 }
 

@@ -112,6 +112,14 @@ absl::StatusOr<std::vector<SliceRule>> RulesOf(const Asked& asked) {
   return rules;
 }
 
+// For a message: the first of them, and how many more there are.
+std::string PatternsText(const NamePatterns& patterns) {
+  if (patterns.empty()) return "";
+  std::string text = absl::StrCat(" `", patterns[0], "`");
+  if (patterns.size() > 1) absl::StrAppend(&text, " or ", patterns.size() - 1, " other patterns");
+  return text;
+}
+
 absl::StatusOr<OpenSelection> Open(ModelStore& store, const Asked& asked,
                                    std::vector<SliceRule> rules, const CheckAlive& check_alive) {
   WDELTA_ASSIGN_OR_RETURN(const Model model, store.models().ResolveToFetch(asked.model));
@@ -132,7 +140,8 @@ absl::StatusOr<OpenSelection> Open(ModelStore& store, const Asked& asked,
   }
   if (selection.tensors.empty()) {
     return MakeError(absl::StatusCode::kNotFound, "NO_TENSOR_MATCHES",
-                     absl::StrCat("model '", asked.model, "' has no tensor that matches"));
+                     absl::StrCat("model '", model.record.name(), "' has no tensor that matches",
+                                  PatternsText(asked.name_patterns)));
   }
   return selection;
 }

@@ -83,6 +83,20 @@ TEST_F(FetchTest, WritesSafetensorsOfWhatWasAskedFor) {
   daemon_.WdeltaOk({"push", folder_ / "again", "--name", "again", "--wait"});
 }
 
+TEST_F(FetchTest, APartOfNothingIsToldOf) {
+  const auto fetch = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> arguments = {"fetch", "tuned", "--out", folder_ / "out.safetensors"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const CommandResult result = daemon_.Wdelta(arguments);
+    EXPECT_EQ(result.exit_code, 0) << result.err;
+    return result.err;
+  };
+  EXPECT_EQ(fetch({"--slice", "0=0:8", "--shard", "*.up:1=0/2"}), "");
+  EXPECT_EQ(fetch({"--slice", "7=0:8", "--slice", "0=0:8", "--shard", "*.upp:1=0/2"}),
+            "wdelta: fetch: `7=0:8` is for none of the tensors, and changed nothing\n"
+            "wdelta: fetch: `*.upp:1=0/2` is for none of the tensors, and changed nothing\n");
+}
+
 TEST_F(FetchTest, ErrorsSayWhatIsWrongAndLeaveNoFile) {
   const auto expect = [&](std::vector<std::string> arguments, int exit_code,
                           const std::string& words) {
@@ -92,7 +106,7 @@ TEST_F(FetchTest, ErrorsSayWhatIsWrongAndLeaveNoFile) {
     EXPECT_THAT(result.err, HasSubstr(words));
     EXPECT_FALSE(folder_.Has("none"));
   };
-  expect({"--tensor", "nothing"}, 3, "has no tensor that matches");
+  expect({"--tensor", "nothing"}, 3, "model 'tuned' has no tensor that matches `nothing`");
   expect({"--slice", "0=1"}, 5, "expected [PATTERN:]AXIS=START:STOP, found `0=1`");
   expect({"--shard", "1=2/2"}, 5, "expected an I below N");
   expect({"--shard", "0=0/7"}, 5, "tensor 'l0.down': axis 0: expected a multiple of 7 positions");
