@@ -1,12 +1,18 @@
 #include "server/config.h"
 
+#include <unistd.h>
+
+#include <algorithm>
 #include <cstdlib>
+#include <iterator>
 #include <map>
 #include <utility>
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "storage/base/error.h"
 #include "storage/base/small_file.h"
@@ -102,6 +108,18 @@ absl::StatusOr<CommandLine> ParseCommandLine(std::vector<std::string> arguments)
   return line;
 }
 
+// A list too where the option takes several values.
+std::optional<std::string> TextOf(const YAML::Node& node, const Option& option) {
+  if (node.IsScalar()) return node.Scalar();
+  if (!node.IsSequence() || !absl::EndsWith(option.type, ",...")) return std::nullopt;
+  std::vector<std::string> items;
+  for (const YAML::Node& item : node) {
+    if (!item.IsScalar()) return std::nullopt;
+    items.push_back(item.Scalar());
+  }
+  return absl::StrJoin(items, ",");
+}
+
 absl::StatusOr<Values> ParseYaml(const std::string& path, const std::string& text) {
   const auto bad = [&](absl::string_view why) {
     return absl::InvalidArgumentError(absl::StrCat(path, ": ", OneLine(why)));
@@ -115,11 +133,12 @@ absl::StatusOr<Values> ParseYaml(const std::string& path, const std::string& tex
     for (const auto& item : root) {
       if (!item.first.IsScalar()) return bad("expected option names as keys");
       const std::string key = item.first.Scalar();
-      const bool is_known = std::any_of(options.begin(), options.end(),
-                                        [&](const Option& option) { return key == option.name; });
-      if (!is_known) return bad(absl::StrCat("unknown key '", key, "'"));
-      if (!item.second.IsScalar()) return bad(absl::StrCat(key, ": expected one value"));
-      if (!values.emplace(key, Value{item.second.Scalar(), absl::StrCat(path, ": ", key)}).second) {
+      const auto option = std::find_if(options.begin(), options.end(),
+                                       [&](const Option& o) { return key == o.name; });
+      if (option == options.end()) return bad(absl::StrCat("unknown key '", key, "'"));
+      const std::optional<std::string> value = TextOf(item.second, *option);
+      if (!value.has_value()) return bad(absl::StrCat(key, ": expected one value"));
+      if (!values.emplace(key, Value{*value, absl::StrCat(path, ": ", key)}).second) {
         return bad(absl::StrCat("key '", key, "' is given twice"));
       }
     }
@@ -150,6 +169,28 @@ absl::StatusOr<Values> MergeSources(const CommandLine& line, const ConfigSources
   }
   for (const auto& [name, value] : line.values) merged[name] = value;
   return merged;
+}
+
+// A misspelt variable would otherwise be no more than a default that nobody expects.
+std::vector<std::string> UnknownVariables(const ConfigSources& sources) {
+  // Of the command line, and what Kubernetes sets in every pod for a service `wdelta`.
+  constexpr absl::string_view kOthers[] = {"WDELTA_CONFIG", "WDELTA_SERVER", "WDELTA_TOKEN",
+                                           "WDELTA_TLS_CA"};
+  std::vector<std::string> warnings;
+  if (!sources.environment_names) return warnings;
+  const std::vector<Option> options = ConfigOptions();
+  for (const std::string& name : sources.environment_names()) {
+    if (!absl::StartsWith(name, "WDELTA_") || absl::StartsWith(name, "WDELTA_PORT") ||
+        absl::StartsWith(name, "WDELTA_SERVICE_")) {
+      continue;
+    }
+    const bool is_known =
+        std::find(std::begin(kOthers), std::end(kOthers), name) != std::end(kOthers) ||
+        std::any_of(options.begin(), options.end(),
+                    [&](const Option& option) { return name == EnvironmentName(option.name); });
+    if (!is_known) warnings.push_back(absl::StrCat(name, ": no option has this name; ignored"));
+  }
+  return warnings;
 }
 
 std::string ToYaml(const Values& values) {
@@ -190,6 +231,14 @@ ConfigSources SystemConfigSources() {
     if (value == nullptr) return std::nullopt;
     return std::string(value);
   };
+  sources.environment_names = [] {
+    std::vector<std::string> names;
+    for (char** variable = environ; *variable != nullptr; ++variable) {
+      const absl::string_view text = *variable;
+      names.emplace_back(text.substr(0, text.find('=')));
+    }
+    return names;
+  };
   sources.read_file = [](const std::string& path) -> absl::StatusOr<std::string> {
     absl::StatusOr<std::string> text = ReadSmallFile(path, kMaxConfigFileBytes);
     if (!text.ok()) return Annotate(text.status(), "--config");
@@ -210,6 +259,7 @@ absl::StatusOr<LoadedConfig> LoadConfig(const std::vector<std::string>& argument
     return loaded;
   }
   WDELTA_ASSIGN_OR_RETURN(const Values values, MergeSources(line, sources));
+  loaded.warnings = UnknownVariables(sources);
   for (const Option& option : ConfigOptions()) {
     const Value& value = values.at(option.name);
     const absl::Status status = option.set(loaded.config, value.text);

@@ -82,6 +82,8 @@ struct LoadedConfig {
   // With kVerifyBackup, which needs no data_dir, and kRestore.
   BackupSource backup;
   Config config;
+  // What may be a mistake and is no error: variables `WDELTA_…` that no option has.
+  std::vector<std::string> warnings;
   // With kPrintHelp the help, with kPrintConfig the effective values as YAML that
   // --config takes.
   std::string text;
@@ -90,6 +92,8 @@ struct LoadedConfig {
 // The outside world of LoadConfig, so that tests own it.
 struct ConfigSources {
   std::function<std::optional<std::string>(const std::string& name)> environment;
+  // Of all variables.
+  std::function<std::vector<std::string>()> environment_names;
   std::function<absl::StatusOr<std::string>(const std::string& path)> read_file;
 };
 ConfigSources SystemConfigSources();

@@ -40,6 +40,9 @@ int Main(const std::vector<std::string>& arguments) {
         std::fprintf(stderr, "wdeltad: %s\n", std::string(files.message()).c_str());
         return kExitBadConfig;
       }
+      for (const std::string& warning : loaded->warnings) {
+        std::fprintf(stderr, "wdeltad: %s\n", warning.c_str());
+      }
       std::printf("wdeltad: the configuration is valid\n");
       return 0;
     case ConfigAction::kPrintHelp:
@@ -54,6 +57,7 @@ int Main(const std::vector<std::string>& arguments) {
       break;
   }
   const auto log = NewStderrLogger(loaded->config.log_level, loaded->config.log_format);
+  for (const std::string& warning : loaded->warnings) log->warn("{}", warning);
   const absl::Status status = RunDaemon(loaded->config, *log);
   if (status.ok()) {
     log->info("stopped");

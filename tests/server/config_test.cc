@@ -30,6 +30,11 @@ struct World {
       if (found == files.end()) return absl::NotFoundError("cannot read " + path);
       return found->second;
     };
+    sources.environment_names = [this] {
+      std::vector<std::string> names;
+      for (const auto& [name, value] : environment) names.push_back(name);
+      return names;
+    };
     return sources;
   }
 };
@@ -106,6 +111,33 @@ TEST(Config, UploadsMayStayOpenForEver) {
         LoadConfig({"--data_dir=/d", std::string("--upload_ttl=") + bad}, world.Sources());
     EXPECT_EQ(refused.status().code(), absl::StatusCode::kInvalidArgument) << bad;
   }
+}
+
+TEST(Config, AMisspeltVariableIsToldOf) {
+  World world;
+  world.environment = {{"WDELTA_LOG_LEVL", "debug"},
+                       {"WDELTA_WORKERS", "3"},
+                       {"WDELTA_SERVER", "localhost:1"},
+                       {"WDELTA_TOKEN", "t"},
+                       {"WDELTA_SERVICE_HOST", "10.0.0.1"},
+                       {"WDELTA_PORT_50051_TCP", "tcp://x"},
+                       {"HOME", "/"},
+                       {"WDELTA_TLS_KEY", ""}};
+  const auto loaded = LoadConfig({"--data_dir=/d"}, world.Sources());
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  EXPECT_THAT(loaded->warnings, ElementsAre("WDELTA_LOG_LEVL: no option has this name; ignored"));
+}
+
+TEST(Config, AListInTheFileIsOneOfValues) {
+  World world;
+  world.files["c.yaml"] = "data_dir: /d\nlisten: [localhost:1, 'unix:/s']\n";
+  const auto loaded = LoadConfig({"--config=c.yaml"}, world.Sources());
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  EXPECT_THAT(loaded->config.listen, ElementsAre("localhost:1", "unix:/s"));
+  world.files["c.yaml"] = "data_dir: /d\nworkers: [1, 2]\n";
+  EXPECT_EQ(ErrorOf({"--config=c.yaml"}, world), "c.yaml: workers: expected one value");
+  world.files["c.yaml"] = "data_dir: /d\nlisten: [[a], b]\n";
+  EXPECT_EQ(ErrorOf({"--config=c.yaml"}, world), "c.yaml: listen: expected one value");
 }
 
 TEST(Config, PrintedConfigReadsBackTheSame) {
