@@ -1,3 +1,8 @@
+#include <algorithm>
+#include <limits>
+#include <optional>
+
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "client/cli/commands.h"
@@ -11,6 +16,8 @@ namespace {
 
 constexpr char kExamples[] =
     "  wdelta jobs\n"
+    "  wdelta jobs --state failed --limit 20\n"
+    "  wdelta jobs --state pending --state running\n"
     "  wdelta jobs 01jd7t0000000000000000000a --watch\n"
     "  wdelta jobs 01jd7t0000000000000000000a --cancel\n";
 
@@ -18,6 +25,8 @@ struct Arguments {
   std::string job;
   bool watch = false;
   bool cancel = false;
+  std::vector<std::string> states;
+  uint64_t limit = 0;
 };
 
 void Add(CLI::App& command, Arguments& arguments) {
@@ -25,6 +34,14 @@ void Add(CLI::App& command, Arguments& arguments) {
   CLI::Option* watch = command.add_flag("--watch", arguments.watch, "Wait until it has ended");
   watch->needs(job);
   command.add_flag("--cancel", arguments.cancel, "Ask it to stop")->needs(job)->excludes(watch);
+  command
+      .add_option("--state", arguments.states,
+                  "pending, running, succeeded, failed or cancelled; may be repeated: any of them")
+      ->allow_extra_args(false)
+      ->excludes(job);
+  command.add_option("--limit", arguments.limit, "Only so many, the newest; 0: all")
+      ->capture_default_str()
+      ->excludes(job);
 }
 
 std::string DoneOf(const v1::Job& job) {
@@ -52,19 +69,46 @@ absl::StatusOr<v1::Job> Watch(Session& session, Client& client, const std::strin
   });
 }
 
-absl::Status Run(Session& session, const Arguments& arguments) {
+absl::StatusOr<std::vector<v1::Job::State>> ParseStates(const std::vector<std::string>& words) {
+  std::vector<v1::Job::State> states;
+  for (const std::string& word : words) {
+    v1::Job::State& state = states.emplace_back();
+    if (!v1::Job::State_Parse(absl::AsciiStrToUpper(word), &state) ||
+        state == v1::Job::STATE_UNSPECIFIED) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "state `", word, "`: expected pending, running, succeeded, failed or cancelled"));
+    }
+  }
+  return states;
+}
+
+absl::Status List(Session& session, const Arguments& arguments) {
+  WDELTA_ASSIGN_OR_RETURN(const std::vector<v1::Job::State> states, ParseStates(arguments.states));
   WDELTA_ASSIGN_OR_RETURN(Client * client, session.Connect());
-  if (arguments.job.empty()) {
-    WDELTA_ASSIGN_OR_RETURN(const std::vector<v1::Job> jobs, client->ListJobs().All());
+  Pager<v1::Job> pager = client->ListJobs();
+  const uint64_t limit =
+      arguments.limit == 0 ? std::numeric_limits<uint64_t>::max() : arguments.limit;
+  std::vector<v1::Job> jobs;
+  while (jobs.size() < limit) {
+    WDELTA_ASSIGN_OR_RETURN(std::optional<v1::Job> job, pager.Next());
+    if (!job.has_value()) break;
+    const bool is_wanted =
+        states.empty() || std::find(states.begin(), states.end(), job->state()) != states.end();
+    if (is_wanted) jobs.push_back(*std::move(job));
+  }
+  if (session.is_json()) {
     Json json = Json::array();
     for (const v1::Job& job : jobs) json.push_back(JobJson(job));
-    if (session.is_json()) {
-      session.PrintJson(json);
-    } else {
-      session.Print(Render(jobs));
-    }
-    return absl::OkStatus();
+    session.PrintJson(json);
+  } else {
+    session.Print(Render(jobs));
   }
+  return absl::OkStatus();
+}
+
+absl::Status Run(Session& session, const Arguments& arguments) {
+  if (arguments.job.empty()) return List(session, arguments);
+  WDELTA_ASSIGN_OR_RETURN(Client * client, session.Connect());
   const absl::StatusOr<v1::Job> job = arguments.cancel  ? client->CancelJob(arguments.job)
                                       : arguments.watch ? Watch(session, *client, arguments.job)
                                                         : client->GetJob(arguments.job);

@@ -2,6 +2,8 @@
 #include <cstdio>
 
 #include "CLI/CLI.hpp"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "client/cli/commands.h"
 #include "client/cli/exit_codes.h"
 #include "client/cli/session.h"
@@ -23,9 +25,13 @@ void AddAll(CLI::App& app, Session& session) {
   app.fallthrough();  // global options may follow the command
   app.footer(std::string(kExamples) + kExitCodesHelp);
   session.connection.AddTo(app);
+  app.set_version_flag("--version", absl::StrCat("wdelta ", WDELTA_VERSION),
+                       "Print the version of this program and exit");
   app.add_option("--output", session.output, "text or json")
       ->check(CLI::IsMember({"text", "json"}))
       ->capture_default_str();
+  app.add_flag_callback(
+      "--json", [&session] { session.output = "json"; }, "The same as --output json");
   app.add_flag("--quiet", session.quiet, "No progress, no success lines");
   for (const auto add : {
            AddPushCommand,      AddPullCommand,    AddFetchCommand,  AddLsCommand,
@@ -40,6 +46,21 @@ void AddAll(CLI::App& app, Session& session) {
   }
 }
 
+// What was not understood is named even where something else is missing too: it is why.
+absl::Status UsageError(const CLI::App& app, const CLI::ParseError& error) {
+  const std::vector<std::string> unknown = app.remaining(/*recurse=*/true);
+  const bool names_it = unknown.empty() || error.get_name() == "ExtrasError";
+  if (names_it) return absl::InvalidArgumentError(error.what());
+  const std::string text = absl::StrCat("`", unknown.front(), "`");
+  const bool lacks_command = absl::StrContains(error.what(), "subcommand is required");
+  if (absl::StartsWith(unknown.front(), "-")) {
+    return absl::InvalidArgumentError(absl::StrCat("unknown option ", text, "; ", error.what()));
+  }
+  return absl::InvalidArgumentError(
+      lacks_command ? absl::StrCat(text, " is no command here; --help lists them")
+                    : absl::StrCat("unexpected argument ", text, "; ", error.what()));
+}
+
 int Main(int argc, char** argv) {
   Session session;
   CLI::App app("wdelta: a store for model weights, compressed against each other", "wdelta");
@@ -48,8 +69,7 @@ int Main(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     if (error.get_exit_code() == 0) return app.exit(error);  // --help
-    std::fprintf(stderr, "%s\n",
-                 ErrorLine("usage", absl::InvalidArgumentError(error.what())).c_str());
+    std::fprintf(stderr, "%s\n", ErrorLine("usage", UsageError(app, error)).c_str());
     return static_cast<int>(ExitCode::kUsage);
   }
   const absl::Status status = session.action();

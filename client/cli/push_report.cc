@@ -1,5 +1,6 @@
 #include "client/cli/push_report.h"
 
+#include <cstdio>
 #include <memory>
 #include <optional>
 
@@ -24,8 +25,17 @@ absl::Status PushAndReport(
   std::optional<ProgressBar> upload_bar(std::in_place, "upload", session.quiet);
   std::optional<ProgressBar> job_bar;
   options.progress = [&](const Progress& progress) { upload_bar->Update(progress); };
+  bool has_told_of_waiting = false;
   options.on_job = [&](const v1::Job& job) {
     upload_bar.reset();
+    // Told once: the reason comes back with other numbers at each of the daemon's attempts.
+    const bool is_waiting = job.state() == v1::Job::PENDING && !job.error().empty();
+    if (is_waiting && !has_told_of_waiting && !session.quiet) {
+      has_told_of_waiting = true;
+      job_bar.reset();
+      std::fprintf(stderr, "wdelta: the model is uploaded, its job %s waits: %s\n",
+                   Printable(job.id()).c_str(), Printable(job.error()).c_str());
+    }
     if (!job_bar.has_value()) job_bar.emplace("store ", session.quiet);
     if (job.total_bytes() == 0) return;
     job_bar->Update({.done_bytes = job.done_bytes(), .total_bytes = job.total_bytes()});

@@ -118,6 +118,7 @@ void AddRetentionCommand(CLI::App& app, Session& session) {
       app.add_subcommand("retention", "Rules for which checkpoints of a run gc keeps");
   retention->require_subcommand(1);
   retention->fallthrough();
+  retention->footer(absl::StrCat("Examples:\n", kSetExamples, kListExamples, kRemoveExamples));
   AddCommand<SetArguments>(*retention, session, "set", "Make or replace a rule", kSetExamples,
                            AddSet, RunSet);
   AddCommand<ListArguments>(*retention, session, "list", "List the rules", kListExamples, AddList,
