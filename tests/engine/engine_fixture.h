@@ -7,10 +7,13 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
 #include "gtest/gtest.h"
 #include "storage/base/file_system.h"
 #include "storage/base/status_macros.h"
@@ -48,7 +51,7 @@ class CrashingBlobStore final : public BlobStore {
   explicit CrashingBlobStore(CrashPoint* crash) : crash_(crash) {}
   absl::StatusOr<PutResult> Put(const Digest& digest, absl::string_view data) override {
     if (absl::Status step = crash_->Step(); !step.ok()) return step;
-    const bool replaces = damaged_.erase(digest) > 0;
+    const bool replaces = Mend(digest);
     const absl::StatusOr<PutResult> result = inner_.Put(digest, data);
     return replaces && result.ok() ? PutResult::kReplaced : result;
   }
@@ -56,14 +59,16 @@ class CrashingBlobStore final : public BlobStore {
     // It may set another hook, or none.
     if (const auto hook = crash_->before_blob_get) hook();
     absl::StatusOr<std::string> bytes = inner_.Get(digest, offset, size);
-    const auto damaged = damaged_.find(digest);
-    if (!bytes.ok() || damaged == damaged_.end()) return bytes;
-    const uint64_t at = damaged->second;
-    if (at >= offset && at < offset + size) (*bytes)[at - offset] ^= 1;
+    const std::optional<uint64_t> at = DamagedAt(digest);
+    if (!bytes.ok() || !at.has_value()) return bytes;
+    if (*at >= offset && *at < offset + size) (*bytes)[*at - offset] ^= 1;
     return bytes;
   }
   // One bit of the byte at `offset` is the other way round until the blob is put again.
-  void Damage(const Digest& digest, uint64_t offset) { damaged_[digest] = offset; }
+  void Damage(const Digest& digest, uint64_t offset) {
+    const absl::MutexLock lock(&mutex_);
+    damaged_[digest] = offset;
+  }
   absl::StatusOr<BlobInfo> Stat(const Digest& digest) override { return inner_.Stat(digest); }
   absl::StatusOr<BlobPage> List(const std::string& after_hex, uint32_t limit) override {
     return inner_.List(after_hex, limit);
@@ -74,8 +79,22 @@ class CrashingBlobStore final : public BlobStore {
   }
 
  private:
+  // Whether it was damaged.
+  bool Mend(const Digest& digest) {
+    const absl::MutexLock lock(&mutex_);
+    return damaged_.erase(digest) > 0;
+  }
+  std::optional<uint64_t> DamagedAt(const Digest& digest) {
+    const absl::MutexLock lock(&mutex_);
+    const auto damaged = damaged_.find(digest);
+    if (damaged == damaged_.end()) return std::nullopt;
+    return damaged->second;
+  }
+
   MemoryBlobStore inner_;
-  std::map<Digest, uint64_t> damaged_;
+  absl::Mutex mutex_;
+  // Blobs are read by many threads while another puts one.
+  std::map<Digest, uint64_t> damaged_ ABSL_GUARDED_BY(mutex_);
   CrashPoint* const crash_;
 };
 

@@ -1,15 +1,17 @@
-// What ThreadSanitizer must know of Abseil's locks, whose library is not instrumented: these
-// stand before the library's own functions, which they call, and tell who synchronises with
-// whom. Linked into tests under TSan only.
+// What ThreadSanitizer must know of Abseil's locks and counts, whose library is not instrumented:
+// these stand before the library's own functions, which they call, and tell who synchronises
+// with whom. Linked into tests under TSan only.
 //
 // Readers are told of as if they were writers, so that a race between two readers of one lock
 // that both write goes unseen. Conditions are evaluated inside the library, by whichever
 // thread has the lock just then; what they read is not looked at.
 #include <dlfcn.h>
 
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 
+#include "absl/status/status.h"
 #include "absl/synchronization/blocking_counter.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
@@ -215,6 +217,16 @@ void BlockingCounter::Wait() {
   static const Real<void, BlockingCounter*> real(WDELTA_ABSL("15BlockingCounter4WaitEv"));
   real(this);
   __tsan_acquire(this);
+}
+
+// The count of references to a shared Status is taken down inside the library; who takes it to
+// nothing frees what the others have read.
+void Status::UnrefNonInlined(uintptr_t rep) {
+  static const Real<void, uintptr_t> real(WDELTA_ABSL("6Status15UnrefNonInlinedEm"));
+  void* const count = reinterpret_cast<void*>(rep & ~uintptr_t{3});
+  __tsan_release(count);
+  __tsan_acquire(count);
+  real(rep);
 }
 
 ABSL_NAMESPACE_END
