@@ -27,7 +27,7 @@
 #include "storage/base/stop_signals.h"
 #include "storage/blobs/rocksdb_blob_store.h"
 #include "storage/catalog/rocksdb_catalog.h"
-#include "storage/engine/data_dir.h"
+#include "storage/engine/disk/data_dir.h"
 #include "storage/engine/model_store.h"
 
 namespace wdelta {

@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "storage/base/limits.h"
-#include "storage/engine/cursor.h"
+#include "storage/engine/content/cursor.h"
 
 namespace wdelta {
 

@@ -12,8 +12,8 @@
 #include "storage/base/error.h"
 #include "storage/base/file_system.h"
 #include "storage/base/status_macros.h"
-#include "storage/engine/cursor.h"
-#include "storage/engine/wdelta_source.h"
+#include "storage/engine/content/cursor.h"
+#include "storage/engine/content/wdelta_source.h"
 #include "storage/wdelta/wdelta_reader.h"
 
 namespace wdelta {

@@ -9,11 +9,11 @@
 #include "absl/status/statusor.h"
 #include "client/cpp/delta_download.h"
 #include "storage/base/thread_pool.h"
-#include "storage/engine/chunk_cache.h"
-#include "storage/engine/codec_pool.h"
-#include "storage/engine/content_source.h"
-#include "storage/engine/cursor.h"
-#include "storage/engine/piece_buffers.h"
+#include "storage/engine/content/chunk_cache.h"
+#include "storage/engine/content/codec_pool.h"
+#include "storage/engine/content/content_source.h"
+#include "storage/engine/content/cursor.h"
+#include "storage/engine/content/piece_buffers.h"
 #include "wdelta/v1/models.pb.h"
 
 namespace wdelta {

@@ -7,7 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "storage/engine/content_source.h"
+#include "storage/engine/content/content_source.h"
 #include "wdelta/v1/models.pb.h"
 
 namespace wdelta {

@@ -4,7 +4,7 @@
 #include <string>
 
 #include "absl/status/status.h"
-#include "storage/engine/uploads.h"
+#include "storage/engine/uploads/uploads.h"
 
 namespace wdelta {
 

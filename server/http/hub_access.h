@@ -13,7 +13,7 @@
 #include "server/http/hub_route.h"
 #include "spdlog/logger.h"
 #include "storage/base/clock.h"
-#include "storage/engine/name_check.h"
+#include "storage/engine/records/name_check.h"
 
 namespace wdelta {
 

@@ -11,9 +11,9 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "server/http/hub_objects.h"
-#include "storage/engine/content_source.h"
-#include "storage/engine/models.h"
-#include "storage/engine/reader.h"
+#include "storage/engine/content/content_source.h"
+#include "storage/engine/content/reader.h"
+#include "storage/engine/models/models.h"
 
 namespace wdelta {
 

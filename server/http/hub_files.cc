@@ -16,7 +16,7 @@
 #include "server/http/hub_listing.h"
 #include "storage/base/error.h"
 #include "storage/base/status_macros.h"
-#include "storage/engine/cursor.h"
+#include "storage/engine/content/cursor.h"
 
 namespace wdelta {
 namespace {

@@ -10,7 +10,7 @@
 #include "storage/base/error.h"
 #include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
-#include "storage/engine/model_files.h"
+#include "storage/engine/records/model_files.h"
 
 namespace wdelta {
 namespace {

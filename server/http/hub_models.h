@@ -15,8 +15,8 @@
 #include "absl/synchronization/mutex.h"
 #include "storage/base/clock.h"
 #include "storage/engine/model_store.h"
-#include "storage/engine/model_versions.h"
-#include "storage/engine/name_check.h"
+#include "storage/engine/models/model_versions.h"
+#include "storage/engine/records/name_check.h"
 
 namespace wdelta {
 

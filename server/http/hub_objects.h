@@ -20,7 +20,7 @@
 #include "storage/base/clock.h"
 #include "storage/base/digest.h"
 #include "storage/base/file_system.h"
-#include "storage/engine/disk_guard.h"
+#include "storage/engine/disk/disk_guard.h"
 
 namespace wdelta {
 

@@ -85,7 +85,7 @@ class HubUpload {
   // Whether all that is new are side files of at most kMaxRevisedBytes, and what is before is
   // compressed.
   static bool KeepsTensors(const Sources& sources, const std::optional<Model>& before);
-  // Makes the version of what is stored (storage/engine/revisions.h).
+  // Makes the version of what is stored (storage/engine/uploads/revisions.h).
   absl::StatusOr<Model> Revise(const std::string& repo, const HubCommit& commit,
                                const Sources& sources, const std::optional<Model>& before);
   // Copies all files into an upload.

@@ -12,7 +12,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "spdlog/logger.h"
-#include "storage/engine/job_queue.h"
+#include "storage/engine/queue/job_queue.h"
 
 namespace wdelta {
 

@@ -8,7 +8,7 @@
 #include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
 #include "storage/engine/backup_maker.h"
-#include "storage/engine/data_dir.h"
+#include "storage/engine/disk/data_dir.h"
 #include "storage/wdelta/wdelta_file.h"
 
 namespace wdelta {

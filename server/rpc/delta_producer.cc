@@ -11,9 +11,9 @@
 #include "server/rpc/folding_task.h"
 #include "storage/base/error.h"
 #include "storage/base/status_macros.h"
-#include "storage/engine/delta_route.h"
-#include "storage/engine/folded_stream.h"
-#include "storage/engine/names.h"
+#include "storage/engine/delta_fetch/delta_route.h"
+#include "storage/engine/delta_fetch/folded_stream.h"
+#include "storage/engine/records/names.h"
 
 namespace wdelta {
 namespace {

@@ -6,7 +6,7 @@
 #include "absl/status/statusor.h"
 #include "server/rpc/fetch_producers.h"
 #include "server/rpc/rpc_environment.h"
-#include "storage/engine/name_check.h"
+#include "storage/engine/records/name_check.h"
 #include "wdelta/v1/fetch.pb.h"
 
 namespace wdelta {

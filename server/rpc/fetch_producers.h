@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "absl/status/statusor.h"
-#include "storage/engine/cursor.h"
+#include "storage/engine/content/cursor.h"
 #include "storage/engine/model_store.h"
 #include "wdelta/v1/fetch.pb.h"
 

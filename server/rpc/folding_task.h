@@ -14,8 +14,8 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "storage/base/thread_pool.h"
-#include "storage/engine/delta_route.h"
-#include "storage/engine/folded_stream.h"
+#include "storage/engine/delta_fetch/delta_route.h"
+#include "storage/engine/delta_fetch/folded_stream.h"
 
 namespace wdelta {
 

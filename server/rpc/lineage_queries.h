@@ -3,7 +3,7 @@
 
 #include "absl/status/status.h"
 #include "storage/engine/model_store.h"
-#include "storage/engine/name_check.h"
+#include "storage/engine/records/name_check.h"
 #include "wdelta/v1/lineage.pb.h"
 
 namespace wdelta {

@@ -9,7 +9,7 @@
 #include "server/rpc/unary.h"
 #include "storage/base/error.h"
 #include "storage/base/status_macros.h"
-#include "storage/engine/merge/merge_recipe.h"
+#include "storage/engine/records/merge_recipe.h"
 
 namespace wdelta {
 namespace {

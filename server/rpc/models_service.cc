@@ -15,7 +15,7 @@
 #include "storage/base/id.h"
 #include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
-#include "storage/engine/names.h"
+#include "storage/engine/records/names.h"
 
 namespace wdelta {
 namespace {

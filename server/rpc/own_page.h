@@ -6,8 +6,8 @@
 #include <utility>
 
 #include "absl/status/statusor.h"
-#include "storage/engine/models.h"
-#include "storage/engine/name_check.h"
+#include "storage/engine/models/models.h"
+#include "storage/engine/records/name_check.h"
 
 namespace wdelta {
 

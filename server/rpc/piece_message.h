@@ -5,7 +5,7 @@
 
 #include "absl/status/statusor.h"
 #include "grpcpp/support/byte_buffer.h"
-#include "storage/engine/piece_buffers.h"
+#include "storage/engine/content/piece_buffers.h"
 #include "wdelta/v1/fetch.pb.h"
 
 namespace wdelta {

@@ -12,7 +12,7 @@
 #include "storage/base/error.h"
 #include "storage/base/id.h"
 #include "storage/base/status_macros.h"
-#include "storage/engine/names.h"
+#include "storage/engine/records/names.h"
 
 namespace wdelta {
 namespace {

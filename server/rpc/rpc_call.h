@@ -14,7 +14,7 @@
 #include "server/auth/method_rules.h"
 #include "server/rpc/rpc_environment.h"
 #include "server/rpc/rpc_log.h"
-#include "storage/engine/name_check.h"
+#include "storage/engine/records/name_check.h"
 
 namespace wdelta {
 

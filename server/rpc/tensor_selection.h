@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "storage/engine/content_source.h"
+#include "storage/engine/content/content_source.h"
 #include "storage/engine/model_store.h"
 #include "storage/tensor/slice_rules.h"
 #include "wdelta/v1/fetch.pb.h"

@@ -15,7 +15,7 @@
 #include "storage/base/status_macros.h"
 #include "storage/blobs/rocksdb_blob_store.h"
 #include "storage/catalog/rocksdb_catalog.h"
-#include "storage/engine/data_dir.h"
+#include "storage/engine/disk/data_dir.h"
 
 namespace wdelta {
 namespace {

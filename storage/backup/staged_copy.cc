@@ -15,7 +15,7 @@
 #include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
 #include "storage/catalog/keys.h"
-#include "storage/engine/records.h"
+#include "storage/engine/records/records.h"
 #include "store/v1/backup.pb.h"
 #include "store/v1/records.pb.h"
 

@@ -17,8 +17,8 @@
 #include "storage/base/error.h"
 #include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
-#include "storage/engine/data_dir.h"
-#include "storage/engine/records.h"
+#include "storage/engine/disk/data_dir.h"
+#include "storage/engine/records/records.h"
 
 namespace wdelta {
 namespace {

@@ -10,13 +10,13 @@
 #include "storage/base/status_macros.h"
 #include "storage/catalog/keys.h"
 #include "storage/engine/gc/gc.h"
-#include "storage/engine/ingest.h"
-#include "storage/engine/job_failure.h"
 #include "storage/engine/job_waiting.h"
-#include "storage/engine/reclaim.h"
-#include "storage/engine/records.h"
-#include "storage/engine/repack.h"
-#include "storage/engine/rewrite.h"
+#include "storage/engine/jobs/ingest.h"
+#include "storage/engine/jobs/reclaim.h"
+#include "storage/engine/jobs/repack.h"
+#include "storage/engine/jobs/rewrite.h"
+#include "storage/engine/queue/job_failure.h"
+#include "storage/engine/records/records.h"
 #include "storage/engine/scrub/scrub.h"
 
 namespace wdelta {
@@ -25,8 +25,6 @@ namespace {
 using store::v1::JobRecord;
 using store::v1::ModelRecord;
 
-constexpr absl::Duration kSaveInterval = absl::Seconds(1);
-constexpr absl::Duration kCancelCheckInterval = absl::Milliseconds(10);
 constexpr absl::Duration kMinWaitForOthers = absl::Milliseconds(300);
 constexpr absl::Duration kMaxWaitForOthers = absl::Seconds(3);
 constexpr absl::Duration kWaitForSpace = absl::Milliseconds(limits::kDiskFullRetryMs);
@@ -58,24 +56,6 @@ bool IsWaiting(const absl::Status& outcome) {
   const std::string reason = ErrorReason(outcome);
   return reason == "PARENT_NOT_READY" || reason == "MODEL_IN_USE" || reason == "STOPPING" ||
          reason == "BLOB_RECLAIMED" || reason == "OTHERS_WAIT" || reason == "DISK_FULL";
-}
-
-absl::Status JobContext::Advance(uint64_t bytes) {
-  job_.record.set_done_bytes(job_.record.done_bytes() + bytes);
-  if (stopping_()) {
-    return MakeError(absl::StatusCode::kUnavailable, "STOPPING", "the daemon is stopping");
-  }
-  const absl::Time now = clock_->Now();
-  if (now - last_save_ >= kSaveInterval) return Save();
-  if (now - last_check_ < kCancelCheckInterval) return absl::OkStatus();
-  last_check_ = now;
-  return queue_->CheckHeld(job_);
-}
-
-absl::Status JobContext::Save() {
-  last_save_ = clock_->Now();
-  last_check_ = last_save_;
-  return queue_->Renew(job_);
 }
 
 absl::Status JobRunner::Run(Job job, std::function<bool()> stopping) {

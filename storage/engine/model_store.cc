@@ -3,7 +3,7 @@
 #include <utility>
 
 #include "storage/base/status_macros.h"
-#include "storage/engine/records.h"
+#include "storage/engine/records/records.h"
 
 namespace wdelta {
 

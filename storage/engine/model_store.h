@@ -16,19 +16,19 @@
 #include "storage/base/waiting.h"
 #include "storage/blobs/blob_store.h"
 #include "storage/catalog/catalog.h"
-#include "storage/engine/blob_claims.h"
-#include "storage/engine/disk_guard.h"
+#include "storage/engine/content/reader.h"
+#include "storage/engine/content/staging.h"
+#include "storage/engine/disk/disk_guard.h"
 #include "storage/engine/gc/maintenance.h"
-#include "storage/engine/job_queue.h"
 #include "storage/engine/job_runner.h"
-#include "storage/engine/job_tally.h"
-#include "storage/engine/lineage_index.h"
 #include "storage/engine/merge/merges.h"
-#include "storage/engine/models.h"
-#include "storage/engine/reader.h"
-#include "storage/engine/revisions.h"
-#include "storage/engine/staging.h"
-#include "storage/engine/uploads.h"
+#include "storage/engine/models/lineage_index.h"
+#include "storage/engine/models/models.h"
+#include "storage/engine/queue/job_queue.h"
+#include "storage/engine/queue/job_tally.h"
+#include "storage/engine/records/blob_claims.h"
+#include "storage/engine/uploads/revisions.h"
+#include "storage/engine/uploads/uploads.h"
 
 namespace wdelta {
 
@@ -100,7 +100,7 @@ class ModelStore {
   Uploads uploads_;
   Merges merges_;
   Revisions revisions_;
-  const JobRunner::Dependencies job_dependencies_;
+  const JobDependencies job_dependencies_;
   JobRunner runner_;
   Maintenance maintenance_;
   // Last, so that its tasks end before what they use goes.

@@ -9,7 +9,7 @@
 #include "storage/backup/backup_folder.h"
 #include "storage/backup/restore.h"
 #include "storage/base/error.h"
-#include "storage/engine/data_dir.h"
+#include "storage/engine/disk/data_dir.h"
 #include "tests/backup/test_store.h"
 #include "tests/support/temp_folder.h"
 

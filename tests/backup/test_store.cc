@@ -5,7 +5,7 @@
 #include "gtest/gtest.h"
 #include "storage/base/limits.h"
 #include "storage/catalog/keys.h"
-#include "storage/engine/records.h"
+#include "storage/engine/records/records.h"
 
 namespace wdelta::testing {
 

@@ -13,7 +13,7 @@
 #include "storage/base/file_system.h"
 #include "storage/blobs/rocksdb_blob_store.h"
 #include "storage/catalog/rocksdb_catalog.h"
-#include "storage/engine/data_dir.h"
+#include "storage/engine/disk/data_dir.h"
 #include "storage/engine/model_store.h"
 #include "tests/support/checkpoint_builder.h"
 

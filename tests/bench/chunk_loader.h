@@ -9,7 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "storage/codec/codec.h"
-#include "storage/engine/content_source.h"
+#include "storage/engine/content/content_source.h"
 #include "storage/wdelta/wdelta_reader.h"
 
 namespace wdelta::bench {

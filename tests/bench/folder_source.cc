@@ -8,8 +8,8 @@
 #include "absl/strings/str_cat.h"
 #include "storage/base/file_system.h"
 #include "storage/base/status_macros.h"
-#include "storage/engine/delta_encoder.h"
-#include "storage/engine/storage_plan.h"
+#include "storage/engine/encoding/delta_encoder.h"
+#include "storage/engine/encoding/storage_plan.h"
 #include "storage/tensor/safetensors.h"
 
 namespace wdelta::bench {

@@ -6,7 +6,7 @@
 #include "absl/status/statusor.h"
 #include "storage/base/thread_pool.h"
 #include "storage/codec/lossy.h"
-#include "storage/engine/content_source.h"
+#include "storage/engine/content/content_source.h"
 
 namespace wdelta::bench {
 

@@ -9,8 +9,8 @@
 #include "storage/base/file_system.h"
 #include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
-#include "storage/engine/delta_encoder.h"
-#include "storage/engine/storage_plan.h"
+#include "storage/engine/encoding/delta_encoder.h"
+#include "storage/engine/encoding/storage_plan.h"
 #include "tests/bench/folder_source.h"
 #include "tests/bench/timers.h"
 

@@ -7,7 +7,7 @@
 #include "absl/status/statusor.h"
 #include "storage/base/thread_pool.h"
 #include "storage/codec/lossy.h"
-#include "storage/engine/lossy_plan.h"
+#include "storage/engine/encoding/lossy_plan.h"
 
 namespace wdelta::bench {
 

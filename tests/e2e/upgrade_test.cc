@@ -5,7 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
 #include "storage/base/digest.h"
-#include "storage/engine/data_dir.h"
+#include "storage/engine/disk/data_dir.h"
 #include "tests/e2e/daemon.h"
 #include "tests/support/temp_folder.h"
 

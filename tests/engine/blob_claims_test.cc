@@ -1,6 +1,6 @@
 // A blob is there for as long as someone claims it, however claims and releases of the same
 // content meet.
-#include "storage/engine/blob_claims.h"
+#include "storage/engine/records/blob_claims.h"
 
 #include <atomic>
 #include <optional>

@@ -1,5 +1,5 @@
 // A stored `.wdelta` on its way out: each payload is read once.
-#include "storage/engine/checked_delta.h"
+#include "storage/engine/delta_fetch/checked_delta.h"
 
 #include <algorithm>
 #include <memory>
@@ -10,7 +10,7 @@
 #include "absl/synchronization/mutex.h"
 #include "gtest/gtest.h"
 #include "storage/base/limits.h"
-#include "storage/engine/cursor.h"
+#include "storage/engine/content/cursor.h"
 #include "tests/engine/engine_fixture.h"
 #include "tests/support/checkpoint_builder.h"
 

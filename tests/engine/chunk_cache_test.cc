@@ -1,4 +1,4 @@
-#include "storage/engine/chunk_cache.h"
+#include "storage/engine/content/chunk_cache.h"
 
 #include <atomic>
 #include <cstring>

@@ -2,7 +2,7 @@
 #include <algorithm>
 
 #include "gmock/gmock.h"
-#include "storage/engine/low_rank/corrected_estimate.h"
+#include "storage/engine/encoding/low_rank/corrected_estimate.h"
 #include "tests/engine/engine_fixture.h"
 #include "tests/engine/low_rank_tensors.h"
 #include "tests/support/checkpoint_builder.h"

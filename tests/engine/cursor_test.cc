@@ -1,5 +1,5 @@
 // The cursor: order, window, and when it lets go of what it reads.
-#include "storage/engine/cursor.h"
+#include "storage/engine/content/cursor.h"
 
 #include <atomic>
 

@@ -1,4 +1,4 @@
-#include "storage/engine/data_dir.h"
+#include "storage/engine/disk/data_dir.h"
 
 #include <sys/wait.h>
 #include <unistd.h>

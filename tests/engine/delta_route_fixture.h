@@ -9,8 +9,8 @@
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
 #include "storage/engine/compare/model_diff.h"
-#include "storage/engine/delta_route.h"
-#include "storage/engine/wdelta_source.h"
+#include "storage/engine/content/wdelta_source.h"
+#include "storage/engine/delta_fetch/delta_route.h"
 #include "tests/engine/engine_fixture.h"
 #include "tests/support/checkpoint_builder.h"
 

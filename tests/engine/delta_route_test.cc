@@ -1,6 +1,6 @@
 // Deltas for a client that holds other models: which are sent, and that they lead to exactly
 // what is served.
-#include "storage/engine/delta_route.h"
+#include "storage/engine/delta_fetch/delta_route.h"
 
 #include <string>
 #include <utility>

@@ -1,4 +1,4 @@
-#include "storage/engine/disk_guard.h"
+#include "storage/engine/disk/disk_guard.h"
 
 #include <limits>
 

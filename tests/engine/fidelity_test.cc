@@ -1,5 +1,5 @@
 // What an upload may ask of the bits of its tensors, and what is refused.
-#include "storage/engine/fidelity.h"
+#include "storage/engine/records/fidelity.h"
 
 #include <cmath>
 #include <string>

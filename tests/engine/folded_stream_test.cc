@@ -1,5 +1,5 @@
 // A delta that is folded in one thread and taken in another.
-#include "storage/engine/folded_stream.h"
+#include "storage/engine/delta_fetch/folded_stream.h"
 
 #include <string>
 #include <thread>

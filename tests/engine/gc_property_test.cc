@@ -6,8 +6,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
-#include "storage/engine/merge/merge_recipe.h"
-#include "storage/engine/records.h"
+#include "storage/engine/records/merge_recipe.h"
+#include "storage/engine/records/records.h"
 #include "storage/tensor/element_values.h"
 #include "tests/engine/engine_fixture.h"
 #include "tests/support/checkpoint_builder.h"

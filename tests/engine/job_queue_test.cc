@@ -1,4 +1,4 @@
-#include "storage/engine/job_queue.h"
+#include "storage/engine/queue/job_queue.h"
 
 #include <optional>
 #include <utility>

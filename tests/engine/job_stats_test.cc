@@ -1,4 +1,4 @@
-#include "storage/engine/job_stats.h"
+#include "storage/engine/queue/job_stats.h"
 
 #include <map>
 #include <string>

@@ -1,4 +1,4 @@
-#include "storage/engine/job_tally.h"
+#include "storage/engine/queue/job_tally.h"
 
 #include <string>
 

@@ -1,4 +1,4 @@
-#include "storage/engine/lineage_index.h"
+#include "storage/engine/models/lineage_index.h"
 
 #include <string>
 #include <thread>

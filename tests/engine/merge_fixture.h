@@ -8,7 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "storage/base/error.h"
-#include "storage/engine/merge/merge_recipe.h"
+#include "storage/engine/records/merge_recipe.h"
 #include "storage/tensor/element_values.h"
 #include "tests/engine/engine_fixture.h"
 #include "tests/support/checkpoint_builder.h"

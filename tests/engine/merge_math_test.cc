@@ -7,8 +7,8 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "storage/base/error.h"
-#include "storage/engine/merge/merge_recipe.h"
 #include "storage/engine/merge/trim_selection.h"
+#include "storage/engine/records/merge_recipe.h"
 #include "tests/support/merge_reference.h"
 
 namespace wdelta::testing {

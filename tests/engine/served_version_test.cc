@@ -2,7 +2,7 @@
 #include "gmock/gmock.h"
 #include "storage/base/error.h"
 #include "storage/base/limits.h"
-#include "storage/engine/reader.h"
+#include "storage/engine/content/reader.h"
 #include "tests/engine/engine_fixture.h"
 #include "tests/support/checkpoint_builder.h"
 

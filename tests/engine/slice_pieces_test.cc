@@ -1,5 +1,5 @@
 // Slices as they are read from a model: right, each chunk once, and no chunk beside.
-#include "storage/engine/slice_pieces.h"
+#include "storage/engine/content/slice_pieces.h"
 
 #include <map>
 #include <random>

@@ -8,7 +8,7 @@
 #include "gtest/gtest.h"
 #include "storage/base/error.h"
 #include "storage/catalog/keys.h"
-#include "storage/engine/records.h"
+#include "storage/engine/records/records.h"
 #include "tests/engine/engine_fixture.h"
 #include "tests/support/checkpoint_builder.h"
 

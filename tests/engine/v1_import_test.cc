@@ -1,6 +1,6 @@
 // Version 1 files over stored models: what deltatensors' own loader gives is what the
 // store serves, or the import fails and says why.
-#include "storage/engine/v1_import.h"
+#include "storage/engine/jobs/v1_import.h"
 
 #include <fstream>
 #include <sstream>

@@ -7,7 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
-#include "storage/engine/cursor.h"
+#include "storage/engine/content/cursor.h"
 #include "tests/server/test_server.h"
 
 namespace wdelta::testing {

@@ -4,7 +4,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "storage/engine/fidelity.h"
+#include "storage/engine/records/fidelity.h"
 
 namespace wdelta::testing {
 namespace {

@@ -13,7 +13,7 @@
 #include "absl/time/time.h"
 #include "storage/base/digest.h"
 #include "storage/engine/merge/merges.h"
-#include "storage/engine/uploads.h"
+#include "storage/engine/uploads/uploads.h"
 #include "tests/simulation/random.h"
 #include "tests/support/checkpoint_builder.h"
 

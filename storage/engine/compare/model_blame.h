@@ -9,8 +9,8 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "storage/engine/models.h"
-#include "storage/engine/reader.h"
+#include "storage/engine/content/reader.h"
+#include "storage/engine/models/models.h"
 #include "storage/tensor/tensor_info.h"
 
 namespace wdelta {

@@ -7,7 +7,7 @@
 #include "absl/strings/ascii.h"
 #include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
-#include "storage/engine/ordered_tasks.h"
+#include "storage/engine/content/ordered_tasks.h"
 #include "storage/tensor/element_values.h"
 #include "storage/wdelta/wdelta_reader.h"
 

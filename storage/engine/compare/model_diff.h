@@ -11,7 +11,7 @@
 #include "absl/strings/string_view.h"
 #include "storage/base/thread_pool.h"
 #include "storage/engine/compare/difference.h"
-#include "storage/engine/content_source.h"
+#include "storage/engine/content/content_source.h"
 #include "storage/tensor/tensor_info.h"
 
 namespace wdelta {

@@ -9,8 +9,8 @@
 #include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
 #include "storage/catalog/keys.h"
-#include "storage/engine/model_files.h"
-#include "storage/engine/records.h"
+#include "storage/engine/records/model_files.h"
+#include "storage/engine/records/records.h"
 #include "store/v1/records.pb.h"
 
 namespace wdelta {

@@ -11,7 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "storage/catalog/catalog.h"
-#include "storage/engine/models.h"
+#include "storage/engine/models/models.h"
 
 namespace wdelta {
 

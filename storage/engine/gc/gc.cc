@@ -14,10 +14,10 @@
 #include "storage/engine/gc/gc_plan.h"
 #include "storage/engine/gc/retention.h"
 #include "storage/engine/gc/sweep.h"
-#include "storage/engine/job_failure.h"
-#include "storage/engine/reclaim.h"
-#include "storage/engine/records.h"
-#include "storage/engine/rewrite.h"
+#include "storage/engine/jobs/reclaim.h"
+#include "storage/engine/jobs/rewrite.h"
+#include "storage/engine/queue/job_failure.h"
+#include "storage/engine/records/records.h"
 
 namespace wdelta {
 namespace {
@@ -28,7 +28,7 @@ using store::v1::ModelRecord;
 
 class Gc {
  public:
-  Gc(const JobRunner::Dependencies& deps, JobContext& context)
+  Gc(const JobDependencies& deps, JobContext& context)
       : deps_(deps), context_(context), report_(context.gc_report()) {}
 
   absl::Status Run() {
@@ -184,7 +184,7 @@ class Gc {
     }
   }
 
-  const JobRunner::Dependencies& deps_;
+  const JobDependencies& deps_;
   JobContext& context_;
   GcReport& report_;
   std::set<std::string> left_;       // to RECLAIM jobs
@@ -193,7 +193,7 @@ class Gc {
 
 }  // namespace
 
-absl::Status RunGc(const JobRunner::Dependencies& deps, JobContext& context) {
+absl::Status RunGc(const JobDependencies& deps, JobContext& context) {
   return Gc(deps, context).Run();
 }
 

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "absl/status/status.h"
-#include "storage/engine/job_runner.h"
+#include "storage/engine/jobs/job_context.h"
 
 namespace wdelta {
 
@@ -14,6 +14,6 @@ namespace wdelta {
 // Every step is complete by itself, and the next run looks at what it finds: an interrupted
 // one is simply begun anew. UNAVAILABLE (`OTHERS_WAIT`) after a model that was encoded while
 // other jobs wait for a worker.
-absl::Status RunGc(const JobRunner::Dependencies& deps, JobContext& context);
+absl::Status RunGc(const JobDependencies& deps, JobContext& context);
 
 }  // namespace wdelta

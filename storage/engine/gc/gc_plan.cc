@@ -12,9 +12,9 @@
 #include "storage/base/status_macros.h"
 #include "storage/catalog/keys.h"
 #include "storage/catalog/maintenance_keys.h"
-#include "storage/engine/model_files.h"
-#include "storage/engine/records.h"
-#include "storage/engine/rewrite.h"
+#include "storage/engine/jobs/rewrite.h"
+#include "storage/engine/records/model_files.h"
+#include "storage/engine/records/records.h"
 
 namespace wdelta {
 namespace {
@@ -25,7 +25,7 @@ using store::v1::StorageCandidate;
 
 class Planner {
  public:
-  Planner(const JobRunner::Dependencies& deps, DeletedModels& deleted,
+  Planner(const JobDependencies& deps, DeletedModels& deleted,
           const std::function<absl::Status()>& advance)
       : deps_(deps), deleted_(deleted), advance_([this, &advance] {
           if (ended_.ok()) ended_ = advance();
@@ -134,7 +134,7 @@ class Planner {
     return estimate;
   }
 
-  const JobRunner::Dependencies& deps_;
+  const JobDependencies& deps_;
   DeletedModels& deleted_;
   absl::Status ended_;
   const std::function<absl::Status()> advance_;
@@ -143,7 +143,7 @@ class Planner {
 
 }  // namespace
 
-absl::Status PlanUnits(const JobRunner::Dependencies& deps, DeletedModels& deleted,
+absl::Status PlanUnits(const JobDependencies& deps, DeletedModels& deleted,
                        const std::function<absl::Status()>& advance,
                        const std::function<absl::StatusOr<UnitFate>(const GcUnit& unit)>& on_unit,
                        const std::function<absl::Status(const GcUnit& unit)>& on_kept) {
@@ -171,7 +171,7 @@ absl::Status PlanUnits(const JobRunner::Dependencies& deps, DeletedModels& delet
   return absl::OkStatus();
 }
 
-absl::Status NoteKept(const JobRunner::Dependencies& deps, const GcUnit& unit) {
+absl::Status NoteKept(const JobDependencies& deps, const GcUnit& unit) {
   if (unit.was_refused || !unit.problem.empty()) return absl::OkStatus();
   GcKeptRecord kept;
   kept.set_fingerprint(unit.fingerprint);

@@ -9,8 +9,8 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "storage/engine/gc/deleted_models.h"
-#include "storage/engine/job_runner.h"
-#include "storage/engine/parent_candidates.h"
+#include "storage/engine/jobs/job_context.h"
+#include "storage/engine/parents/parent_candidates.h"
 
 namespace wdelta {
 
@@ -64,12 +64,12 @@ enum class UnitFate {
 // `on_kept`, and what NoteKept notes of it spares measuring it again for kKeepGcDecisionMs,
 // unless what is encoded against it changes. One model's sample is in memory at a time. `advance`
 // is called often; an error of it ends the work, as do those of the callbacks.
-absl::Status PlanUnits(const JobRunner::Dependencies& deps, DeletedModels& deleted,
+absl::Status PlanUnits(const JobDependencies& deps, DeletedModels& deleted,
                        const std::function<absl::Status()>& advance,
                        const std::function<absl::StatusOr<UnitFate>(const GcUnit& unit)>& on_unit,
                        const std::function<absl::Status(const GcUnit& unit)>& on_kept);
 
 // Of a unit that PlanUnits gave to `on_kept`.
-absl::Status NoteKept(const JobRunner::Dependencies& deps, const GcUnit& unit);
+absl::Status NoteKept(const JobDependencies& deps, const GcUnit& unit);
 
 }  // namespace wdelta

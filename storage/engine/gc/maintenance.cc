@@ -7,7 +7,7 @@
 #include "storage/catalog/keys.h"
 #include "storage/catalog/maintenance_keys.h"
 #include "storage/engine/gc/deleted_models.h"
-#include "storage/engine/records.h"
+#include "storage/engine/records/records.h"
 
 namespace wdelta {
 

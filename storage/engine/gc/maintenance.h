@@ -11,7 +11,7 @@
 #include "storage/engine/gc/gc_plan.h"
 #include "storage/engine/gc/retention.h"
 #include "storage/engine/gc/sweep.h"
-#include "storage/engine/job_runner.h"
+#include "storage/engine/jobs/job_context.h"
 
 namespace wdelta {
 
@@ -40,7 +40,7 @@ struct GcPlanTotals {
 class Maintenance {
  public:
   // What `deps` names must outlive it.
-  explicit Maintenance(const JobRunner::Dependencies& deps)
+  explicit Maintenance(const JobDependencies& deps)
       : deps_(deps), rules_(deps.catalog, deps.clock) {}
 
   RetentionRules& rules() { return rules_; }
@@ -62,7 +62,7 @@ class Maintenance {
   absl::StatusOr<std::string> StartOnly(absl::string_view key, store::v1::JobRecord::Kind kind,
                                         bool repair);
 
-  const JobRunner::Dependencies deps_;
+  const JobDependencies deps_;
   RetentionRules rules_;
 };
 

@@ -14,7 +14,7 @@
 #include "storage/catalog/keys.h"
 #include "storage/catalog/maintenance_keys.h"
 #include "storage/engine/gc/deleted_models.h"
-#include "storage/engine/records.h"
+#include "storage/engine/records/records.h"
 
 namespace wdelta {
 namespace {
@@ -35,7 +35,7 @@ struct RunKey {
 
 class Finder {
  public:
-  Finder(const JobRunner::Dependencies& deps, const RetentionOptions& options)
+  Finder(const JobDependencies& deps, const RetentionOptions& options)
       : deps_(deps), options_(options) {}
 
   absl::Status Run(const std::function<absl::Status(const ExpiredModel&)>& on_expired) {
@@ -202,7 +202,7 @@ class Finder {
     return absl::OkStatus();
   }
 
-  const JobRunner::Dependencies& deps_;
+  const JobDependencies& deps_;
   const RetentionOptions& options_;
   std::map<std::string, Member> members_;                              // by id
   std::map<RunKey, std::map<size_t, std::vector<std::string>>> runs_;  // ids by rule, by age
@@ -213,7 +213,7 @@ class Finder {
 
 }  // namespace
 
-absl::Status FindExpired(const JobRunner::Dependencies& deps, const RetentionOptions& options,
+absl::Status FindExpired(const JobDependencies& deps, const RetentionOptions& options,
                          const std::function<absl::Status(const ExpiredModel&)>& on_expired) {
   return Finder(deps, options).Run(on_expired);
 }

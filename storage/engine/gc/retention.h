@@ -15,8 +15,8 @@
 #include "absl/status/statusor.h"
 #include "storage/base/clock.h"
 #include "storage/catalog/catalog.h"
-#include "storage/engine/job_runner.h"
-#include "storage/engine/models.h"
+#include "storage/engine/jobs/job_context.h"
+#include "storage/engine/models/models.h"
 #include "store/v1/records.pb.h"
 
 namespace wdelta {
@@ -66,7 +66,7 @@ struct RetentionOptions {
 // Calls `on_expired` for every model that the rules let go, by rule, run and age. It may
 // delete the model. Its error ends the work. Memory grows with the number of models that
 // rules cover, by a few hundred bytes each.
-absl::Status FindExpired(const JobRunner::Dependencies& deps, const RetentionOptions& options,
+absl::Status FindExpired(const JobDependencies& deps, const RetentionOptions& options,
                          const std::function<absl::Status(const ExpiredModel&)>& on_expired);
 
 // Deletes it unless it, its tags, the newest of its run or any rule have changed; false then. Its

@@ -9,8 +9,8 @@
 #include "storage/catalog/keys.h"
 #include "storage/catalog/maintenance_keys.h"
 #include "storage/engine/gc/retention.h"
-#include "storage/engine/names.h"
-#include "storage/engine/records.h"
+#include "storage/engine/records/names.h"
+#include "storage/engine/records/records.h"
 
 namespace wdelta {
 namespace {

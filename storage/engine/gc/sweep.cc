@@ -17,7 +17,7 @@
 #include "storage/catalog/keys.h"
 #include "storage/catalog/maintenance_keys.h"
 #include "storage/engine/gc/deleted_models.h"
-#include "storage/engine/records.h"
+#include "storage/engine/records/records.h"
 
 namespace wdelta {
 namespace {
@@ -37,7 +37,7 @@ bool IsLeftToOthers(const absl::Status& status) {
 
 class Sweeper {
  public:
-  Sweeper(const JobRunner::Dependencies& deps, const SweepOptions& options, Swept& swept)
+  Sweeper(const JobDependencies& deps, const SweepOptions& options, Swept& swept)
       : deps_(deps), options_(options), swept_(swept) {}
 
   absl::Status Run() {
@@ -271,7 +271,7 @@ class Sweeper {
     return absl::OkStatus();
   }
 
-  const JobRunner::Dependencies& deps_;
+  const JobDependencies& deps_;
   const SweepOptions& options_;
   Swept& swept_;
   std::string owner_;  // whose use is in `owner_use_`
@@ -281,7 +281,7 @@ class Sweeper {
 
 }  // namespace
 
-absl::Status Sweep(const JobRunner::Dependencies& deps, const SweepOptions& options, Swept& swept) {
+absl::Status Sweep(const JobDependencies& deps, const SweepOptions& options, Swept& swept) {
   return Sweeper(deps, options, swept).Run();
 }
 

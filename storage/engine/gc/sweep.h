@@ -6,7 +6,7 @@
 #include <string>
 
 #include "absl/status/status.h"
-#include "storage/engine/job_runner.h"
+#include "storage/engine/jobs/job_context.h"
 
 namespace wdelta {
 
@@ -30,6 +30,6 @@ struct SweepOptions {
 
 // Runs beside everything else: what is being written is claimed by a job that has not
 // ended, and what a fetch reads is left alone. Adds to `swept`. Safe to repeat.
-absl::Status Sweep(const JobRunner::Dependencies& deps, const SweepOptions& options, Swept& swept);
+absl::Status Sweep(const JobDependencies& deps, const SweepOptions& options, Swept& swept);
 
 }  // namespace wdelta

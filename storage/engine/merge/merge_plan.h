@@ -7,7 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "storage/base/digest.h"
-#include "storage/engine/content_source.h"
+#include "storage/engine/content/content_source.h"
 
 namespace wdelta {
 

@@ -10,12 +10,12 @@
 #include "storage/base/error.h"
 #include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
-#include "storage/engine/chunk_input.h"
-#include "storage/engine/merge/merge_recipe.h"
+#include "storage/engine/content/ordered_tasks.h"
+#include "storage/engine/encoding/chunk_input.h"
+#include "storage/engine/encoding/stream_digests.h"
 #include "storage/engine/merge/merged_source.h"
 #include "storage/engine/merge/trim_selection.h"
-#include "storage/engine/ordered_tasks.h"
-#include "storage/engine/stream_digests.h"
+#include "storage/engine/records/merge_recipe.h"
 #include "storage/tensor/element_values.h"
 
 namespace wdelta {

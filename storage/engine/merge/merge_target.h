@@ -6,10 +6,10 @@
 
 #include "absl/status/statusor.h"
 #include "storage/base/thread_pool.h"
-#include "storage/engine/content_source.h"
+#include "storage/engine/content/content_source.h"
+#include "storage/engine/content/reader.h"
 #include "storage/engine/merge/merge_plan.h"
-#include "storage/engine/models.h"
-#include "storage/engine/reader.h"
+#include "storage/engine/models/models.h"
 #include "store/v1/records.pb.h"
 
 namespace wdelta {

@@ -9,7 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "storage/base/digest.h"
-#include "storage/engine/content_source.h"
+#include "storage/engine/content/content_source.h"
 #include "storage/engine/merge/merge_math.h"
 #include "storage/engine/merge/merge_plan.h"
 #include "store/v1/records.pb.h"

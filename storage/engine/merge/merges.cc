@@ -10,13 +10,13 @@
 #include "storage/base/error.h"
 #include "storage/base/status_macros.h"
 #include "storage/catalog/keys.h"
-#include "storage/engine/merge/merge_holds.h"
 #include "storage/engine/merge/merge_plan.h"
-#include "storage/engine/merge/merge_recipe.h"
 #include "storage/engine/merge/merge_target.h"
-#include "storage/engine/names.h"
-#include "storage/engine/new_model.h"
-#include "storage/engine/records.h"
+#include "storage/engine/models/new_model.h"
+#include "storage/engine/queue/merge_holds.h"
+#include "storage/engine/records/merge_recipe.h"
+#include "storage/engine/records/names.h"
+#include "storage/engine/records/records.h"
 
 namespace wdelta {
 namespace {

@@ -10,10 +10,10 @@
 #include "storage/base/digest.h"
 #include "storage/base/id.h"
 #include "storage/catalog/catalog.h"
-#include "storage/engine/disk_guard.h"
-#include "storage/engine/job_queue.h"
-#include "storage/engine/models.h"
-#include "storage/engine/reader.h"
+#include "storage/engine/content/reader.h"
+#include "storage/engine/disk/disk_guard.h"
+#include "storage/engine/models/models.h"
+#include "storage/engine/queue/job_queue.h"
 #include "store/v1/records.pb.h"
 
 namespace wdelta {

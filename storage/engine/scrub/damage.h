@@ -10,7 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "storage/base/digest.h"
-#include "storage/engine/reader.h"
+#include "storage/engine/content/reader.h"
 #include "storage/wdelta/wdelta_reader.h"
 #include "store/v1/records.pb.h"
 

@@ -14,8 +14,8 @@
 #include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
 #include "storage/catalog/keys.h"
-#include "storage/engine/content_index.h"
-#include "storage/engine/records.h"
+#include "storage/engine/records/content_index.h"
+#include "storage/engine/records/records.h"
 
 namespace wdelta {
 namespace {
@@ -52,7 +52,7 @@ class ComposedSource final : public ContentSource {
 
 class Composer {
  public:
-  Composer(const JobRunner::Dependencies& deps, const ModelRecord& model,
+  Composer(const JobDependencies& deps, const ModelRecord& model,
            const std::function<absl::Status(uint64_t)>& advance)
       : deps_(deps), model_(model), advance_(advance) {}
 
@@ -196,7 +196,7 @@ class Composer {
     return std::optional<Place>();
   }
 
-  const JobRunner::Dependencies& deps_;
+  const JobDependencies& deps_;
   const ModelRecord& model_;
   const std::function<absl::Status(uint64_t)>& advance_;
   std::vector<ContentSourcePtr> relatives_;
@@ -206,7 +206,7 @@ class Composer {
 }  // namespace
 
 absl::StatusOr<ContentSourcePtr> ComposeRepairSource(
-    const JobRunner::Dependencies& deps, const ModelRecord& model,
+    const JobDependencies& deps, const ModelRecord& model,
     const std::function<absl::Status(uint64_t)>& advance) {
   return Composer(deps, model, advance).Run();
 }

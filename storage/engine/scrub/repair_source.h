@@ -5,8 +5,8 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "storage/engine/content_source.h"
-#include "storage/engine/job_runner.h"
+#include "storage/engine/content/content_source.h"
+#include "storage/engine/jobs/job_context.h"
 #include "store/v1/records.pb.h"
 
 namespace wdelta {
@@ -17,7 +17,7 @@ namespace wdelta {
 // its digest compared before it is taken. FAILED_PRECONDITION (`NOT_REPAIRABLE`) names
 // what nobody has.
 absl::StatusOr<ContentSourcePtr> ComposeRepairSource(
-    const JobRunner::Dependencies& deps, const store::v1::ModelRecord& model,
+    const JobDependencies& deps, const store::v1::ModelRecord& model,
     const std::function<absl::Status(uint64_t)>& advance);
 
 }  // namespace wdelta

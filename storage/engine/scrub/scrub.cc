@@ -16,12 +16,12 @@
 #include "storage/base/status_macros.h"
 #include "storage/catalog/keys.h"
 #include "storage/engine/gc/deleted_models.h"
-#include "storage/engine/job_failure.h"
-#include "storage/engine/records.h"
-#include "storage/engine/rewrite.h"
+#include "storage/engine/jobs/rewrite.h"
+#include "storage/engine/jobs/stored_delta.h"
+#include "storage/engine/queue/job_failure.h"
+#include "storage/engine/records/records.h"
 #include "storage/engine/scrub/damage.h"
 #include "storage/engine/scrub/repair_source.h"
-#include "storage/engine/stored_delta.h"
 
 namespace wdelta {
 namespace {
@@ -41,7 +41,7 @@ bool HasContent(const ModelRecord& model) {
 
 class Scrub {
  public:
-  Scrub(const JobRunner::Dependencies& deps, JobContext& context)
+  Scrub(const JobDependencies& deps, JobContext& context)
       : deps_(deps), context_(context), report_(context.scrub_report()) {}
 
   absl::Status Run() {
@@ -263,7 +263,7 @@ class Scrub {
     return RewriteModel(deps_, context_, request).status();
   }
 
-  const JobRunner::Dependencies& deps_;
+  const JobDependencies& deps_;
   JobContext& context_;
   ScrubReport& report_;
   std::map<std::string, Damage> damaged_;
@@ -272,7 +272,7 @@ class Scrub {
 
 }  // namespace
 
-absl::Status RunScrub(const JobRunner::Dependencies& deps, JobContext& context) {
+absl::Status RunScrub(const JobDependencies& deps, JobContext& context) {
   return Scrub(deps, context).Run();
 }
 

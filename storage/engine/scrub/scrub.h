@@ -2,7 +2,7 @@
 #pragma once
 
 #include "absl/status/status.h"
-#include "storage/engine/job_runner.h"
+#include "storage/engine/jobs/job_context.h"
 
 namespace wdelta {
 
@@ -12,6 +12,6 @@ namespace wdelta {
 // Where the job asks for repair, a damaged model is encoded again from content that
 // other models have; see repair_source.h. Damage is not an error of the job. Safe to
 // repeat: it begins anew.
-absl::Status RunScrub(const JobRunner::Dependencies& deps, JobContext& context);
+absl::Status RunScrub(const JobDependencies& deps, JobContext& context);
 
 }  // namespace wdelta

@@ -1,0 +1,34 @@
+// Which tensors of a delta have a correction, and what it is.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "absl/status/statusor.h"
+#include "storage/base/thread_pool.h"
+#include "storage/engine/encoding/chunk_encoder.h"
+#include "storage/engine/encoding/delta_encoder.h"
+#include "storage/engine/encoding/low_rank/delta_matrix.h"
+
+namespace wdelta {
+
+// The stream's difference to its parent's, where a correction may be; nullopt as DeltaMatrix::Of,
+// and where the stream has no parent, equals it, or is coded with loss.
+std::optional<DeltaMatrix> MatrixToCorrect(const DeltaEncoderInput& input, uint32_t stream);
+
+struct MeasuredCorrection {
+  CorrectionPtr correction;  // null: none
+  double share = 1;          // of the bytes without it, factors included
+};
+
+// The correction with which the stream takes clearly fewer bytes, measured on a few of its chunks.
+// Where the target is stored against the same parent with a correction, that is the only
+// candidate. Costs next to nothing unless a few rows of the matrix show a low rank; then it is read
+// some five times. With the FirstRows of a matrix only those are read: the correction, whose
+// factors are 0 for all other rows, is good for telling its share and no more. Blocks until all of
+// its tasks in `pool` have ended.
+absl::StatusOr<MeasuredCorrection> ChooseCorrection(const DeltaEncoderInput& input,
+                                                    const DeltaMatrix& matrix, ChunkEncoder& chunks,
+                                                    ThreadPool* pool);
+
+}  // namespace wdelta

@@ -1,0 +1,53 @@
+#include "storage/engine/encoding/low_rank/delta_matrix.h"
+
+#include "storage/base/status_macros.h"
+#include "storage/codec/kernels/range_kernels.h"
+#include "storage/engine/encoding/chunk_input.h"
+#include "storage/engine/encoding/storage_plan.h"
+
+namespace wdelta {
+
+std::optional<DeltaMatrix> DeltaMatrix::Of(const ContentSource& target, uint32_t stream,
+                                           const ContentSource& parent, uint32_t parent_stream) {
+  const StreamInfo& info = target.checkpoint().streams[stream];
+  const TensorInfo& other = parent.checkpoint().streams[parent_stream].tensor;
+  const std::optional<MatrixShape> shape = CorrectableShape(info.tensor);
+  if (info.kind != StreamKind::kTensor || !shape.has_value() || info.tensor.shape != other.shape ||
+      !DTypesMatch(info.tensor, other)) {
+    return std::nullopt;
+  }
+  DeltaMatrix matrix;
+  matrix.target_ = &target;
+  matrix.parent_ = &parent;
+  matrix.tensor_ = info.tensor;
+  matrix.stream_ = stream;
+  matrix.parent_stream_ = parent_stream;
+  matrix.shape_ = *shape;
+  return matrix;
+}
+
+DeltaMatrix DeltaMatrix::FirstRows(uint64_t count) const {
+  DeltaMatrix first = *this;
+  first.shape_.rows = count;
+  first.tensor_.shape = {count, shape_.columns};
+  first.tensor_.size_bytes = count * shape_.columns * LaneBytes(tensor_.dtype);
+  return first;
+}
+
+absl::Status DeltaMatrix::Read(uint64_t first, uint64_t count, DeltaRun& run) const {
+  const uint64_t lane_bytes = LaneBytes(tensor_.dtype);
+  const ChunkRef at{stream_, first * lane_bytes, count * lane_bytes};
+  run.target.resize(at.size);
+  WDELTA_RETURN_IF_ERROR(target_->Read(stream_, at.offset, at.size, run.target.data()));
+  WDELTA_ASSIGN_OR_RETURN(const std::optional<absl::string_view> parent,
+                          ReadParentChunk(parent_, parent_stream_, tensor_, at, run.parent));
+  if (!parent.has_value() || parent->size() != run.target.size()) {
+    return absl::InternalError("a parent of another size");
+  }
+  run.numbers.resize(count);
+  kernels::Subtract(tensor_.dtype, reinterpret_cast<const uint8_t*>(run.target.data()),
+                    reinterpret_cast<const uint8_t*>(parent->data()), count, run.numbers.data());
+  return absl::OkStatus();
+}
+
+}  // namespace wdelta

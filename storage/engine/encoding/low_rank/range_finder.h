@@ -1,0 +1,25 @@
+// The factors of a matrix of low rank and noise, by subspace iteration: Halko, Martinsson, Tropp,
+// "Finding structure with randomness", 2011, algorithm 4.4, begun with rows of the matrix.
+#pragma once
+
+#include <functional>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "storage/base/thread_pool.h"
+#include "storage/codec/correction.h"
+#include "storage/engine/encoding/low_rank/delta_matrix.h"
+#include "storage/engine/encoding/low_rank/rank_estimate.h"
+
+namespace wdelta {
+
+// Corrections of the rank that promises the fewest bytes, one for each dtype of factors that
+// there may be. Reads the matrix four times, in parallel; in memory are a few columns more than
+// the estimated rank, and two chunks a thread. Nothing depends on the number of threads.
+// `advance` is called between chunks; its error ends the work.
+absl::StatusOr<std::vector<Correction>> FindFactors(const DeltaMatrix& matrix,
+                                                    const RankEstimate& estimate, ThreadPool* pool,
+                                                    const std::function<absl::Status()>& advance);
+
+}  // namespace wdelta
