@@ -280,6 +280,9 @@ absl::StatusOr<v1::Job> Client::WatchJob(const std::string& job,
     }
     const absl::Status status = FromGrpcStatus(reader->Finish());
     if (HasEnded(last)) return last;
+    if (absl::IsPermissionDenied(status)) {
+      return Annotate(status, absl::StrCat("job ", job, " goes on unwatched"));
+    }
     if (!status.ok() && !absl::IsUnavailable(status)) return status;
     if (retries == kMaxWatchRetries) {
       return status.ok() ? absl::UnavailableError(

@@ -63,9 +63,13 @@ void RpcLog::Done(const absl::Status& status) {
               peer_);
     return;
   }
+  // A drain that ends calls looks like clients that left.
+  const bool is_of_drain = absl::IsCancelled(status) && !environment_.CheckServing().ok();
   log.log(LevelOf(status.code()), "rpc {} failed: {} ({}): {}; {:.1f} ms, request {}, peer {}",
           method_, absl::StatusCodeToString(status.code()), WireReason(status),
-          std::string(status.message()), duration_ms, request_id_, peer_);
+          is_of_drain ? "ended by the daemon, which stops, or by the client"
+                      : std::string(status.message()),
+          duration_ms, request_id_, peer_);
 }
 
 }  // namespace wdelta

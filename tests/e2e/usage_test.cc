@@ -44,6 +44,21 @@ TEST(Usage, VersionAndHelpNeedNoServer) {
   EXPECT_THAT(help.out, HasSubstr("wdelta retention rm runs"));
 }
 
+TEST(Usage, AJobThatMayNotBeWatchedIsNamed) {
+  const TempFolder folder;
+  const CommandResult made =
+      RunCommand({WDELTA_FILE, "token", "ops", "--scope", "admin", "--json"});
+  const Json token = Json::parse(made.out, nullptr, /*allow_exceptions=*/false);
+  ASSERT_TRUE(token.is_object()) << made.out << made.err;
+  folder.Write("tokens.yaml", token["entry"].get<std::string>());
+  const Daemon daemon(folder / "data", {"--tokens_file=" + (folder / "tokens.yaml")});
+  const CommandResult collected =
+      daemon.Wdelta({"gc", "--wait", "--token", token["token"].get<std::string>()});
+  EXPECT_EQ(collected.exit_code, 1);
+  EXPECT_THAT(collected.err, HasSubstr("goes on unwatched: "));
+  EXPECT_THAT(collected.err, HasSubstr("lacks the scope read"));
+}
+
 TEST(Usage, JobsByStateAndNumber) {
   const TempFolder folder;
   for (const auto& [path, bytes] : SmallCheckpoint(1)) folder.Write("base/" + path, bytes);
