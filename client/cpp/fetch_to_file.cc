@@ -5,6 +5,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "client/cpp/part_file.h"
 #include "client/cpp/piece_checks.h"
 #include "storage/base/error.h"
@@ -76,7 +77,8 @@ absl::StatusOr<std::vector<WrittenTensor>> Plan(Client& client, const std::strin
   }
   if (!plan.empty()) return plan;
   return MakeError(absl::StatusCode::kNotFound, "NO_TENSOR_MATCHES",
-                   absl::StrCat("model '", model, "' has no tensor that matches"));
+                   absl::StrCat("model '", model, "' has no tensor that matches `",
+                                absl::StrJoin(options.name_patterns, "`, `"), "`"));
 }
 
 absl::StatusOr<std::string> HeaderOf(const std::vector<WrittenTensor>& plan,

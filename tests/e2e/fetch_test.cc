@@ -106,7 +106,7 @@ TEST_F(FetchTest, ErrorsSayWhatIsWrongAndLeaveNoFile) {
     EXPECT_THAT(result.err, HasSubstr(words));
     EXPECT_FALSE(folder_.Has("none"));
   };
-  expect({"--tensor", "nothing"}, 3, "model 'tuned' has no tensor that matches `nothing`");
+  expect({"--tensor", "nothing"}, 3, "has no tensor that matches `nothing`");
   expect({"--slice", "0=1"}, 5, "expected [PATTERN:]AXIS=START:STOP, found `0=1`");
   expect({"--shard", "1=2/2"}, 5, "expected an I below N");
   expect({"--shard", "0=0/7"}, 5, "tensor 'l0.down': axis 0: expected a multiple of 7 positions");
