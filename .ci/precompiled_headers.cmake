@@ -1,6 +1,6 @@
-# Headers of others that most files include, parsed once for all of them: a third of the CPU time
-# of a build with sanitizers. The release build goes without, so that a file that forgets an
-# include fails there.
+# Headers of others that most files include, parsed once for all of them: a fifth to a quarter of
+# the CPU time of a build with sanitizers. The release build goes without, so that a file that
+# forgets an include fails there.
 #
 # clang accepts a precompiled header only where language options are the same: hence -pthread and
 # -fPIC for all, and one set of headers for the product, which fuzzers count, and another for
