@@ -37,8 +37,7 @@ absl::Status CheckStates(const v1::ListJobsRequest& request) {
 }
 
 absl::StatusOr<Page<Job>> ListMatching(JobQueue& queue, const v1::ListJobsRequest& request,
-                                       std::string after) {
-  const uint32_t page_size = EffectivePageSize(request.page_size());
+                                       std::string after, uint32_t page_size) {
   Page<Job> page;
   uint32_t scanned = 0;
   bool more = true;
@@ -62,13 +61,14 @@ absl::Status ListJobsBody(JobQueue& queue, const v1::ListJobsRequest& request,
   const std::string filters = FiltersOf(request);
   WDELTA_ASSIGN_OR_RETURN(const std::string after, DecodePageToken(filters, request.page_token()));
   WDELTA_RETURN_IF_ERROR(CheckStates(request));
-  WDELTA_ASSIGN_OR_RETURN(
-      const Page<Job> page,
-      OwnPage(
-          check_name, after,
-          [&](const std::string& from) { return ListMatching(queue, request, from); },
-          [](const Job& job) { return job.record.model_name(); },
-          [](const Job& job) { return job.record.id(); }));
+  WDELTA_ASSIGN_OR_RETURN(const Page<Job> page,
+                          OwnPage(
+                              check_name, after, EffectivePageSize(request.page_size()),
+                              [&](const std::string& from, uint32_t limit) {
+                                return ListMatching(queue, request, from, limit);
+                              },
+                              [](const Job& job) { return job.record.model_name(); },
+                              [](const Job& job) { return job.record.id(); }));
   for (const Job& job : page.items) {
     v1::Job& listed = *response->add_jobs();
     listed = ToProto(job.record);

@@ -114,14 +114,15 @@ absl::Status AnswerList(ModelStore& store, const Request& request, Response* res
                             list) {
   const std::string filters = FiltersOf(request);
   WDELTA_ASSIGN_OR_RETURN(const std::string after, DecodePageToken(filters, request.page_token()));
-  const size_t page_size = EffectivePageSize(request.page_size());
-  WDELTA_ASSIGN_OR_RETURN(
-      const Page<FoundNode> page,
-      OwnPage(
-          check_name, after,
-          [&](const std::string& from) { return ListNodes(store, from, page_size, list); },
-          [](const FoundNode& node) { return node.name; },
-          [](const FoundNode& node) { return node.id; }));
+  const uint32_t page_size = EffectivePageSize(request.page_size());
+  WDELTA_ASSIGN_OR_RETURN(const Page<FoundNode> page,
+                          OwnPage(
+                              check_name, after, page_size,
+                              [&](const std::string& from, uint32_t limit) {
+                                return ListNodes(store, from, limit, list);
+                              },
+                              [](const FoundNode& node) { return node.name; },
+                              [](const FoundNode& node) { return node.id; }));
   for (const FoundNode& node : page.items) {
     WDELTA_ASSIGN_OR_RETURN(*response->add_nodes(), ToLineageNode(store.models(), node));
   }
@@ -161,19 +162,20 @@ absl::Status Answer(ModelStore& store, const v1::TraverseRequest& request,
   WDELTA_ASSIGN_OR_RETURN(const std::vector<std::string> position, SplitPosition(token, 4));
   WalkQuery query;
   query.direction = direction;
-  query.limit = EffectivePageSize(request.page_size());
   if (request.max_depth() > 0) query.max_depth = request.max_depth();
   WDELTA_ASSIGN_OR_RETURN(const Model start,
                           ResolveFirst(store.models(), request.model(),
                                        position.empty() ? nullptr : &position[0], check_name));
   const std::string& start_id = start.record.id();
-  WDELTA_ASSIGN_OR_RETURN(
-      const Page<Found> page,
-      OwnPage(
-          check_name, token,
-          [&](const std::string& from) { return WalkFrom(store, start_id, query, from); },
-          [](const Found& found) { return found.node.name; },
-          [&](const Found& found) { return TextOf(start_id, found); }));
+  WDELTA_ASSIGN_OR_RETURN(const Page<Found> page,
+                          OwnPage(
+                              check_name, token, EffectivePageSize(request.page_size()),
+                              [&](const std::string& from, uint32_t limit) {
+                                query.limit = limit;
+                                return WalkFrom(store, start_id, query, from);
+                              },
+                              [](const Found& found) { return found.node.name; },
+                              [&](const Found& found) { return TextOf(start_id, found); }));
   for (const Found& each : page.items) {
     WDELTA_ASSIGN_OR_RETURN(v1::LineageNode node, ToLineageNode(store.models(), each.node));
     node.set_depth(each.at.depth);
@@ -215,14 +217,15 @@ absl::Status Answer(ModelStore& store, const v1::ListChildrenRequest& request,
     WDELTA_ASSIGN_OR_RETURN(const Index index, IndexOf(graph, parent.record.id()));
     return graph.Children(index, after, limit);
   };
-  const size_t page_size = EffectivePageSize(request.page_size());
-  WDELTA_ASSIGN_OR_RETURN(
-      const Page<FoundNode> page,
-      OwnPage(
-          check_name, position.empty() ? "" : position[1],
-          [&](const std::string& from) { return ListNodes(store, from, page_size, list); },
-          [](const FoundNode& node) { return node.name; },
-          [](const FoundNode& node) { return node.id; }));
+  const uint32_t page_size = EffectivePageSize(request.page_size());
+  WDELTA_ASSIGN_OR_RETURN(const Page<FoundNode> page,
+                          OwnPage(
+                              check_name, position.empty() ? "" : position[1], page_size,
+                              [&](const std::string& from, uint32_t limit) {
+                                return ListNodes(store, from, limit, list);
+                              },
+                              [](const FoundNode& node) { return node.name; },
+                              [](const FoundNode& node) { return node.id; }));
   for (const FoundNode& child : page.items) {
     WDELTA_ASSIGN_OR_RETURN(v1::LineageNode node, ToLineageNode(store.models(), child));
     node.set_depth(1);
@@ -259,7 +262,13 @@ absl::Status Answer(ModelStore& store, const v1::CommonAncestorsRequest& request
     for (const std::string& id : ids) {
       WDELTA_ASSIGN_OR_RETURN(models.emplace_back(), IndexOf(graph, id));
     }
-    const std::vector<CommonAncestor> lowest = LowestCommonAncestors(graph, models);
+    std::vector<CommonAncestor> lowest = LowestCommonAncestors(graph, models);
+    // Nor does their number tell of models that the caller may not name.
+    lowest.erase(std::remove_if(lowest.begin(), lowest.end(),
+                                [&](const CommonAncestor& each) {
+                                  return !MayName(check_name, FoundAt(graph, each.index).name);
+                                }),
+                 lowest.end());
     has_more = lowest.size() > end;
     for (size_t i = begin; i < std::min(end, lowest.size()); ++i) {
       found.emplace_back(FoundAt(graph, lowest[i].index), lowest[i].depths);

@@ -44,13 +44,14 @@ absl::Status ListModelsBody(ModelStore& store, const v1::ListModelsRequest& requ
   WDELTA_ASSIGN_OR_RETURN(const std::string after, DecodePageToken(filters, request.page_token()));
   WDELTA_ASSIGN_OR_RETURN(const ModelFilter filter, FromProto(request));
   const uint32_t page_size = EffectivePageSize(request.page_size());
-  WDELTA_ASSIGN_OR_RETURN(
-      const Page<Model> page,
-      OwnPage(
-          check_name, after,
-          [&](const std::string& from) { return store.models().List(filter, from, page_size); },
-          [](const Model& model) { return model.record.name(); },
-          [](const Model& model) { return model.record.id(); }));
+  WDELTA_ASSIGN_OR_RETURN(const Page<Model> page,
+                          OwnPage(
+                              check_name, after, page_size,
+                              [&](const std::string& from, uint32_t limit) {
+                                return store.models().List(filter, from, limit);
+                              },
+                              [](const Model& model) { return model.record.name(); },
+                              [](const Model& model) { return model.record.id(); }));
   for (const Model& model : page.items) {
     *response->add_models() = ToProto(model, FileList::kOmit);
   }
@@ -158,9 +159,9 @@ absl::Status ListTagsBody(ModelStore& store, const v1::ListTagsRequest& request,
   const uint32_t page_size = EffectivePageSize(request.page_size());
   WDELTA_ASSIGN_OR_RETURN(const Page<Tag> page,
                           OwnPage(
-                              check_name, after,
-                              [&](const std::string& from) {
-                                return store.models().ListTags(request.name(), from, page_size);
+                              check_name, after, page_size,
+                              [&](const std::string& from, uint32_t limit) {
+                                return store.models().ListTags(request.name(), from, limit);
                               },
                               [](const Tag& tag) { return tag.name; },
                               [](const Tag& tag) { return absl::StrCat(tag.name, "@", tag.tag); }));

@@ -64,8 +64,8 @@ absl::Status ListUploadsBody(Uploads& uploads, const v1::ListUploadsRequest& req
   WDELTA_ASSIGN_OR_RETURN(
       const Page<UploadView> page,
       OwnPage(
-          check_name, after,
-          [&](const std::string& from) { return uploads.ListOpen(from, page_size); },
+          check_name, after, page_size,
+          [&](const std::string& from, uint32_t limit) { return uploads.ListOpen(from, limit); },
           [](const UploadView& upload) { return upload.record.name(); },
           [](const UploadView& upload) { return upload.record.id(); }));
   for (const UploadView& upload : page.items) {
