@@ -31,7 +31,9 @@ struct Arguments {
 
 void Add(CLI::App& command, Arguments& arguments) {
   command.add_option("MODEL", arguments.model, "NAME, NAME@TAG, sha256:HEX or id:ID")->required();
-  command.add_option("DIR", arguments.folder, "Folder to write to; files that differ are replaced")
+  command
+      .add_option("DIR,--into", arguments.folder,
+                  "Folder to write to; files that differ are replaced")
       ->required();
   command
       .add_option("--file", arguments.paths,

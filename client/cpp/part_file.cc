@@ -94,11 +94,13 @@ void RemoveOtherParts(const std::string& destination) {
 }  // namespace
 
 absl::StatusOr<PartFile> PartFile::Create(const std::string& destination) {
-  absl::StatusOr<PartFile> part =
-      Open(destination,
-           Beside(destination, absl::StrCat(PartPrefix(destination), kPartSuffix.substr(1))));
+  absl::StatusOr<PartFile> part = Open(destination, FreshNameOf(destination));
   if (part.ok()) WDELTA_RETURN_IF_ERROR(part->CutTo(0));
   return part;
+}
+
+std::string PartFile::FreshNameOf(const std::string& destination) {
+  return Beside(destination, absl::StrCat(PartPrefix(destination), kPartSuffix.substr(1)));
 }
 
 std::string PartFile::NameOf(const std::string& destination, const std::string& tag) {

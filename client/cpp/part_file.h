@@ -31,8 +31,9 @@ class PartFile {
   // will hold.
   static absl::StatusOr<PartFile> Resume(const std::string& destination, const std::string& tag,
                                          uint64_t max_bytes);
-  // What Resume calls the part.
+  // What Resume calls the part, and what Create does.
   static std::string NameOf(const std::string& destination, const std::string& tag);
+  static std::string FreshNameOf(const std::string& destination);
   ~PartFile();
   PartFile(PartFile&& other) noexcept;
   PartFile& operator=(PartFile&&) = delete;

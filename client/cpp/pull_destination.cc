@@ -50,7 +50,8 @@ absl::Status CheckDestination(const std::vector<v1::File>& files, const std::str
     }
     const std::string tag = file.sha256().substr(0, kPartTagBytes);
     needed_bytes += static_cast<int64_t>(file.size_bytes()) - static_cast<int64_t>(there) -
-                    static_cast<int64_t>(SizeOf(PartFile::NameOf(destination, tag)));
+                    static_cast<int64_t>(SizeOf(PartFile::NameOf(destination, tag))) -
+                    static_cast<int64_t>(SizeOf(PartFile::FreshNameOf(destination)));
   }
   std::error_code error;
   const fs::space_info space = fs::space(ExistingFolder(folder), error);

@@ -5,9 +5,10 @@
 #include <utility>
 
 #include "absl/time/clock.h"
+#include "storage/base/error.h"
 #include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
-#include "storage/engine/job_waiting.h"
+#include "storage/engine/queue/job_waiting.h"
 
 namespace wdelta {
 
@@ -80,26 +81,44 @@ absl::Status WorkerPool::WorkUntilError(size_t index, bool& made_progress) {
   return absl::OkStatus();
 }
 
+std::string WorkerPool::WaitsFor(const std::string& job_id) {
+  absl::MutexLock lock(&mutex_);
+  const auto found = waiting_.find(job_id);
+  return found == waiting_.end() ? "" : found->second;
+}
+
+void WorkerPool::SetWaitsFor(const std::string& job_id, const std::string& reason) {
+  absl::MutexLock lock(&mutex_);
+  if (reason.empty()) {
+    waiting_.erase(job_id);
+    return;
+  }
+  // Those that were cancelled while they waited are still there.
+  if (waiting_.size() >= limits::kMaxWatchBacklog) waiting_.clear();
+  waiting_[job_id] = reason;
+}
+
 void WorkerPool::RunLogged(Job job) {
   const std::string id = job.record.id();
   std::string what = store::v1::JobRecord::Kind_Name(job.record.kind());
   if (!job.record.model_id().empty()) {
     what += " of model " + job.record.model_id() + " (" + job.record.model_name() + ")";
   }
-  // A job that waits is begun again and again: one line tells of it.
-  const bool has_waited = job.record.failures() == 0 && !job.record.error().empty();
-  log_->log(has_waited ? spdlog::level::debug : spdlog::level::info,
+  const std::string waited_for = WaitsFor(id);
+  log_->log(waited_for.empty() ? spdlog::level::info : spdlog::level::debug,
             "job {}: {} begins, attempt {}", id, what, job.record.attempts());
   const absl::Time start = absl::Now();
   const absl::Status status = run_(std::move(job), [this] { return IsStopping(); });
   const double seconds = absl::ToDoubleSeconds(absl::Now() - start);
+  const std::string waits_for = IsWaiting(status) ? ErrorReason(status) : "";
+  SetWaitsFor(id, waits_for);
   if (status.ok()) {
     log_->info("job {}: {} done in {:.3f} s", id, what, seconds);
-  } else if (IsWaiting(status)) {
+  } else if (!waits_for.empty()) {
     const auto first =
         absl::IsResourceExhausted(status) ? spdlog::level::warn : spdlog::level::info;
-    log_->log(has_waited ? spdlog::level::debug : first, "job {}: {} waits: {}", id, what,
-              status.ToString());
+    log_->log(waits_for == waited_for ? spdlog::level::debug : first, "job {}: {} waits: {}", id,
+              what, status.ToString());
   } else {
     log_->warn("job {}: {} ended after {:.3f} s: {}", id, what, seconds, status.ToString());
   }

@@ -3,10 +3,12 @@
 
 #include <functional>
 #include <memory>
+#include <string>
 #include <thread>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
@@ -39,7 +41,11 @@ class WorkerPool {
   void Work(size_t index) ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status WorkUntilError(size_t index, bool& made_progress) ABSL_LOCKS_EXCLUDED(mutex_);
   absl::StatusOr<Watcher*> NewWatcher(size_t index) ABSL_LOCKS_EXCLUDED(mutex_);
-  void RunLogged(Job job);
+  void RunLogged(Job job) ABSL_LOCKS_EXCLUDED(mutex_);
+  // The reason why a job waits, as the log has told it; empty: none was told.
+  std::string WaitsFor(const std::string& job_id) ABSL_LOCKS_EXCLUDED(mutex_);
+  void SetWaitsFor(const std::string& job_id, const std::string& reason)
+      ABSL_LOCKS_EXCLUDED(mutex_);
   bool IsStopping() ABSL_LOCKS_EXCLUDED(mutex_);
   void BackOff(absl::Duration delay) ABSL_LOCKS_EXCLUDED(mutex_);
 
@@ -49,6 +55,8 @@ class WorkerPool {
 
   absl::Mutex mutex_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  // A job that waits is begun again and again: one line for each reason tells of it.
+  absl::flat_hash_map<std::string, std::string> waiting_ ABSL_GUARDED_BY(mutex_);
   // Of each thread, which alone replaces it; here so that RequestStop can wake it.
   std::vector<std::unique_ptr<Watcher>> watchers_ ABSL_GUARDED_BY(mutex_);
   std::vector<std::thread> threads_;

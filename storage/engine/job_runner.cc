@@ -10,12 +10,12 @@
 #include "storage/base/status_macros.h"
 #include "storage/catalog/keys.h"
 #include "storage/engine/gc/gc.h"
-#include "storage/engine/job_waiting.h"
 #include "storage/engine/jobs/ingest.h"
 #include "storage/engine/jobs/reclaim.h"
 #include "storage/engine/jobs/repack.h"
 #include "storage/engine/jobs/rewrite.h"
 #include "storage/engine/queue/job_failure.h"
+#include "storage/engine/queue/job_waiting.h"
 #include "storage/engine/records/records.h"
 #include "storage/engine/scrub/scrub.h"
 

@@ -330,13 +330,14 @@ TEST_F(CancellationTest, Jobs) {
 TEST_F(CancellationTest, CallsThatWaitForAThread) {
   const TestFiles files = SmallCheckpoint(1);
   server_->Push("m", files);
-  absl::Notification may_go_on;
+  // Threads may still hold it when the test is over.
+  const auto may_go_on = std::make_shared<absl::Notification>();
   absl::BlockingCounter busy(limits::kChangeThreads);
   for (int i = 0; i < limits::kChangeThreads; ++i) {
     ASSERT_TRUE(server_->environment()
-                    .ScheduleChange([&] {
+                    .ScheduleChange([&busy, may_go_on] {
                       busy.DecrementCount();
-                      may_go_on.WaitForNotification();
+                      may_go_on->WaitForNotification();
                     })
                     .ok());
   }
@@ -357,7 +358,7 @@ TEST_F(CancellationTest, CallsThatWaitForAThread) {
   v1::Model found;
   grpc::ClientContext query_context;
   EXPECT_EQ(CodeAndReason(server_->models->GetModel(&query_context, query, &found)), "OK");
-  may_go_on.Notify();
+  may_go_on->Notify();
   EXPECT_TRUE(server_->environment().active_calls().AwaitNone(absl::Seconds(60)));
   EXPECT_TRUE(server_->FetchFile("m", "config.json").data == files.at("config.json"));
 }
