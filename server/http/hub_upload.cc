@@ -298,14 +298,14 @@ absl::StatusOr<Model> HubUpload::Revise(const std::string& repo, const HubCommit
     if (source.object == nullptr) {
       file.kept = static_cast<uint32_t>(source.file);
     } else {
-      WDELTA_ASSIGN_OR_RETURN(file.content, source.object->Open());
+      file.open_content =
+          [object = source.object]() -> absl::StatusOr<std::shared_ptr<const RandomAccessFile>> {
+        WDELTA_ASSIGN_OR_RETURN(std::unique_ptr<RandomAccessFile> content, object->Open());
+        return std::shared_ptr<const RandomAccessFile>(std::move(content));
+      };
     }
   }
-  params.check = [&]() -> absl::Status {
-    WDELTA_RETURN_IF_ERROR(CheckNotStopping());
-    WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> newest, Newest(repo));
-    return CheckParent(repo, commit, newest);
-  };
+  params.check = [&] { return CheckStillNext(repo, commit); };
   return store_.revisions().Make(params);
 }
 
@@ -333,11 +333,9 @@ absl::StatusOr<Model> HubUpload::Upload(const std::string& repo, const HubCommit
     WDELTA_ASSIGN_OR_RETURN(const std::unique_ptr<UploadWriter> writer, uploads.OpenWriter(id));
     WDELTA_RETURN_IF_ERROR(Copy(sources, before, *writer));
   }
-  WDELTA_RETURN_IF_ERROR(CheckNotStopping());
-  // Others than commits make versions too, and copying takes its time.
-  WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> newest, Newest(repo));
-  WDELTA_RETURN_IF_ERROR(CheckParent(repo, commit, newest));
-  WDELTA_ASSIGN_OR_RETURN(FinishedUpload finished, uploads.Finish(id, {}));
+  const auto check = [&] { return CheckStillNext(repo, commit); };
+  WDELTA_RETURN_IF_ERROR(check());
+  WDELTA_ASSIGN_OR_RETURN(FinishedUpload finished, uploads.Finish(id, {}, nullptr, check));
   std::move(cancel).Cancel();
   return std::move(finished.model);
 }
@@ -351,6 +349,12 @@ absl::Status HubUpload::CheckParent(const std::string& repo, const HubCommit& co
       absl::StatusCode::kFailedPrecondition, "PARENT_COMMIT_MOVED",
       absl::StrCat("model '", repo, "': expected commit ", absl::CHexEscape(commit.parent_commit),
                    " as its newest, found ", head));
+}
+
+absl::Status HubUpload::CheckStillNext(const std::string& repo, const HubCommit& commit) {
+  WDELTA_RETURN_IF_ERROR(CheckNotStopping());
+  WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> newest, Newest(repo));
+  return CheckParent(repo, commit, newest);
 }
 
 bool HubUpload::IsSame(const Sources& sources, const std::optional<Model>& before) {

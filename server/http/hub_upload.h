@@ -73,6 +73,9 @@ class HubUpload {
   static absl::Status CheckFolders(const Sources& sources);
   static absl::Status CheckParent(const std::string& repo, const HubCommit& commit,
                                   const std::optional<Model>& before);
+  // Others than commits make versions too, and copying takes its time.
+  absl::Status CheckStillNext(const std::string& repo, const HubCommit& commit)
+      ABSL_LOCKS_EXCLUDED(mutex_);
   static bool IsSame(const Sources& sources, const std::optional<Model>& before);
   // Empty: there is no card, or one that is too large.
   absl::StatusOr<std::string> ReadCard(const Sources& sources, const std::optional<Model>& before);

@@ -37,6 +37,9 @@ struct CrashPoint {
   std::function<void(absl::string_view key)> after_get;
   // What is said of each commit once it was applied.
   std::function<absl::Status()> after_commit;
+  // Which commits fail; the first of them is seen all the same from the next one on that does
+  // not, as when a database is opened anew after a write that failed.
+  std::function<bool(const Commit& commit)> breaks;
   // Likewise before each reading of a blob.
   std::function<void()> before_blob_get;
   absl::Status Step() {
@@ -115,6 +118,13 @@ class CrashingCatalog final : public Catalog {
   absl::StatusOr<uint64_t> Apply(const Commit& commit) override {
     if (const auto meanwhile = std::exchange(crash_->before_next_commit, nullptr)) meanwhile();
     if (absl::Status step = crash_->Step(); !step.ok()) return step;
+    if (crash_->breaks != nullptr && crash_->breaks(commit)) {
+      if (!late_.has_value()) late_ = commit;
+      return absl::UnavailableError("broken");
+    }
+    if (late_.has_value()) {
+      WDELTA_RETURN_IF_ERROR(inner_.Apply(*std::exchange(late_, std::nullopt)).status());
+    }
     absl::StatusOr<uint64_t> applied = inner_.Apply(commit);
     if (!applied.ok() || crash_->after_commit == nullptr) return applied;
     WDELTA_RETURN_IF_ERROR(crash_->after_commit());
@@ -129,6 +139,7 @@ class CrashingCatalog final : public Catalog {
 
  private:
   MemoryCatalog inner_;
+  std::optional<Commit> late_;
   CrashPoint* const crash_;
 };
 

@@ -1,4 +1,5 @@
 // Garbage collection frees what it can and changes nothing that is served.
+#include <algorithm>
 #include <random>
 
 #include "gmock/gmock.h"
@@ -352,6 +353,26 @@ TEST_F(GcTest, APlanCountsNoParentTwice) {
     RunGc();
     EXPECT_NEAR(estimated, static_cast<double>(RecordOf(name).stored_bytes()), 0.02 * estimated);
   }
+}
+
+// Where the commit of a new form fails, and is there all the same from the next one on.
+TEST_F(GcTest, AFormThatIsSeenLateKeepsItsBlobs) {
+  UploadFamily(1);
+  Delete("base");
+  int broken = 0;
+  crash_.breaks = [&](const Commit& commit) {
+    const bool swaps_form = std::any_of(
+        commit.puts.begin(), commit.puts.end(),
+        [&](const Commit::Put& put) { return put.key == keys::StorageChoice(ids_["tuned1"]); });
+    return swaps_form && broken++ == 0;
+  };
+  RunGc();
+  crash_.breaks = nullptr;
+  EXPECT_EQ(broken, 1);
+  EXPECT_EQ(RecordOf("tuned1").storage_parent_id(), "");
+  ExpectAllReadable();
+  RunGc();
+  ExpectAllReadable();
 }
 
 TEST_F(GcTest, ATagThatIsSetDuringADeletionGoesWithIt) {

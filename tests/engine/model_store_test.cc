@@ -265,6 +265,36 @@ TEST_F(ModelStoreTest, MetadataOfMergesIsReserved) {
   EXPECT_EQ(metadata(), (StringMap{{"merge.method", "ties"}, {"note", "2"}}));
 }
 
+// Also where the other one comes between the check and the commit.
+TEST_F(ModelStoreTest, TheCheckOfAFinishSeesTheVersionBefore) {
+  ASSERT_TRUE(Upload("m", MakeCheckpoint(8, 0)).ok());
+  const std::string old_id = RecordOf("m").id();
+  StartUploadParams params;
+  params.name = "m";
+  params.new_version = true;
+  const std::string upload = store_->uploads().Start(params)->record.id();
+  ASSERT_TRUE(store_->uploads().AddEntries(upload, {{"a.txt", 1, ""}}).ok());
+  {
+    const auto writer = *store_->uploads().OpenWriter(upload);
+    ASSERT_TRUE(writer->Write("a.txt", 0, "a").ok());
+    ASSERT_TRUE(writer->Sync().ok());
+  }
+  int runs = 0;
+  const auto check = [&]() -> absl::Status {
+    ++runs;
+    if (RecordOf("m").id() != old_id) return absl::FailedPreconditionError("moved");
+    EXPECT_TRUE(Upload(params, MakeCheckpoint(8, 1)).ok());
+    return absl::OkStatus();
+  };
+  const absl::Status refused = store_->uploads().Finish(upload, {}, nullptr, check).status();
+  EXPECT_TRUE(absl::IsFailedPrecondition(refused)) << refused;
+  EXPECT_EQ(runs, 2);
+  EXPECT_EQ(ReadBack("m"), MakeCheckpoint(8, 1));
+  // It is open still.
+  EXPECT_TRUE(store_->uploads().Finish(upload, {}).ok());
+  EXPECT_EQ(ReadBack("m"), (Files{{"a.txt", "a"}}));
+}
+
 TEST_F(ModelStoreTest, ADamagedPieceIsDataLossForThoseWhoNeedIt) {
   ASSERT_TRUE(Upload("base", MakeCheckpoint(600, 0)).ok());
   RunJobs();

@@ -1,4 +1,5 @@
 // New versions that have the tensors of a stored one.
+#include <algorithm>
 #include <cstring>
 #include <functional>
 #include <memory>
@@ -9,6 +10,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "storage/base/error.h"
+#include "storage/catalog/keys.h"
 #include "tests/engine/gc_fixture.h"
 #include "tests/support/checkpoint_builder.h"
 
@@ -19,6 +21,7 @@ using store::v1::ModelRecord;
 using ::testing::ElementsAreArray;
 using ::testing::Gt;
 using ::testing::Lt;
+using ::testing::UnorderedElementsAreArray;
 
 constexpr char kWeights[] = "model.safetensors";
 // Far less than the tensors take: the changed files, and what is known of all of them.
@@ -26,7 +29,11 @@ constexpr uint64_t kFewBytes = 4096;
 
 class BytesInMemory final : public RandomAccessFile {
  public:
-  explicit BytesInMemory(std::string bytes) : bytes_(std::move(bytes)) {}
+  // Counts itself in `open` while it lives.
+  BytesInMemory(std::string bytes, int* open) : bytes_(std::move(bytes)), open_(*open) { ++open_; }
+  ~BytesInMemory() override { --open_; }
+  BytesInMemory(const BytesInMemory&) = delete;
+  BytesInMemory& operator=(const BytesInMemory&) = delete;
   absl::Status Read(uint64_t offset, char* destination, size_t size) const override {
     std::memcpy(destination, bytes_.data() + offset, size);
     return absl::OkStatus();
@@ -35,6 +42,7 @@ class BytesInMemory final : public RandomAccessFile {
 
  private:
   const std::string bytes_;
+  int& open_;
 };
 
 // `base`, and `tuned`, which is stored against it.
@@ -68,7 +76,12 @@ class RevisionTest : public GcFixture {
       for (int i = 0; i < before.files_size(); ++i) {
         if (before.files(i).sha256() == file.sha256.ToBytes()) file.kept = i;
       }
-      if (!file.kept.has_value()) file.content = std::make_shared<const BytesInMemory>(bytes);
+      if (file.kept.has_value()) continue;
+      file.open_content = [this, content = bytes] {
+        auto opened = std::make_shared<const BytesInMemory>(content, &open_files_);
+        max_open_files_ = std::max(max_open_files_, open_files_);
+        return absl::StatusOr<std::shared_ptr<const RandomAccessFile>>(std::move(opened));
+      };
     }
     return store_->revisions().Make(params);
   }
@@ -82,6 +95,9 @@ class RevisionTest : public GcFixture {
   }
 
   Files base_, tuned_;
+  // Of new side files.
+  int open_files_ = 0;
+  int max_open_files_ = 0;
 };
 
 TEST_F(RevisionTest, SharesTheBytesOfWhatItKeeps) {
@@ -126,6 +142,16 @@ TEST_F(RevisionTest, FilesMoveAndGo) {
   EXPECT_EQ(ErrorReason(refused.status()), "BAD_INDEX") << refused.status();
   EXPECT_EQ(ErrorReason(Revise("tuned", {{"a.safetensors", "x"}}).status()), "BAD_PATH");
   EXPECT_EQ(ErrorReason(Revise("tuned", {{"a.bin", tuned_.at(kWeights)}}).status()), "BAD_PATH");
+}
+
+TEST_F(RevisionTest, OneOfManyNewFilesIsOpenAtATime) {
+  Files files = tuned_;
+  for (int i = 0; i < 100; ++i) files[absl::StrCat("notes/", i)] = absl::StrCat("note ", i);
+  const absl::StatusOr<Model> made = Revise("tuned", files);
+  ASSERT_TRUE(made.ok()) << made.status();
+  EXPECT_EQ(max_open_files_, 1);
+  EXPECT_EQ(open_files_, 0);
+  EXPECT_EQ(ReadBack("tuned"), files);
 }
 
 TEST_F(RevisionTest, EitherStaysWholeWithoutTheOther) {
@@ -180,6 +206,29 @@ TEST_F(RevisionTest, WhatWasLostIsKeptInMind) {
   EXPECT_EQ(ReadBack("lossy"), WithCard(served));
 }
 
+// It may be lossy, and is not; nor is what has another card.
+TEST_F(RevisionTest, WhatLostNothingStillHasNot) {
+  StartUploadParams params;
+  params.name = "same";
+  params.parents.push_back({"base", {}, {}});
+  params.fidelity.mutable_all()->set_strategy(store::v1::NEAR_LOSSLESS);
+  params.fidelity.mutable_all()->set_relative_error(1e-9);
+  ASSERT_TRUE(Upload(params, tuned_).ok());
+  RunJobs();
+  const ModelRecord before = RecordOf("same");
+  ASSERT_EQ(before.outcome().uploaded_digest(), before.digest());
+  ASSERT_TRUE(Revise("same", WithCard(tuned_)).ok());
+  const ModelRecord record = RecordOf("same");
+  EXPECT_FALSE(record.outcome().lossy());
+  EXPECT_NE(record.digest(), before.digest());
+  EXPECT_EQ(record.outcome().uploaded_digest(), record.digest());
+  const ContentSourcePtr source = Open("same").value();
+  const WdeltaFile& file = source->stored()->file();
+  ASSERT_TRUE(file.fidelity.has_value());
+  EXPECT_EQ(file.fidelity->uploaded_digest, file.model_digest);
+  EXPECT_EQ(file.model_digest.ToBytes(), record.digest());
+}
+
 TEST_F(RevisionTest, GarbageIsCollectedWhileItIsMade) {
   int runs = 0;
   ASSERT_TRUE(Revise("tuned", WithCard(tuned_), [&] {
@@ -205,6 +254,63 @@ TEST_F(RevisionTest, WhatItIsMadeOfMayGoMeanwhile) {
   RunGc();
   EXPECT_EQ(ReadBack("base"), base_);
   EXPECT_THAT(BlobHexes(), ElementsAreArray(PiecesOf(RecordOf("base"))));
+}
+
+// What it is made of is stored anew, and nothing but it needs the storage parent then.
+TEST_F(RevisionTest, TheStorageParentStaysMeanwhile) {
+  crash_.before_next_commit = [this] {
+    Delete("base");
+    RunGc();
+    EXPECT_EQ(RecordOf("tuned").storage_parent_id(), "");
+  };
+  const absl::StatusOr<Model> made = Revise("tuned", WithCard(tuned_));
+  ASSERT_TRUE(made.ok()) << made.status();
+  EXPECT_EQ(made->record.storage_parent_id(), ids_["base"]);
+  clock_.Advance(absl::Hours(1));
+  TryJobs().IgnoreError();
+  EXPECT_EQ(ReadBack("tuned"), WithCard(tuned_));
+  EXPECT_EQ(ReadBack("id:" + ids_["tuned"]), tuned_);
+}
+
+// It went before it was held.
+TEST_F(RevisionTest, AStorageParentThatHasGoneIsToldOf) {
+  int reads = 0;
+  crash_.after_get = [&](absl::string_view key) {
+    // The record is read, and read again when its stored form is held.
+    if (key != keys::Model(ids_["tuned"]) || ++reads < 3) return;
+    crash_.after_get = nullptr;
+    Delete("base");
+    RunGc();
+    EXPECT_EQ(RecordOf("tuned").storage_parent_id(), "");
+  };
+  const absl::StatusOr<Model> refused = Revise("tuned", WithCard(tuned_));
+  EXPECT_EQ(ErrorReason(refused.status()), "PARENT_GONE") << refused.status();
+  EXPECT_EQ(RecordOf("tuned").id(), ids_["tuned"]);
+  EXPECT_EQ(ReadBack("tuned"), tuned_);
+  clock_.Advance(absl::Hours(1));
+  TryJobs().IgnoreError();
+  RunGc();
+  EXPECT_THAT(BlobHexes(), UnorderedElementsAreArray(PiecesOf(RecordOf("tuned"))));
+}
+
+// Between the check and the commit.
+TEST_F(RevisionTest, TheCheckSeesTheVersionBefore) {
+  const std::string old_id = RecordOf("tuned").id();
+  int runs = 0;
+  const absl::StatusOr<Model> refused = Revise("tuned", WithCard(tuned_), [&]() -> absl::Status {
+    ++runs;
+    if (RecordOf("tuned").id() != old_id) return absl::FailedPreconditionError("moved");
+    StartUploadParams params;
+    params.name = "tuned";
+    params.new_version = true;
+    EXPECT_TRUE(Upload(params, base_).ok());
+    return absl::OkStatus();
+  });
+  EXPECT_TRUE(absl::IsFailedPrecondition(refused.status())) << refused.status();
+  EXPECT_EQ(runs, 2);
+  EXPECT_EQ(ReadBack("tuned"), base_);
+  RunJobs();
+  EXPECT_EQ(store_->models().Resolve("tuned")->record.run_position(), 2U);
 }
 
 TEST_F(RevisionTest, AnErrorOfTheCheckLeavesNothing) {
@@ -266,6 +372,23 @@ TEST_F(RevisionTest, ACommitWhoseAnswerIsLostIsNotTakenBack) {
   ASSERT_NE(RecordOf("tuned").id(), old_id);
   RunGc();
   EXPECT_EQ(ReadBack("tuned"), WithCard(tuned_));
+}
+
+// Nor is it where reads do not see it before the next commit.
+TEST_F(RevisionTest, ACommitThatIsSeenLateIsNotTakenBack) {
+  const std::string old_id = RecordOf("tuned").id();
+  for (const int broken_commits : {1, 2}) {
+    const std::string card = absl::StrCat("# ", broken_commits, "\n");
+    const absl::StatusOr<Model> made = Revise("tuned", WithCard(tuned_, card), [&] {
+      crash_.breaks = [left = broken_commits](const Commit&) mutable { return left-- > 0; };
+      return absl::OkStatus();
+    });
+    EXPECT_FALSE(made.ok());
+    crash_.breaks = nullptr;
+    RunGc();
+    ASSERT_NE(RecordOf("tuned").id(), old_id);
+    EXPECT_EQ(ReadBack("tuned"), WithCard(tuned_, card));
+  }
 }
 
 }  // namespace

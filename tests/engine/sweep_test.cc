@@ -81,6 +81,30 @@ TEST_F(SweepTest, SweepsWhatACrashMayLeave) {
   ExpectAllReadable();
 }
 
+// The commit that made it failed, and is there all the same from the next one on.
+TEST_F(SweepTest, AModelThatIsSeenLateKeepsItsBlobs) {
+  UploadReady("base", testing::SmallCheckpoint(1));
+  const std::vector<std::string> blobs = BlobHexes();
+  const std::string model_key = keys::Model(ids_["base"]);
+  const std::string record = (*catalog_.Get(model_key))->value;
+  Commit erase;
+  ASSERT_TRUE(catalog_.Apply(erase.Erase(model_key)).ok());
+  int reads = 0;
+  crash_.after_get = [&](absl::string_view key) {
+    if (key != model_key || ++reads > 1) return;
+    crash_.breaks = [](const Commit&) { return true; };
+    Commit late;
+    EXPECT_FALSE(catalog_.Apply(late.Write(model_key, record)).ok());
+    crash_.breaks = nullptr;
+  };
+  const GcReport report = RunGc();
+  crash_.after_get = nullptr;
+  EXPECT_GE(reads, 2);
+  EXPECT_EQ(report.orphan_claims(), 0u);
+  EXPECT_EQ(BlobHexes(), blobs);
+  ExpectAllReadable();
+}
+
 TEST_F(SweepTest, LeavesWorkInProgressAlone) {
   // Staged, and its job interrupted after some blobs were put.
   ASSERT_TRUE(Upload("half", testing::SmallCheckpoint(3)).ok());

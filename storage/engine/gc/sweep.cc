@@ -17,6 +17,7 @@
 #include "storage/catalog/keys.h"
 #include "storage/catalog/maintenance_keys.h"
 #include "storage/engine/gc/deleted_models.h"
+#include "storage/engine/records/confirm_version.h"
 #include "storage/engine/records/records.h"
 
 namespace wdelta {
@@ -92,7 +93,7 @@ class Sweeper {
     const bool is_in_use = deps_.reader->InUse(model_id);
     WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> model, deps_.models->GetById(model_id));
     if (!model.has_value()) {
-      use.is_all = is_in_use;
+      use.is_all = is_in_use || !IsAbsent(model_id);
       return use;
     }
     const ModelRecord& record = model->record;
@@ -106,6 +107,11 @@ class Sweeper {
       use.pieces.insert(absl::BytesToHexString(piece.blob_digest()));
     }
     return use;
+  }
+
+  // Whether a model that was not found cannot come to be by a commit whose answer was lost.
+  bool IsAbsent(const std::string& model_id) {
+    return options_.dry_run || ConfirmVersion(*deps_.catalog, keys::Model(model_id), 0).ok();
   }
 
   // `blob_of/<owner>/<hex>`; those of one owner follow each other.

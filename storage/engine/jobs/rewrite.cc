@@ -12,6 +12,7 @@
 #include "storage/engine/encoding/delta_encoder.h"
 #include "storage/engine/encoding/stream_digests.h"
 #include "storage/engine/jobs/stored_delta.h"
+#include "storage/engine/records/confirm_version.h"
 #include "storage/engine/records/content_index.h"
 #include "storage/engine/records/records.h"
 
@@ -162,9 +163,16 @@ absl::StatusOr<RewriteOutcome> RewriteModel(const JobDependencies& deps, JobCont
 
 absl::Status ReleaseFailedForm(const JobDependencies& deps, const std::string& model_id,
                                const std::string& owner) {
-  WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> model, deps.models->GetById(model_id));
-  if (model.has_value() && IsFormOf(model->record, owner)) return absl::OkStatus();
-  return deps.claims->ReleaseAll(owner);
+  bool is_form = false;
+  const absl::Status read = RetryOnConflict([&]() -> absl::Status {
+    WDELTA_ASSIGN_OR_RETURN(const std::optional<Model> model, deps.models->GetById(model_id));
+    is_form = model.has_value() && IsFormOf(model->record, owner);
+    const uint64_t version = model.has_value() ? model->version : 0;
+    return is_form ? absl::OkStatus()
+                   : ConfirmVersion(*deps.catalog, keys::Model(model_id), version);
+  });
+  WDELTA_RETURN_IF_ERROR(read);
+  return is_form ? absl::OkStatus() : deps.claims->ReleaseAll(owner);
 }
 
 absl::StatusOr<ParentChoice> ChooseForRewrite(const JobDependencies& deps, const ModelRecord& model,

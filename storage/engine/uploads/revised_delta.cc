@@ -36,6 +36,9 @@ class RevisedDelta {
       described.push_back({file.path, file.size_bytes, file.sha256, IsSafetensorsPath(file.path)});
       WDELTA_RETURN_IF_ERROR(file.kept.has_value() ? Keep(i, *file.kept) : Code(i, file));
     }
+    const bool lost_nothing =
+        fidelity_.has_value() && fidelity_->uploaded_digest == old_.model_digest;
+    if (lost_nothing) fidelity_->uploaded_digest = ModelDigest(described);
     WDELTA_ASSIGN_OR_RETURN(
         WdeltaFile written,
         writer_.Finish(std::move(described), old_.parent_digest, std::move(fidelity_)));
@@ -89,6 +92,8 @@ class RevisedDelta {
   absl::Status Code(uint32_t file_index, const RevisedFile& file) {
     std::vector<StreamInfo> streams;
     AppendStreams(file_index, file.size_bytes, nullptr, streams);
+    const auto content = file.open_content();
+    if (!content.ok()) return Annotate(content.status(), file.path);
     WDELTA_RETURN_IF_ERROR(pieces_.Mark());
     WDELTA_RETURN_IF_ERROR(writer_.BeginStream(streams[0], std::nullopt));
     Sha256Hasher hasher;
@@ -96,7 +101,7 @@ class RevisedDelta {
     for (uint64_t offset = 0; offset < file.size_bytes; offset += bytes.size()) {
       bytes.resize(std::min(old_.chunk_bytes, file.size_bytes - offset));
       WDELTA_RETURN_IF_ERROR(
-          Annotate(file.content->Read(offset, bytes.data(), bytes.size()), file.path));
+          Annotate((*content)->Read(offset, bytes.data(), bytes.size()), file.path));
       hasher.Update(bytes);
       WDELTA_ASSIGN_OR_RETURN(const EncodedChunk encoded,
                               codec_.Encode(LaneFormatOf(DType::kU8), bytes, std::nullopt));

@@ -13,6 +13,7 @@
 #include "storage/engine/encoding/fetch_cost.h"
 #include "storage/engine/jobs/stored_delta.h"
 #include "storage/engine/models/new_model.h"
+#include "storage/engine/records/confirm_version.h"
 #include "storage/engine/records/content_index.h"
 #include "storage/engine/records/model_files.h"
 #include "storage/engine/records/records.h"
@@ -69,6 +70,12 @@ class CheckedFile final : public RandomAccessFile {
   mutable uint64_t unchecked_bytes_ = 0;
 };
 
+// Of a model of the storage chain.
+bool IsWithoutModel(const absl::Status& status) {
+  const std::string reason = ErrorReason(status);
+  return reason == "MODEL_NOT_FOUND" || reason == "STORAGE_PARENT_MISSING";
+}
+
 // What `wdelta explain` tells.
 StorageCandidate TwinOf(const ModelRecord& before) {
   StorageCandidate twin;
@@ -114,6 +121,8 @@ absl::StatusOr<ModelRecord> Revisions::Build(const RevisionParams& params,
   // What was lost stays lost, and what was asked for then is why.
   if (before.has_fidelity()) *model.mutable_fidelity() = before.fidelity();
   if (before.has_outcome()) *model.mutable_outcome() = before.outcome();
+  const bool lost_nothing = before.outcome().uploaded_digest() == before.digest();
+  if (lost_nothing) model.mutable_outcome()->set_uploaded_digest(model.digest());
   model.set_create_time_us(ToMicros(deps_.clock->Now()));
   return model;
 }
@@ -137,9 +146,15 @@ absl::StatusOr<WdeltaFile> Revisions::Store(const RevisionParams& params, const 
 }
 
 absl::Status Revisions::Verify(const RevisionParams& params, const ModelRecord& model) {
-  WDELTA_ASSIGN_OR_RETURN(
-      const ContentSourcePtr source,
-      deps_.reader->OpenWdelta(deps_.reader->OpenDelta(model), model.storage_parent_id()));
+  const absl::StatusOr<ContentSourcePtr> opened =
+      deps_.reader->OpenWdelta(deps_.reader->OpenDelta(model), model.storage_parent_id());
+  if (IsWithoutModel(opened.status())) {
+    return MakeError(
+        absl::StatusCode::kUnavailable, "PARENT_GONE",
+        absl::StrCat("the storage parent was deleted meanwhile: ", opened.status().message()));
+  }
+  WDELTA_RETURN_IF_ERROR(opened.status());
+  const ContentSourcePtr& source = *opened;
   const Checkpoint& checkpoint = source->checkpoint();
   // What is kept are the bytes that were verified when they were stored.
   for (uint32_t i = 0; i < params.files.size(); ++i) {
@@ -161,8 +176,8 @@ absl::Status Revisions::Verify(const RevisionParams& params, const ModelRecord& 
   return CheckIndexes(*source);
 }
 
-absl::StatusOr<Model> Revisions::Commit(const ModelRecord& before, const WdeltaFile& file,
-                                        ModelRecord model) {
+absl::StatusOr<Model> Revisions::Commit(const RevisionParams& params, const ModelRecord& before,
+                                        const WdeltaFile& file, ModelRecord model) {
   store::v1::StorageChoiceRecord choice;
   *choice.add_candidates() = TwinOf(before);
   return RetryOnConflict([&]() -> absl::StatusOr<Model> {
@@ -170,6 +185,8 @@ absl::StatusOr<Model> Revisions::Commit(const ModelRecord& before, const WdeltaF
     choice.set_choose_time_us(model.ready_time_us());
     wdelta::Commit commit;
     WDELTA_RETURN_IF_ERROR(AddNewModel(*deps_.catalog, *deps_.models, model, commit));
+    // The commit requires that the name's newest version is the one that is seen here.
+    if (params.check != nullptr) WDELTA_RETURN_IF_ERROR(params.check());
     WDELTA_RETURN_IF_ERROR(HoldStorageParent(*deps_.models, model, commit));
     commit.Write(keys::StorageChoice(model.id()), choice.SerializeAsString());
     WDELTA_RETURN_IF_ERROR(PutInIndex(*deps_.catalog, model, file, commit));
@@ -179,10 +196,9 @@ absl::StatusOr<Model> Revisions::Commit(const ModelRecord& before, const WdeltaF
 }
 
 void Revisions::Abandon(const std::string& model_id) {
-  // The commit may have been applied though its answer was lost. What cannot be given up here is
-  // swept later.
-  const absl::StatusOr<std::optional<Model>> model = deps_.models->GetById(model_id);
-  if (!model.ok() || model->has_value()) return;
+  // The commit may have been applied though its answer was lost, unseen as yet. What cannot be
+  // given up here is swept later.
+  if (!ConfirmVersion(*deps_.catalog, keys::Model(model_id), 0).ok()) return;
   deps_.claims->ReleaseAll(model_id).IgnoreError();
 }
 
@@ -192,11 +208,13 @@ absl::StatusOr<Model> Revisions::Make(const RevisionParams& params) {
   WDELTA_ASSIGN_OR_RETURN(ModelRecord model, Build(params, before.model));
   const std::string id = model.id();
   const std::shared_ptr<const void> hold = deps_.reader->HoldNew(id);
+  // What `before` is stored against may be needed by nobody else once it is stored anew.
+  const std::string& parent_id = before.model.storage_parent_id();
+  const auto parent_hold = parent_id.empty() ? nullptr : deps_.reader->HoldNew(parent_id);
   const auto make = [&]() -> absl::StatusOr<Model> {
     WDELTA_ASSIGN_OR_RETURN(const WdeltaFile file, Store(params, before, model));
     WDELTA_RETURN_IF_ERROR(Verify(params, model));
-    if (params.check != nullptr) WDELTA_RETURN_IF_ERROR(params.check());
-    return Commit(before.model, file, std::move(model));
+    return Commit(params, before.model, file, std::move(model));
   };
   absl::StatusOr<Model> made = make();
   if (!made.ok()) Abandon(id);

@@ -31,7 +31,8 @@ struct RevisionParams {
   std::vector<ParentReference> parents;
   StringMap labels;
   StringMap metadata;
-  // Called now and then, and before the new model is made durable; its error ends the work.
+  // Called now and then, and before each attempt to make the new model durable, which fails if the
+  // name has got another version since; its error ends the work.
   std::function<absl::Status()> check;
 };
 
@@ -67,8 +68,8 @@ class Revisions {
   absl::StatusOr<WdeltaFile> Store(const RevisionParams& params, const HeldDelta& before,
                                    store::v1::ModelRecord& model);
   absl::Status Verify(const RevisionParams& params, const store::v1::ModelRecord& model);
-  absl::StatusOr<Model> Commit(const store::v1::ModelRecord& before, const WdeltaFile& file,
-                               store::v1::ModelRecord model);
+  absl::StatusOr<Model> Commit(const RevisionParams& params, const store::v1::ModelRecord& before,
+                               const WdeltaFile& file, store::v1::ModelRecord model);
   // Gives up what was claimed for a model that did not come to be.
   void Abandon(const std::string& model_id);
 

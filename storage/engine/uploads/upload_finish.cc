@@ -1,5 +1,6 @@
 // The end of an upload: checks, then one commit that makes it a model.
 #include <algorithm>
+#include <functional>
 #include <numeric>
 #include <utility>
 
@@ -170,7 +171,8 @@ absl::StatusOr<ModelRecord> Uploads::BuildModel(const UploadRecord& upload,
   return model;
 }
 
-absl::StatusOr<FinishedUpload> Uploads::CommitModel(const Stored& upload, ModelRecord model) {
+absl::StatusOr<FinishedUpload> Uploads::CommitModel(const Stored& upload, ModelRecord model,
+                                                    const std::function<absl::Status()>& check) {
   const bool is_import = upload.record.kind() == UploadRecord::WDELTA;
   return RetryOnConflict([&]() -> absl::StatusOr<FinishedUpload> {
     WDELTA_RETURN_IF_ERROR(
@@ -179,6 +181,8 @@ absl::StatusOr<FinishedUpload> Uploads::CommitModel(const Stored& upload, ModelR
     model.set_job_id(
         deps_.jobs->AddTo(commit, is_import ? JobRecord::IMPORT : JobRecord::INGEST, model));
     WDELTA_RETURN_IF_ERROR(AddNewModel(*deps_.catalog, *deps_.models, model, commit));
+    // The commit requires that the name's newest version is the one that is seen here.
+    if (check != nullptr) WDELTA_RETURN_IF_ERROR(check());
     UploadRecord finished = upload.record;
     finished.set_state(UploadRecord::FINISHED);
     finished.set_model_id(model.id());
@@ -200,7 +204,8 @@ absl::StatusOr<FinishedUpload> Uploads::FinishedModelOf(const UploadRecord& reco
 
 absl::StatusOr<FinishedUpload> Uploads::Finish(const std::string& upload_id,
                                                const StringMap& sha256_by_path,
-                                               const NameCheck& check_name) {
+                                               const NameCheck& check_name,
+                                               const std::function<absl::Status()>& check) {
   WDELTA_ASSIGN_OR_RETURN(const auto guard, FinishGuard::Enter(this, upload_id));
   WDELTA_ASSIGN_OR_RETURN(const Stored upload, Load(upload_id));
   if (upload.record.state() == UploadRecord::FINISHED) return FinishedModelOf(upload.record);
@@ -211,7 +216,7 @@ absl::StatusOr<FinishedUpload> Uploads::Finish(const std::string& upload_id,
     WDELTA_ASSIGN_OR_RETURN(*model.mutable_storage_limit(),
                             LimitToNamed(*deps_.models, model.parents(), check_name));
   }
-  return CommitModel(upload, std::move(model));
+  return CommitModel(upload, std::move(model), check);
 }
 
 }  // namespace wdelta

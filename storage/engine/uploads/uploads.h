@@ -2,6 +2,7 @@
 // Any thread may call it.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -68,9 +69,12 @@ class Uploads {
   absl::StatusOr<Page<UploadView>> ListOpen(const std::string& after, uint32_t limit);
   absl::StatusOr<std::unique_ptr<UploadWriter>> OpenWriter(const std::string& upload_id,
                                                            const NameCheck& check_name = nullptr);
+  // `check` is asked before each attempt to make the model durable, which fails if the name has
+  // got another version since; its error ends the call.
   absl::StatusOr<FinishedUpload> Finish(const std::string& upload_id,
                                         const StringMap& sha256_by_path,
-                                        const NameCheck& check_name = nullptr);
+                                        const NameCheck& check_name = nullptr,
+                                        const std::function<absl::Status()>& check = nullptr);
   absl::Status Cancel(const std::string& upload_id);
   // Cancels open uploads without activity for `upload_ttl` and frees their space, but for
   // those that are being written; returns their ids. From time to time.
@@ -99,7 +103,8 @@ class Uploads {
   absl::StatusOr<store::v1::ModelRecord> BuildModel(const store::v1::UploadRecord& upload,
                                                     const StringMap& sha256_by_path,
                                                     const NameCheck& check_name);
-  absl::StatusOr<FinishedUpload> CommitModel(const Stored& upload, store::v1::ModelRecord model);
+  absl::StatusOr<FinishedUpload> CommitModel(const Stored& upload, store::v1::ModelRecord model,
+                                             const std::function<absl::Status()>& check);
 
   const Dependencies deps_;
   UploadSpace space_;
