@@ -206,29 +206,6 @@ TEST_F(RevisionTest, WhatWasLostIsKeptInMind) {
   EXPECT_EQ(ReadBack("lossy"), WithCard(served));
 }
 
-// It may be lossy, and is not; nor is what has another card.
-TEST_F(RevisionTest, WhatLostNothingStillHasNot) {
-  StartUploadParams params;
-  params.name = "same";
-  params.parents.push_back({"base", {}, {}});
-  params.fidelity.mutable_all()->set_strategy(store::v1::NEAR_LOSSLESS);
-  params.fidelity.mutable_all()->set_relative_error(1e-9);
-  ASSERT_TRUE(Upload(params, tuned_).ok());
-  RunJobs();
-  const ModelRecord before = RecordOf("same");
-  ASSERT_EQ(before.outcome().uploaded_digest(), before.digest());
-  ASSERT_TRUE(Revise("same", WithCard(tuned_)).ok());
-  const ModelRecord record = RecordOf("same");
-  EXPECT_FALSE(record.outcome().lossy());
-  EXPECT_NE(record.digest(), before.digest());
-  EXPECT_EQ(record.outcome().uploaded_digest(), record.digest());
-  const ContentSourcePtr source = Open("same").value();
-  const WdeltaFile& file = source->stored()->file();
-  ASSERT_TRUE(file.fidelity.has_value());
-  EXPECT_EQ(file.fidelity->uploaded_digest, file.model_digest);
-  EXPECT_EQ(file.model_digest.ToBytes(), record.digest());
-}
-
 TEST_F(RevisionTest, GarbageIsCollectedWhileItIsMade) {
   int runs = 0;
   ASSERT_TRUE(Revise("tuned", WithCard(tuned_), [&] {
