@@ -1,6 +1,7 @@
 // When a transfer that broke off is begun again, and how often.
 #pragma once
 
+#include <algorithm>
 #include <optional>
 
 #include "absl/status/status.h"
@@ -9,6 +10,10 @@
 #include "client/cpp/rpc_status.h"
 
 namespace wdelta {
+
+// After a refusal for want of a place, which costs a server little: who has waited long would else
+// ask so seldom that others always have the place.
+inline constexpr absl::Duration kMaxBusyPause = absl::Seconds(1);
 
 // One thread at a time.
 class TransferRetries {
@@ -32,7 +37,7 @@ class TransferRetries {
   std::optional<absl::Duration> Next(const absl::Status& status) {
     if (!IsBusy(status)) return absl::IsUnavailable(status) ? NextAfterBreak() : std::nullopt;
     if (busy_for_ >= max_busy_wait_) return std::nullopt;
-    const absl::Duration pause = backoff_.Next();
+    const absl::Duration pause = std::min(backoff_.Next(), kMaxBusyPause);
     busy_for_ += pause;
     return pause;
   }
