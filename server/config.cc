@@ -173,9 +173,10 @@ absl::StatusOr<Values> MergeSources(const CommandLine& line, const ConfigSources
 
 // A misspelt variable would otherwise be no more than a default that nobody expects.
 std::vector<std::string> UnknownVariables(const ConfigSources& sources) {
-  // Of the command line, and what Kubernetes sets in every pod for a service `wdelta`.
+  // Of the command line, of failpoint.h, and what Kubernetes sets in every pod for a service
+  // `wdelta`.
   constexpr absl::string_view kOthers[] = {"WDELTA_CONFIG", "WDELTA_SERVER", "WDELTA_TOKEN",
-                                           "WDELTA_TLS_CA"};
+                                           "WDELTA_TLS_CA", "WDELTA_FAILPOINTS"};
   std::vector<std::string> warnings;
   if (!sources.environment_names) return warnings;
   const std::vector<Option> options = ConfigOptions();

@@ -1,4 +1,3 @@
-#include <algorithm>
 #include <limits>
 #include <optional>
 
@@ -85,16 +84,14 @@ absl::StatusOr<std::vector<v1::Job::State>> ParseStates(const std::vector<std::s
 absl::Status List(Session& session, const Arguments& arguments) {
   WDELTA_ASSIGN_OR_RETURN(const std::vector<v1::Job::State> states, ParseStates(arguments.states));
   WDELTA_ASSIGN_OR_RETURN(Client * client, session.Connect());
-  Pager<v1::Job> pager = client->ListJobs();
+  Pager<v1::Job> pager = client->ListJobs(states);
   const uint64_t limit =
       arguments.limit == 0 ? std::numeric_limits<uint64_t>::max() : arguments.limit;
   std::vector<v1::Job> jobs;
   while (jobs.size() < limit) {
     WDELTA_ASSIGN_OR_RETURN(std::optional<v1::Job> job, pager.Next());
     if (!job.has_value()) break;
-    const bool is_wanted =
-        states.empty() || std::find(states.begin(), states.end(), job->state()) != states.end();
-    if (is_wanted) jobs.push_back(*std::move(job));
+    jobs.push_back(*std::move(job));
   }
   if (session.is_json()) {
     Json json = Json::array();

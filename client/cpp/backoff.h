@@ -7,6 +7,10 @@
 
 namespace wdelta {
 
+// Broken connections in a row that a transfer survives: 20 to 41 seconds of pauses together, from
+// 200 ms on. A daemon may drain for ten and start again.
+inline constexpr int kDefaultReconnects = 12;
+
 // No pause is longer.
 inline constexpr absl::Duration kMaxBackoff = absl::Seconds(5);
 

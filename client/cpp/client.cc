@@ -249,8 +249,10 @@ absl::StatusOr<v1::Job> Client::GetJob(const std::string& job) {
   return Call(options_, *jobs_, &v1::Jobs::Stub::GetJob, request);
 }
 
-Pager<v1::Job> Client::ListJobs() {
-  return MakePager(options_, *jobs_, &v1::Jobs::Stub::ListJobs, v1::ListJobsRequest(),
+Pager<v1::Job> Client::ListJobs(const std::vector<v1::Job::State>& states) {
+  v1::ListJobsRequest request;
+  for (const v1::Job::State state : states) request.add_states(state);
+  return MakePager(options_, *jobs_, &v1::Jobs::Stub::ListJobs, std::move(request),
                    &v1::ListJobsResponse::mutable_jobs);
 }
 

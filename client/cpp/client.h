@@ -92,7 +92,8 @@ class Client {
   Pager<v1::CommonAncestor> CommonAncestors(const std::vector<std::string>& models);
 
   absl::StatusOr<v1::Job> GetJob(const std::string& job);
-  Pager<v1::Job> ListJobs();
+  // The newest first; empty: in any state.
+  Pager<v1::Job> ListJobs(const std::vector<v1::Job::State>& states = {});
   absl::StatusOr<v1::Job> CancelJob(const std::string& job);
   // Calls `on_change` (may be empty), on this thread, with the job as it is and at
   // every change; returns it once it has ended, however it ended. Survives a few

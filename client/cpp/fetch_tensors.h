@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "client/cpp/backoff.h"
 #include "client/cpp/client.h"
 #include "client/cpp/interrupt.h"
 #include "client/cpp/pull.h"
@@ -29,7 +30,7 @@ struct FetchTensorsOptions {
   // of their pieces.
   Verify verify = Verify::kSha256;
   // As of PullOptions; a tensor that ends counts as a byte received.
-  int max_reconnects = 12;
+  int max_reconnects = kDefaultReconnects;
   absl::Duration initial_backoff = absl::Milliseconds(200);
   absl::Duration max_busy_wait = absl::Minutes(10);
   // Breaks it off, with CANCELLED; may be null.

@@ -3,10 +3,8 @@
 #include <memory>
 #include <string>
 
-#include "absl/strings/str_cat.h"
 #include "storage/base/error.h"
 #include "storage/base/file_system.h"
-#include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
 #include "storage/tensor/checkpoint.h"
 #include "storage/tensor/safetensors.h"
@@ -16,11 +14,7 @@ namespace {
 
 absl::Status CheckIndex(FileSystem& file_system, const LocalFile& file,
                         const Checkpoint& checkpoint) {
-  if (file.size_bytes > limits::kMaxIndexJsonBytes) {
-    return MakeError(absl::StatusCode::kInvalidArgument, "BAD_INDEX",
-                     absl::StrCat(file.path, ": expected at most ", limits::kMaxIndexJsonBytes,
-                                  " bytes, found ", file.size_bytes));
-  }
+  WDELTA_RETURN_IF_ERROR(CheckIndexSize(file.path, file.size_bytes));
   WDELTA_ASSIGN_OR_RETURN(const auto opened, file_system.OpenForRead(file.file_name));
   std::string json(file.size_bytes, '\0');
   WDELTA_RETURN_IF_ERROR(opened->Read(0, json.data(), json.size()));

@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "client/cpp/backoff.h"
 #include "client/cpp/client.h"
 #include "client/cpp/progress.h"
 
@@ -39,9 +40,8 @@ struct PullOptions {
   // Files in transfer at once, 1 or more; each takes a few threads and some MiB.
   uint32_t jobs = 4;
   // Broken connections in a row, without a byte received in between, that are survived;
-  // the pause before the first retry (see backoff.h). By default 20 to 41 seconds of pauses
-  // together: a daemon may drain for ten and start again.
-  int max_reconnects = 12;
+  // the pause before the first retry (see backoff.h).
+  int max_reconnects = kDefaultReconnects;
   absl::Duration initial_backoff = absl::Milliseconds(200);
   // How long to wait, all in all and without a byte received in between, for a server that
   // serves as many fetches as it can.

@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "client/cpp/backoff.h"
 #include "client/cpp/client.h"
 #include "client/cpp/interrupt.h"
 #include "client/cpp/known_content.h"
@@ -38,7 +39,7 @@ struct PushOptions {
 
   // Broken connections in a row, without a byte made durable in between, that are
   // survived; the pause before the first retry (see backoff.h).
-  int max_reconnects = 5;
+  int max_reconnects = kDefaultReconnects;
   absl::Duration initial_backoff = absl::Milliseconds(200);
   // How long to wait, all in all and without a byte made durable in between, for a server
   // that takes as many uploads as it can.

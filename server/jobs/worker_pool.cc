@@ -94,7 +94,7 @@ void WorkerPool::SetWaitsFor(const std::string& job_id, const std::string& reaso
     return;
   }
   // Those that were cancelled while they waited are still there.
-  if (waiting_.size() >= limits::kMaxWatchBacklog) waiting_.clear();
+  if (waiting_.size() >= limits::kMaxToldJobs) waiting_.clear();
   waiting_[job_id] = reason;
 }
 

@@ -52,12 +52,6 @@ RunResult ResultOf(const JobRecord& job, const absl::Status& outcome) {
 
 }  // namespace
 
-bool IsWaiting(const absl::Status& outcome) {
-  const std::string reason = ErrorReason(outcome);
-  return reason == "PARENT_NOT_READY" || reason == "MODEL_IN_USE" || reason == "STOPPING" ||
-         reason == "BLOB_RECLAIMED" || reason == "OTHERS_WAIT" || reason == "DISK_FULL";
-}
-
 absl::Status JobRunner::Run(Job job, std::function<bool()> stopping) {
   const JobRecord begun = job.record;
   const absl::Time start = deps_.clock->Now();

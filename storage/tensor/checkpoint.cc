@@ -143,9 +143,6 @@ class IndexVisitor final : public JsonVisitor {
 
 absl::Status CheckIndex(absl::string_view index_path, absl::string_view json,
                         const Checkpoint& checkpoint) {
-  if (json.size() > limits::kMaxIndexJsonBytes) {
-    return Invalid("expected at most ", limits::kMaxIndexJsonBytes, " bytes, found ", json.size());
-  }
   const size_t slash = index_path.rfind('/');
   const size_t folder_size = slash == absl::string_view::npos ? 0 : slash + 1;
   const TensorPlaces places(checkpoint);
@@ -204,8 +201,16 @@ Digest ModelDigest(const std::vector<CheckpointFile>& files) {
   return hasher.Current();
 }
 
+absl::Status CheckIndexSize(absl::string_view index_path, uint64_t size_bytes) {
+  if (size_bytes <= limits::kMaxIndexJsonBytes) return absl::OkStatus();
+  return MakeError(absl::StatusCode::kInvalidArgument, "BAD_INDEX",
+                   absl::StrCat("index ", Excerpt(index_path), ": expected at most ",
+                                limits::kMaxIndexJsonBytes, " bytes, found ", size_bytes));
+}
+
 absl::Status ValidateIndex(absl::string_view index_path, absl::string_view json,
                            const Checkpoint& checkpoint) {
+  WDELTA_RETURN_IF_ERROR(CheckIndexSize(index_path, json.size()));
   const absl::Status status = CheckIndex(index_path, json, checkpoint);
   if (status.ok()) return status;
   return MakeError(absl::StatusCode::kInvalidArgument, "BAD_INDEX",

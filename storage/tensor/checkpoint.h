@@ -60,6 +60,9 @@ void AppendStreams(uint32_t file_index, uint64_t file_bytes, const SafetensorsLa
 // model digest. `files` must be sorted by path.
 Digest ModelDigest(const std::vector<CheckpointFile>& files);
 
+// Before such a file is read: INVALID_ARGUMENT (reason `BAD_INDEX`) beyond kMaxIndexJsonBytes.
+absl::Status CheckIndexSize(absl::string_view index_path, uint64_t size_bytes);
+
 // Checks the content of a file for which IsIndexPath holds: valid JSON whose
 // `weight_map` names only shards in `files`, relative to the index's folder, and
 // tensors that are in them. INVALID_ARGUMENT (reason `BAD_INDEX`) names the tensor

@@ -12,6 +12,7 @@
 #include "storage/base/error.h"
 #include "storage/catalog/keys.h"
 #include "tests/engine/gc_fixture.h"
+#include "tests/support/bf16.h"
 #include "tests/support/checkpoint_builder.h"
 
 namespace wdelta::testing {
@@ -204,6 +205,37 @@ TEST_F(RevisionTest, WhatWasLostIsKeptInMind) {
   DeleteById(before.id());
   RunGc();
   EXPECT_EQ(ReadBack("lossy"), WithCard(served));
+}
+
+// Changes that are all of one size are told whole by one bit each.
+TEST_F(RevisionTest, WhatLostNothingStillHasNot) {
+  TestTensor ones = RandomWeights("w", {1024, 1024}, 5);
+  TestTensor tuned = ones;
+  for (size_t i = 0; i < ones.data.size() / 2; ++i) {
+    const bool is_up = (ones.data[2 * i] & 1) != 0;
+    PutBf16(ones.data, i, 1);
+    PutBf16(tuned.data, i, is_up ? 1 + 1.0 / 64 : 1 - 1.0 / 64);
+  }
+  UploadReady("ones", {{kWeights, BuildSafetensors({ones})}});
+  const Files files = {{kWeights, BuildSafetensors({tuned})}};
+  StartUploadParams params;
+  params.name = "same";
+  params.parents.push_back({"ones", {}, {}});
+  params.fidelity.mutable_all()->set_strategy(store::v1::ONE_BIT);
+  ASSERT_TRUE(Upload(params, files).ok());
+  RunJobs();
+  const ModelRecord before = RecordOf("same");
+  ASSERT_EQ(before.outcome().uploaded_digest(), before.digest()) << before.outcome().note();
+  ASSERT_TRUE(Revise("same", WithCard(files)).ok());
+  const ModelRecord record = RecordOf("same");
+  EXPECT_FALSE(record.outcome().lossy());
+  EXPECT_NE(record.digest(), before.digest());
+  EXPECT_EQ(record.outcome().uploaded_digest(), record.digest());
+  const ContentSourcePtr source = Open("same").value();
+  const WdeltaFile& file = source->stored()->file();
+  ASSERT_TRUE(file.fidelity.has_value());
+  EXPECT_EQ(file.fidelity->uploaded_digest, file.model_digest);
+  EXPECT_EQ(file.model_digest.ToBytes(), record.digest());
 }
 
 TEST_F(RevisionTest, GarbageIsCollectedWhileItIsMade) {

@@ -119,6 +119,7 @@ TEST(Config, AMisspeltVariableIsToldOf) {
                        {"WDELTA_WORKERS", "3"},
                        {"WDELTA_SERVER", "localhost:1"},
                        {"WDELTA_TOKEN", "t"},
+                       {"WDELTA_FAILPOINTS", "x"},
                        {"WDELTA_SERVICE_HOST", "10.0.0.1"},
                        {"WDELTA_PORT_50051_TCP", "tcp://x"},
                        {"HOME", "/"},

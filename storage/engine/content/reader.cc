@@ -131,8 +131,8 @@ absl::StatusOr<HeldDelta> Reader::HoldDelta(const std::string& model_id) {
   }
 }
 
-std::shared_ptr<const void> Reader::HoldNew(const std::string& model_id) {
-  return std::make_shared<const Opening>(this, absl::StrCat(model_id, "/new"));
+std::shared_ptr<const void> Reader::HoldInUse(const std::string& model_id) {
+  return std::make_shared<const Opening>(this, absl::StrCat(model_id, "/held"));
 }
 
 absl::StatusOr<ContentSourcePtr> Reader::Open(const ModelRecord& model) {

@@ -75,9 +75,10 @@ class Reader {
   std::shared_ptr<Cursor> NewFileCursor(std::shared_ptr<const RandomAccessFile> file,
                                         uint64_t size_bytes, std::unique_ptr<const PiecePlan> plan);
 
-  // Makes the model count as in use as long as the result lives: of one that has no record yet,
-  // so that nobody takes what was claimed for it for left behind. The reader must outlive it.
-  std::shared_ptr<const void> HoldNew(const std::string& model_id);
+  // Makes the model count as in use as long as the result lives, without opening it: one that has
+  // no record yet, so that nobody takes what was claimed for it for left behind, or one that is to
+  // stay. The reader must outlive it.
+  std::shared_ptr<const void> HoldInUse(const std::string& model_id);
   // True while someone outside this class holds or opens a source of the model or of one
   // that is encoded against it.
   bool InUse(const std::string& model_id) ABSL_LOCKS_EXCLUDED(mutex_);

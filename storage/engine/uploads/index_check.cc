@@ -2,9 +2,6 @@
 
 #include <string>
 
-#include "absl/strings/str_cat.h"
-#include "storage/base/error.h"
-#include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
 #include "storage/tensor/checkpoint.h"
 
@@ -16,11 +13,7 @@ absl::Status CheckIndexes(const ContentSource& source) {
     const std::string& path = checkpoint.files[checkpoint.streams[i].file_index].path;
     if (!IsIndexPath(path)) continue;
     const uint64_t size = checkpoint.streams[i].tensor.size_bytes;
-    if (size > limits::kMaxIndexJsonBytes) {
-      return MakeError(absl::StatusCode::kInvalidArgument, "BAD_INDEX",
-                       absl::StrCat(path, ": expected at most ", limits::kMaxIndexJsonBytes,
-                                    " bytes, found ", size));
-    }
+    WDELTA_RETURN_IF_ERROR(CheckIndexSize(path, size));
     std::string json(size, '\0');
     WDELTA_RETURN_IF_ERROR(source.Read(i, 0, size, json.data()));
     WDELTA_RETURN_IF_ERROR(ValidateIndex(path, json, checkpoint));

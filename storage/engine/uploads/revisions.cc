@@ -207,10 +207,10 @@ absl::StatusOr<Model> Revisions::Make(const RevisionParams& params) {
   WDELTA_ASSIGN_OR_RETURN(const HeldDelta before, deps_.reader->HoldDelta(params.model_id));
   WDELTA_ASSIGN_OR_RETURN(ModelRecord model, Build(params, before.model));
   const std::string id = model.id();
-  const std::shared_ptr<const void> hold = deps_.reader->HoldNew(id);
+  const std::shared_ptr<const void> hold = deps_.reader->HoldInUse(id);
   // What `before` is stored against may be needed by nobody else once it is stored anew.
   const std::string& parent_id = before.model.storage_parent_id();
-  const auto parent_hold = parent_id.empty() ? nullptr : deps_.reader->HoldNew(parent_id);
+  const auto parent_hold = parent_id.empty() ? nullptr : deps_.reader->HoldInUse(parent_id);
   const auto make = [&]() -> absl::StatusOr<Model> {
     WDELTA_ASSIGN_OR_RETURN(const WdeltaFile file, Store(params, before, model));
     WDELTA_RETURN_IF_ERROR(Verify(params, model));
