@@ -10,6 +10,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "rocksdb/convenience.h"
 #include "rocksdb/env.h"
 #include "rocksdb/listener.h"
 #include "rocksdb/statistics.h"
@@ -160,8 +161,8 @@ absl::StatusOr<bool> RocksdbDatabase::Repair() {
   last_probe_ = Probe();
   next_probe_ = last_probe_.ok() ? absl::InfinitePast() : absl::Now() + probe_pause_;
   WDELTA_RETURN_IF_ERROR(last_probe_);
-  // Long compactions would hold it open.
-  Borrow()->DisableManualCompaction();
+  // Compactions would hold it open, and delete files of which whoever opens it has just read.
+  rocksdb::CancelAllBackgroundWork(&*Borrow(), true);
   absl::MutexLock lock(&mutex_);
   WDELTA_RETURN_IF_ERROR(Reopen());
   return true;

@@ -129,7 +129,8 @@ TEST_F(SharedWriteTest, NothingAcknowledgedIsLostAndWatchersSeeWhatThereIs) {
     for (std::thread& thread : threads) thread.join();
     EXPECT_TRUE(disk_->has_failed());
     disk_->Heal();
-    ASSERT_TRUE(catalog_->Apply(Commit().Write("end", absl::StrCat(round))).ok());
+    const auto end = catalog_->Apply(Commit().Write("end", absl::StrCat(round)));
+    ASSERT_TRUE(end.ok()) << end.status();
     const uint64_t revision = *catalog_->CurrentRevision();
     EXPECT_EQ((*catalog_->Get("end"))->version, revision);
 
