@@ -7,6 +7,7 @@
 #include "client/cli/commands.h"
 #include "client/cli/exit_codes.h"
 #include "client/cli/session.h"
+#include "client/cpp/freed_memory.h"
 
 namespace wdelta {
 namespace {
@@ -80,4 +81,7 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace wdelta
 
-int main(int argc, char** argv) { return wdelta::Main(argc, argv); }
+int main(int argc, char** argv) {
+  wdelta::KeepFreedMemory();
+  return wdelta::Main(argc, argv);
+}

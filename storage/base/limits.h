@@ -61,6 +61,7 @@ inline constexpr uint64_t kMaxRelativesVisited = 1000;  // of the declared linea
 // Decoded chunks in memory.
 inline constexpr uint64_t kMinCachedStreamBytes = 4 * kKiB;  // less is decoded for every fetch
 inline constexpr uint64_t kCacheEntryBytes = 256;            // of a chunk, besides its bytes
+inline constexpr uint64_t kMaxIdleChunks = 32;               // whose memory waits for others
 
 // Index of contents.
 inline constexpr uint64_t kMinIndexedBytes = 4 * kKiB;  // of a tensor or side file

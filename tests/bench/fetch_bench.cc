@@ -29,6 +29,7 @@
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
 #include "client/cpp/client.h"
+#include "client/cpp/freed_memory.h"
 #include "client/cpp/pull.h"
 #include "client/cpp/push.h"
 #include "storage/base/limits.h"
@@ -338,4 +339,7 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace wdelta::bench
 
-int main(int argc, char** argv) { return wdelta::bench::Main(argc, argv); }
+int main(int argc, char** argv) {
+  wdelta::KeepFreedMemory();
+  return wdelta::bench::Main(argc, argv);
+}

@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "client/cpp/client.h"
+#include "client/cpp/freed_memory.h"
 #include "client/cpp/pull.h"
 #include "client/cpp/push.h"
 #include "grpcpp/grpcpp.h"
@@ -152,6 +153,7 @@ void Run(const fs::path& base, const fs::path& fine_tune, const fs::path& work, 
 }  // namespace wdelta
 
 int main(int argc, char** argv) {
+  wdelta::KeepFreedMemory();
   namespace fs = std::filesystem;
   if (argc == 3 && std::string(argv[1]) == "--serve_bare") return wdelta::bench::ServeBare(argv[2]);
   const wdelta::TempFolder folder;

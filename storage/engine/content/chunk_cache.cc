@@ -1,11 +1,18 @@
 #include "storage/engine/content/chunk_cache.h"
 
+#include <algorithm>
 #include <cstring>
 #include <utility>
 
 #include "storage/base/limits.h"
 
 namespace wdelta {
+
+ChunkCache::ChunkCache(uint64_t capacity_bytes, Waiting* waiting)
+    : capacity_bytes_(capacity_bytes),
+      buffers_(std::make_shared<PieceBuffers>(
+          std::min(limits::kMaxIdleChunks, capacity_bytes / limits::kChunkBytes / 16))),
+      waits_by_(waiting) {}
 
 ChunkCache::Bytes ChunkCache::Find(const ChunkKey& key) const {
   Bytes found;
@@ -82,14 +89,16 @@ absl::StatusOr<ChunkCache::Bytes> ChunkCache::FindOrDecode(const ChunkKey& key, 
   const Place place(key, source);
   const Bytes found = FindOrJoin(place);
   if (found != nullptr) return found;
-  auto decoded = std::make_shared<std::string>(key.size, '\0');
-  const absl::Status status = decode(decoded->data());
+  std::string decoded = TakeBuffer(key.size);
+  decoded.resize(key.size);
+  const absl::Status status = decode(decoded.data());
   if (!status.ok()) {
     End(place, nullptr);
     return status;
   }
-  Land(place, keep, decoded);
-  return Bytes(std::move(decoded));
+  Bytes bytes = Share(std::move(decoded));
+  Land(place, keep, bytes);
+  return bytes;
 }
 
 absl::Status ChunkCache::Read(const ChunkKey& key, const void* source, char* destination,
@@ -107,8 +116,24 @@ absl::Status ChunkCache::Read(const ChunkKey& key, const void* source, char* des
   }
   // Most chunks are wanted by nobody else: they are not copied.
   if (!Recall(key) && !EndUnlessAwaited(place)) return absl::OkStatus();
-  Land(place, Keep::kAlways, std::make_shared<const std::string>(destination, key.size));
+  std::string kept = TakeBuffer(key.size);
+  kept.assign(destination, key.size);
+  Land(place, Keep::kAlways, Share(std::move(kept)));
   return absl::OkStatus();
+}
+
+std::string ChunkCache::TakeBuffer(uint64_t size) {
+  return size == limits::kChunkBytes ? buffers_->Take() : std::string();
+}
+
+ChunkCache::Bytes ChunkCache::Share(std::string bytes) {
+  if (bytes.size() != limits::kChunkBytes) {
+    return std::make_shared<const std::string>(std::move(bytes));
+  }
+  return {new std::string(std::move(bytes)), [buffers = buffers_](std::string* last) {
+            const std::unique_ptr<std::string> owned(last);
+            buffers->Give(std::move(*owned));
+          }};
 }
 
 void ChunkCache::Land(const Place& place, Keep keep, const Bytes& bytes) {

@@ -18,6 +18,7 @@
 #include "absl/synchronization/mutex.h"
 #include "storage/base/digest.h"
 #include "storage/base/waiting.h"
+#include "storage/engine/content/piece_buffers.h"
 
 namespace wdelta {
 
@@ -45,8 +46,7 @@ class ChunkCache {
 
   // Holds at most `capacity_bytes`; 0: holds nothing. `waiting`: how a thread waits for
   // another's chunk; null: it blocks.
-  explicit ChunkCache(uint64_t capacity_bytes, Waiting* waiting = nullptr)
-      : capacity_bytes_(capacity_bytes), waits_by_(waiting) {}
+  explicit ChunkCache(uint64_t capacity_bytes, Waiting* waiting = nullptr);
 
   // Null when absent.
   Bytes Find(const ChunkKey& key) const ABSL_LOCKS_EXCLUDED(mutex_);
@@ -106,9 +106,14 @@ class ChunkCache {
   void End(const Place& place, Bytes bytes) ABSL_LOCKS_EXCLUDED(mutex_);
   // Whether it was asked for before, not long ago.
   bool Recall(const ChunkKey& key) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Memory for a chunk: whole ones lie in that of others that nobody holds any more. Most live for
+  // one child only, and new memory is a page fault for every 4 KiB.
+  std::string TakeBuffer(uint64_t size);
+  Bytes Share(std::string bytes);
   void EvictOne() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const uint64_t capacity_bytes_;
+  const std::shared_ptr<PieceBuffers> buffers_;  // of whole chunks
   Waiting* const waits_by_;
   mutable std::atomic<uint64_t> hits_ = 0;
   std::atomic<uint64_t> misses_ = 0;
