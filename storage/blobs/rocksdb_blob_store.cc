@@ -147,8 +147,9 @@ absl::StatusOr<std::unique_ptr<RocksdbBlobStore>> RocksdbBlobStore::Open(
     const std::string& path, const RocksdbBlobStoreOptions& options) {
   WDELTA_ASSIGN_OR_RETURN(
       auto database,
-      RocksdbDatabase::Open(absl::StrCat("blob store ", path), path, MakeOptions(options),
-                            options.is_read_only, options.warn, options.probe_pause));
+      RocksdbDatabase::Open({absl::StrCat("blob store ", path), path, MakeOptions(options),
+                             options.is_read_only, options.warn, options.accept_lost_writes,
+                             options.probe_pause}));
   return std::unique_ptr<RocksdbBlobStore>(new RocksdbBlobStore(options, std::move(database)));
 }
 

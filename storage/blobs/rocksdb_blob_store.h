@@ -32,7 +32,8 @@ struct RocksdbBlobStoreOptions {
   double max_garbage_ratio = 0.25;
   // Called in any thread with RocksDB's warnings and errors.
   std::function<void(absl::string_view line)> warn;
-  absl::Duration probe_pause = kDefaultProbePause;  // see rocksdb_database.h
+  OnLostWrites accept_lost_writes;                  // see rocksdb_database.h
+  absl::Duration probe_pause = kDefaultProbePause;  // likewise
   rocksdb::Env* env = rocksdb::Env::Default();      // outlives the store
 };
 
@@ -42,8 +43,7 @@ class RocksdbBlobStore final : public BlobStore {
  public:
   struct Layout;  // of one blob in the database
 
-  // The parent of `path` exists. FAILED_PRECONDITION (`DATA_DIR_IN_USE`) when the
-  // database is open elsewhere.
+  // The parent of `path` exists. Errors: as RocksdbDatabase::Open.
   static absl::StatusOr<std::unique_ptr<RocksdbBlobStore>> Open(
       const std::string& path, const RocksdbBlobStoreOptions& options = {});
   ~RocksdbBlobStore() override;

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdarg>
 #include <cstdio>
+#include <optional>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
@@ -15,8 +16,10 @@
 #include "rocksdb/listener.h"
 #include "rocksdb/statistics.h"
 #include "rocksdb/write_batch.h"
+#include "storage/base/error.h"
 #include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
+#include "storage/blobs/rocksdb_opening.h"
 #include "storage/blobs/rocksdb_status.h"
 
 namespace wdelta {
@@ -51,45 +54,74 @@ class WarningLog final : public rocksdb::Logger {
 
 std::string ProbePath(const std::string& path) { return absl::StrCat(path, "/probe.tmp"); }
 
-rocksdb::Status OpenDatabase(const rocksdb::Options& options, const std::string& path,
-                             bool is_read_only, std::unique_ptr<rocksdb::DB>& db) {
-  rocksdb::DB* opened = nullptr;
-  const rocksdb::Status status = is_read_only ? rocksdb::DB::OpenForReadOnly(options, path, &opened)
-                                              : rocksdb::DB::Open(options, path, &opened);
-  if (status.ok()) db.reset(opened);
-  return status;
+// How often Reopen looks, see there: a flush a memtable, and once more.
+constexpr int kMaxLooks = 3;
+
+// 0: nothing to expect.
+absl::StatusOr<uint64_t> ReadMark(const RocksdbDatabaseOptions& options) {
+  const absl::StatusOr<std::optional<uint64_t>> recorded = HighWaterMark::Read(options.path);
+  if (recorded.ok()) return recorded->value_or(0);
+  if (!absl::IsDataLoss(recorded.status())) return recorded.status();
+  const absl::Status lost = Annotate(recorded.status(), options.name);
+  if (options.accept_lost_writes == nullptr) return lost;
+  options.accept_lost_writes(lost.message());
+  return 0;
+}
+
+// Opens it for writing.
+absl::StatusOr<std::unique_ptr<rocksdb::DB>> OpenComplete(const RocksdbDatabaseOptions& options) {
+  WDELTA_ASSIGN_OR_RETURN(const uint64_t expected, ReadMark(options));
+  const auto check = [&](uint64_t found) {
+    return CheckLastWrite(options.name, options.path, expected, found);
+  };
+  if (expected > 0 && options.accept_lost_writes == nullptr) {
+    const std::optional<uint64_t> found = LookForLastWrite(options.rocksdb, options.path);
+    if (found.has_value()) WDELTA_RETURN_IF_ERROR(check(*found));
+  }
+  // Of a process that was killed amidst a probe.
+  options.rocksdb.env->DeleteFile(ProbePath(options.path)).PermitUncheckedError();
+  std::unique_ptr<rocksdb::DB> db;
+  WDELTA_RETURN_IF_ERROR(
+      FromRocksdb(OpenRocksdb(options.rocksdb, options.path, /*is_read_only=*/false, db),
+                  absl::StrCat(options.name, ": open")));
+  const absl::Status lost = check(db->GetLatestSequenceNumber());
+  if (lost.ok()) return db;
+  if (options.accept_lost_writes == nullptr) return lost;
+  options.accept_lost_writes(lost.message());
+  return db;
 }
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<RocksdbDatabase>> RocksdbDatabase::Open(
-    std::string name, std::string path, rocksdb::Options options, bool is_read_only,
-    std::function<void(absl::string_view)> warn, absl::Duration probe_pause) {
-  options.info_log = std::make_shared<WarningLog>(std::move(warn));
-  options.listeners.push_back(std::make_shared<StayStopped>());
-  options.statistics = rocksdb::CreateDBStatistics();
+    RocksdbDatabaseOptions options) {
+  rocksdb::Options& rocksdb = options.rocksdb;
+  rocksdb.info_log = std::make_shared<WarningLog>(options.warn);
+  rocksdb.listeners.push_back(std::make_shared<StayStopped>());
+  rocksdb.statistics = rocksdb::CreateDBStatistics();
   // Counts only: times would take two looks at the clock for every read.
-  options.statistics->set_stats_level(rocksdb::StatsLevel::kExceptHistogramOrTimers);
-  // Of a process that was killed amidst a probe.
-  if (!is_read_only) options.env->DeleteFile(ProbePath(path)).PermitUncheckedError();
+  rocksdb.statistics->set_stats_level(rocksdb::StatsLevel::kExceptHistogramOrTimers);
   std::unique_ptr<rocksdb::DB> db;
-  const rocksdb::Status status = OpenDatabase(options, path, is_read_only, db);
-  WDELTA_RETURN_IF_ERROR(FromRocksdb(status, absl::StrCat(name, ": open")));
-  return std::unique_ptr<RocksdbDatabase>(new RocksdbDatabase(
-      std::move(name), std::move(path), std::move(options), probe_pause, std::move(db)));
+  std::unique_ptr<HighWaterMark> mark;
+  if (options.is_read_only) {
+    WDELTA_RETURN_IF_ERROR(
+        FromRocksdb(OpenRocksdb(rocksdb, options.path, /*is_read_only=*/true, db),
+                    absl::StrCat(options.name, ": open")));
+  } else {
+    WDELTA_ASSIGN_OR_RETURN(db, OpenComplete(options));
+    WDELTA_ASSIGN_OR_RETURN(mark, HighWaterMark::Open(options.path, db->GetLatestSequenceNumber()));
+  }
+  return std::unique_ptr<RocksdbDatabase>(
+      new RocksdbDatabase(std::move(options), std::move(db), std::move(mark)));
 }
 
-RocksdbDatabase::RocksdbDatabase(std::string name, std::string path, rocksdb::Options options,
-                                 absl::Duration probe_pause, std::unique_ptr<rocksdb::DB> db)
-    : name_(std::move(name)),
-      path_(std::move(path)),
-      options_(std::move(options)),
-      probe_pause_(probe_pause),
-      db_(std::move(db)) {}
+RocksdbDatabase::RocksdbDatabase(RocksdbDatabaseOptions options, std::unique_ptr<rocksdb::DB> db,
+                                 std::unique_ptr<HighWaterMark> mark)
+    : options_(std::move(options)), mark_(std::move(mark)), db_(std::move(db)) {}
 
 DatabaseStats RocksdbDatabase::Stats() {
   const auto ticker = [this](rocksdb::Tickers which) {
-    return options_.statistics->getTickerCount(which);
+    return options_.rocksdb.statistics->getTickerCount(which);
   };
   const bool is_broken = IsBroken();
   const Lease db = Borrow();
@@ -124,7 +156,7 @@ DatabaseStats RocksdbDatabase::Stats() {
 absl::Status RocksdbDatabase::ToStatus(const rocksdb::Status& status,
                                        absl::string_view operation) const {
   if (status.ok()) return absl::OkStatus();
-  return FromRocksdb(status, absl::StrCat(name_, ": ", operation));
+  return FromRocksdb(status, absl::StrCat(name(), ": ", operation));
 }
 
 bool RocksdbDatabase::IsBroken() {
@@ -135,13 +167,28 @@ bool RocksdbDatabase::IsBroken() {
 rocksdb::Status RocksdbDatabase::TryWrite(rocksdb::WriteBatch& batch) {
   rocksdb::WriteOptions durable;
   durable.sync = true;
-  const rocksdb::Status status = Borrow()->Write(durable, &batch);
+  rocksdb::Status status;
+  uint64_t last_write = 0;
+  {
+    const Lease db = Borrow();
+    status = db->Write(durable, &batch);
+    // All writes are synced before they count here.
+    last_write = db->GetLatestSequenceNumber();
+  }
+  if (status.ok()) RaiseMark(last_write);
   // Incomplete: the error that stopped it, given to who waits for room in the memtables.
   if (status.IsIOError() || status.IsIncomplete()) {
     absl::MutexLock lock(&mutex_);
     is_broken_ = true;
   }
   return status;
+}
+
+void RocksdbDatabase::RaiseMark(uint64_t number) {
+  const absl::Status raised = mark_->Raise(number);
+  // It lags, which hides losses and invents none.
+  const bool was_stuck = is_mark_stuck_.exchange(!raised.ok());
+  if (!raised.ok() && !was_stuck && options_.warn != nullptr) options_.warn(raised.message());
 }
 
 absl::Status RocksdbDatabase::Write(rocksdb::WriteBatch& batch, absl::string_view operation) {
@@ -159,7 +206,7 @@ absl::StatusOr<bool> RocksdbDatabase::Repair() {
   // Not again for each of many writers that wait.
   if (absl::Now() < next_probe_) return last_probe_;
   last_probe_ = Probe();
-  next_probe_ = last_probe_.ok() ? absl::InfinitePast() : absl::Now() + probe_pause_;
+  next_probe_ = last_probe_.ok() ? absl::InfinitePast() : absl::Now() + options_.probe_pause;
   WDELTA_RETURN_IF_ERROR(last_probe_);
   // Compactions would hold it open, and delete files of which whoever opens it has just read.
   rocksdb::CancelAllBackgroundWork(&*Borrow(), true);
@@ -173,8 +220,8 @@ absl::Status RocksdbDatabase::Probe() {
   uint64_t memtable_bytes = 0;
   Borrow()->GetIntProperty(rocksdb::DB::Properties::kSizeAllMemTables, &memtable_bytes);
   left_bytes += memtable_bytes;
-  const std::string probe_path = ProbePath(path_);
-  rocksdb::Env& env = *options_.env;
+  const std::string probe_path = ProbePath(options_.path);
+  rocksdb::Env& env = *options_.rocksdb.env;
   std::unique_ptr<rocksdb::WritableFile> file;
   rocksdb::Status status = env.NewWritableFile(probe_path, &file, rocksdb::EnvOptions());
   const absl::Cleanup remove = [&] { env.DeleteFile(probe_path).PermitUncheckedError(); };
@@ -190,13 +237,23 @@ absl::Status RocksdbDatabase::Probe() {
 }
 
 absl::Status RocksdbDatabase::Reopen() {
-  // First a second one for reading, so that reads go on whatever comes.
+  const auto open = [this](bool is_read_only, std::unique_ptr<rocksdb::DB>& db) -> absl::Status {
+    db = nullptr;
+    WDELTA_RETURN_IF_ERROR(ToStatus(OpenRocksdb(options_.rocksdb, options_.path, is_read_only, db),
+                                    is_read_only ? "open for reading" : "open anew"));
+    return CheckLastWrite(name(), options_.path, mark_->number(), db->GetLatestSequenceNumber());
+  };
+  // First a second one for reading, so that reads go on whatever comes. A flush that ends
+  // meanwhile removes a log that is yet to be read.
   std::unique_ptr<rocksdb::DB> readable;
-  WDELTA_RETURN_IF_ERROR(
-      ToStatus(OpenDatabase(options_, path_, true, readable), "open for reading"));
+  absl::Status status = open(/*is_read_only=*/true, readable);
+  for (int look = 1; look < kMaxLooks && absl::IsDataLoss(status); ++look) {
+    status = open(/*is_read_only=*/true, readable);
+  }
+  WDELTA_RETURN_IF_ERROR(status);
   db_ = std::move(readable);
   std::unique_ptr<rocksdb::DB> writable;
-  WDELTA_RETURN_IF_ERROR(ToStatus(OpenDatabase(options_, path_, false, writable), "open anew"));
+  WDELTA_RETURN_IF_ERROR(open(/*is_read_only=*/false, writable));
   db_ = std::move(writable);
   is_broken_ = false;
   return absl::OkStatus();

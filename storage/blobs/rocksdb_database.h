@@ -6,8 +6,12 @@
 // from resuming. Reads go on, and the database is opened anew by the first write that
 // finds that the disk takes data again. For the same reason it has no LOG file, whose writer
 // is no different: what it has to say is given to the caller.
+//
+// It also notices when writes are lost that were acknowledged: see high_water_mark.h.
 #pragma once
 
+#include <atomic>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -18,10 +22,29 @@
 #include "absl/time/time.h"
 #include "rocksdb/db.h"
 #include "storage/blobs/database_stats.h"
+#include "storage/blobs/high_water_mark.h"
 
 namespace wdelta {
 
 inline constexpr absl::Duration kDefaultProbePause = absl::Milliseconds(200);
+
+// Called with what is known of acknowledged writes that are lost.
+using OnLostWrites = std::function<void(absl::string_view message)>;
+
+struct RocksdbDatabaseOptions {
+  std::string name;  // begins all errors
+  std::string path;  // its parent exists
+  // Listeners, log and statistics are set by Open.
+  rocksdb::Options rocksdb;
+  // Changes nothing in the folder, and does not ask what is lost.
+  bool is_read_only = false;
+  // Called in any thread with lines of RocksDB's warnings and errors; empty: they are dropped.
+  std::function<void(absl::string_view line)> warn;
+  // Set: a database that lost writes is opened with what is there, and Open calls this.
+  OnLostWrites accept_lost_writes;
+  // For so long a failed probe stands for those of all who want to write.
+  absl::Duration probe_pause = kDefaultProbePause;
+};
 
 // Any thread may call it.
 class RocksdbDatabase {
@@ -44,21 +67,16 @@ class RocksdbDatabase {
     RocksdbDatabase& database_;
   };
 
-  // `name` begins all errors. The parent of `path` exists. FAILED_PRECONDITION
-  // (`DATA_DIR_IN_USE`) when the database is open elsewhere. `warn` is called in any thread
-  // with lines of RocksDB's warnings and errors; empty: they are dropped. `probe_pause`: for
-  // so long a failed probe stands for those of all who want to write. Listeners, log and
-  // statistics of `options` are set here.
-  static absl::StatusOr<std::unique_ptr<RocksdbDatabase>> Open(
-      std::string name, std::string path, rocksdb::Options options, bool is_read_only,
-      std::function<void(absl::string_view)> warn = {},
-      absl::Duration probe_pause = kDefaultProbePause);
+  // FAILED_PRECONDITION (`DATA_DIR_IN_USE`) when the database is open elsewhere. DATA_LOSS:
+  // `DATABASE_WENT_BACK` when it lacks writes that were acknowledged, `HIGH_WATER_DAMAGED` when
+  // that cannot be told; unless they are accepted, nothing in the folder is changed then.
+  static absl::StatusOr<std::unique_ptr<RocksdbDatabase>> Open(RocksdbDatabaseOptions options);
 
   Lease Borrow() { return Lease(this); }
 
   // To be called before what leads to a write is read. True: after a failed write the
   // database was opened anew, and what that write was to do may be there or not. An error
-  // (RESOURCE_EXHAUSTED `DISK_FULL` for a full disk): no writes yet.
+  // (RESOURCE_EXHAUSTED `DISK_FULL` for a full disk; as Open for lost writes): no writes yet.
   absl::StatusOr<bool> Repair() ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Applies the batch and syncs it; twice, where the database had to be opened anew for it.
@@ -69,11 +87,11 @@ class RocksdbDatabase {
   DatabaseStats Stats() ABSL_LOCKS_EXCLUDED(mutex_);
 
   absl::Status ToStatus(const rocksdb::Status& status, absl::string_view operation) const;
-  const std::string& name() const { return name_; }
+  const std::string& name() const { return options_.name; }
 
  private:
-  RocksdbDatabase(std::string name, std::string path, rocksdb::Options options,
-                  absl::Duration probe_pause, std::unique_ptr<rocksdb::DB> db);
+  RocksdbDatabase(RocksdbDatabaseOptions options, std::unique_ptr<rocksdb::DB> db,
+                  std::unique_ptr<HighWaterMark> mark);
 
   rocksdb::Status TryWrite(rocksdb::WriteBatch& batch) ABSL_LOCKS_EXCLUDED(mutex_);
   bool IsBroken() ABSL_LOCKS_EXCLUDED(mutex_);
@@ -81,11 +99,13 @@ class RocksdbDatabase {
   absl::Status Probe() ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status Reopen() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
-  const std::string name_;
-  const std::string path_;
-  const rocksdb::Options options_;
-  const absl::Duration probe_pause_;
-  absl::Mutex repair_mutex_;  // one at a time; taken before mutex_
+  // After a write that was synced; `number` is of that one or of a later one that was, too.
+  void RaiseMark(uint64_t number);
+
+  const RocksdbDatabaseOptions options_;
+  const std::unique_ptr<HighWaterMark> mark_;  // null: read-only
+  std::atomic<bool> is_mark_stuck_ = false;    // the last attempt to raise it failed
+  absl::Mutex repair_mutex_;                   // one at a time; taken before mutex_
   absl::Status last_probe_ ABSL_GUARDED_BY(repair_mutex_);
   absl::Time next_probe_ ABSL_GUARDED_BY(repair_mutex_) = absl::InfinitePast();
   absl::Mutex mutex_;

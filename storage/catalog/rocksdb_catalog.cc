@@ -75,8 +75,9 @@ absl::StatusOr<std::unique_ptr<RocksdbCatalog>> RocksdbCatalog::Open(
     const std::string& path, const RocksdbCatalogOptions& options) {
   WDELTA_ASSIGN_OR_RETURN(
       auto database,
-      RocksdbDatabase::Open(absl::StrCat("catalog ", path), path, MakeOptions(options),
-                            options.is_read_only, options.warn, options.probe_pause));
+      RocksdbDatabase::Open({absl::StrCat("catalog ", path), path, MakeOptions(options),
+                             options.is_read_only, options.warn, options.accept_lost_writes,
+                             options.probe_pause}));
   WDELTA_ASSIGN_OR_RETURN(const uint64_t revision, ReadRevision(*database));
   return std::unique_ptr<RocksdbCatalog>(
       new RocksdbCatalog(options.watch, std::move(database), revision));

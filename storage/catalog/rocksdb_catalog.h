@@ -29,7 +29,8 @@ struct RocksdbCatalogOptions {
   ChangeLogOptions watch;
   // Called in any thread with RocksDB's warnings and errors.
   std::function<void(absl::string_view line)> warn;
-  absl::Duration probe_pause = kDefaultProbePause;  // see rocksdb_database.h
+  OnLostWrites accept_lost_writes;                  // see rocksdb_database.h
+  absl::Duration probe_pause = kDefaultProbePause;  // likewise
   rocksdb::Env* env = rocksdb::Env::Default();      // outlives the catalog
 };
 
@@ -39,8 +40,7 @@ class RocksdbCommitGroup;
 // become durable by one write; reads are not held up by them.
 class RocksdbCatalog final : public Catalog {
  public:
-  // The parent of `path` exists. FAILED_PRECONDITION (`DATA_DIR_IN_USE`) when the
-  // database is open elsewhere.
+  // The parent of `path` exists. Errors: as RocksdbDatabase::Open.
   static absl::StatusOr<std::unique_ptr<RocksdbCatalog>> Open(
       const std::string& path, const RocksdbCatalogOptions& options = {});
 

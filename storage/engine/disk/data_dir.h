@@ -2,7 +2,8 @@
 //
 //   LOCK      flock'ed while in use; holds the pid of the last holder
 //   FORMAT    `wdelta-data <number>`; its presence makes a folder a data folder
-//   blobs/    catalog/    staging/
+//   blobs/    catalog/    staging/; the first two are databases, each with the number of its
+//             last write in HIGH_WATER (storage/blobs/high_water_mark.h)
 //   incoming/ what HTTP clients send before they commit it; worth nothing after a restart
 //   backup/   what a running backup copies from; removed at the next start
 //
