@@ -36,6 +36,7 @@ struct Config {
   absl::Duration gc_interval;  // zero: never by itself
   absl::Duration upload_ttl;   // zero: for ever
   uint64_t min_free_bytes = 0;
+  bool accept_lost_writes = false;
   std::string tokens_file;      // empty: no token is asked for
   std::string tls_certificate;  // empty: no TLS; set with tls_key
   std::string tls_key;

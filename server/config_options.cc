@@ -110,6 +110,12 @@ absl::Status SetLogFormat(const std::string& text, LogFormat& out) {
   return absl::OkStatus();
 }
 
+absl::Status SetBool(const std::string& text, bool& out) {
+  if (text != "true" && text != "false") return Expected("true or false", text);
+  out = text == "true";
+  return absl::OkStatus();
+}
+
 // `off_word` stands for zero.
 absl::Status SetInterval(const std::string& text, absl::string_view off_word, absl::Duration min,
                          absl::Duration max, absl::Duration& out) {
@@ -201,6 +207,11 @@ std::vector<Option> ConfigOptions() {
        "Free disk space below which uploads and jobs wait while fetches go on, until a quarter "
        "more is free",
        [](Config& c, Text t) { return SetBytes(t, 0, c.min_free_bytes); }},
+      {"accept_lost_writes", "BOOL", "false",
+       "true: start, with an error in the log, although a damaged log of the catalog or the blobs "
+       "has lost writes that were acknowledged; the start is refused otherwise. For one start: "
+       "without it again from the next one on",
+       [](Config& c, Text t) { return SetBool(t, c.accept_lost_writes); }},
       {"tokens_file", "FILE", "",
        "YAML file of the tokens that callers need, gRPC and HTTP alike; `wdelta token` makes its "
        "entries. Read again when it changes; empty: nobody needs a token",

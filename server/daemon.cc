@@ -75,6 +75,13 @@ absl::StatusOr<std::unique_ptr<Storage>> OpenStorage(const Config& config, spdlo
   catalog_options.warn = [&log](absl::string_view line) {
     log.warn("rocksdb, catalog: {}", std::string(line));
   };
+  if (config.accept_lost_writes) {
+    log.warn("accept_lost_writes is set: what a damaged log has lost is told and not refused");
+    blob_options.accept_lost_writes = [&log](absl::string_view message) {
+      log.error("lost writes accepted: {}", std::string(message));
+    };
+    catalog_options.accept_lost_writes = blob_options.accept_lost_writes;
+  }
   WDELTA_ASSIGN_OR_RETURN(DataDir data_dir, DataDir::Open(config.data_dir));
   auto storage = std::make_unique<Storage>(std::move(data_dir));
   const DataDir& dir = storage->data_dir;

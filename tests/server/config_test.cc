@@ -98,6 +98,20 @@ TEST(Config, AnIntervalMayBeOff) {
   }
 }
 
+TEST(Config, LostWritesAreAcceptedOnlyWhenAskedFor) {
+  World world;
+  const auto by_default = LoadConfig({"--data_dir=/d"}, world.Sources());
+  ASSERT_TRUE(by_default.ok()) << by_default.status();
+  EXPECT_FALSE(by_default->config.accept_lost_writes);
+  world.files["c.yaml"] = "accept_lost_writes: true\n";
+  const auto accepted = LoadConfig({"--data_dir=/d", "--config=c.yaml"}, world.Sources());
+  ASSERT_TRUE(accepted.ok()) << accepted.status();
+  EXPECT_TRUE(accepted->config.accept_lost_writes);
+  const auto bad = LoadConfig({"--data_dir=/d", "--accept_lost_writes=yes"}, world.Sources());
+  EXPECT_EQ(bad.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(bad.status().message(), "--accept_lost_writes: expected true or false, found 'yes'");
+}
+
 TEST(Config, UploadsMayStayOpenForEver) {
   World world;
   const auto by_default = LoadConfig({"--data_dir=/d"}, world.Sources());
