@@ -54,9 +54,6 @@ class WarningLog final : public rocksdb::Logger {
 
 std::string ProbePath(const std::string& path) { return absl::StrCat(path, "/probe.tmp"); }
 
-// How often Reopen looks, see there: a flush a memtable, and once more.
-constexpr int kMaxLooks = 3;
-
 // 0: nothing to expect.
 absl::StatusOr<uint64_t> ReadMark(const RocksdbDatabaseOptions& options) {
   const absl::StatusOr<std::optional<uint64_t>> recorded = HighWaterMark::Read(options.path);
@@ -193,9 +190,17 @@ void RocksdbDatabase::RaiseMark(uint64_t number) {
 
 absl::Status RocksdbDatabase::Write(rocksdb::WriteBatch& batch, absl::string_view operation) {
   rocksdb::Status status = TryWrite(batch);
-  if (status.ok() || !IsBroken()) return ToStatus(status, operation);
+  // The latter: another writer's Repair has stopped it.
+  if (status.ok() || !(IsBroken() || status.IsShutdownInProgress())) {
+    return ToStatus(status, operation);
+  }
   // What stopped it may have passed, a flush that failed a while ago, say.
-  if (Repair().ok()) status = TryWrite(batch);
+  const absl::StatusOr<bool> repaired = Repair();
+  if (repaired.ok()) {
+    status = TryWrite(batch);
+  } else if (status.IsShutdownInProgress()) {
+    return repaired.status();
+  }
   return ToStatus(status, operation);
 }
 
@@ -208,7 +213,8 @@ absl::StatusOr<bool> RocksdbDatabase::Repair() {
   last_probe_ = Probe();
   next_probe_ = last_probe_.ok() ? absl::InfinitePast() : absl::Now() + options_.probe_pause;
   WDELTA_RETURN_IF_ERROR(last_probe_);
-  // Compactions would hold it open, and delete files of which whoever opens it has just read.
+  // Compactions would hold it open; they and flushes delete files of which whoever opens it has
+  // just read.
   rocksdb::CancelAllBackgroundWork(&*Borrow(), true);
   absl::MutexLock lock(&mutex_);
   WDELTA_RETURN_IF_ERROR(Reopen());
@@ -243,14 +249,9 @@ absl::Status RocksdbDatabase::Reopen() {
                                     is_read_only ? "open for reading" : "open anew"));
     return CheckLastWrite(name(), options_.path, mark_->number(), db->GetLatestSequenceNumber());
   };
-  // First a second one for reading, so that reads go on whatever comes. A flush that ends
-  // meanwhile removes a log that is yet to be read.
+  // First a second one for reading, so that reads go on whatever comes.
   std::unique_ptr<rocksdb::DB> readable;
-  absl::Status status = open(/*is_read_only=*/true, readable);
-  for (int look = 1; look < kMaxLooks && absl::IsDataLoss(status); ++look) {
-    status = open(/*is_read_only=*/true, readable);
-  }
-  WDELTA_RETURN_IF_ERROR(status);
+  WDELTA_RETURN_IF_ERROR(open(/*is_read_only=*/true, readable));
   db_ = std::move(readable);
   std::unique_ptr<rocksdb::DB> writable;
   WDELTA_RETURN_IF_ERROR(open(/*is_read_only=*/false, writable));
