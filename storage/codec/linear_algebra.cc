@@ -4,22 +4,45 @@
 #include <cmath>
 #include <numeric>
 
+#include "storage/codec/kernels/range_kernels.h"
+
 namespace wdelta {
 namespace {
 
 constexpr int kMaxSweeps = 30;
 
-// Sums that do not wait for each other.
-double Dot(const float* a, const float* b, size_t count) {
-  double sums[8] = {};
-  size_t i = 0;
-  for (; i + 8 <= count; i += 8) {
-    for (size_t j = 0; j < 8; ++j) sums[j] += static_cast<double>(a[i + j]) * b[i + j];
+// Of the square of a column: less of it is rounding.
+constexpr double kRoundingShare = 1e-12;
+
+// The upper triangle T, row by row, with which the columns of matrix * T are orthonormal, from
+// the matrix's Gram matrix by Cholesky's factorisation: T is the inverse of its factor.
+std::vector<float> Orthonormaliser(const std::vector<double>& gram, size_t width) {
+  std::vector<double> factor(width * width, 0.0);
+  std::vector<double> inverse(width * width, 0.0);
+  for (size_t k = 0; k < width; ++k) {
+    double left = gram[k * width + k];
+    for (size_t j = 0; j < k; ++j) {
+      if (factor[j * width + j] == 0) continue;
+      double along = gram[j * width + k];
+      for (size_t i = 0; i < j; ++i) along -= factor[i * width + j] * factor[i * width + k];
+      along /= factor[j * width + j];
+      factor[j * width + k] = along;
+      left -= along * along;
+    }
+    if (!(left > kRoundingShare * gram[k * width + k])) {
+      for (size_t j = 0; j < k; ++j) factor[j * width + k] = 0;
+      continue;
+    }
+    const double norm = std::sqrt(left);
+    factor[k * width + k] = norm;
+    for (size_t i = 0; i < k; ++i) {
+      double sum = 0;
+      for (size_t j = i; j < k; ++j) sum += inverse[i * width + j] * factor[j * width + k];
+      inverse[i * width + k] = -sum / norm;
+    }
+    inverse[k * width + k] = 1 / norm;
   }
-  double sum = 0;
-  for (; i < count; ++i) sum += static_cast<double>(a[i]) * b[i];
-  for (const double part : sums) sum += part;
-  return sum;
+  return std::vector<float>(inverse.begin(), inverse.end());
 }
 
 // One rotation in the plane of p and q that makes the element there zero.
@@ -48,45 +71,22 @@ void Rotate(std::vector<double>& a, std::vector<double>& vectors, size_t size, s
 
 }  // namespace
 
+ThinMatrix Times(const ThinMatrix& left, const float* right, size_t width) {
+  ThinMatrix product(left.rows, width);
+  kernels::AddTimes({left.numbers.data(), left.numbers.size(), 0, left.width}, right, width,
+                    product.numbers.data());
+  return product;
+}
+
 void Orthonormalise(ThinMatrix& matrix) {
-  const size_t rows = matrix.rows;
-  std::vector<float> columns(rows * matrix.width);
-  for (size_t i = 0; i < rows; ++i) {
-    for (size_t k = 0; k < matrix.width; ++k) columns[k * rows + i] = matrix.row(i)[k];
-  }
-  for (size_t k = 0; k < matrix.width; ++k) {
-    float* const column = columns.data() + k * rows;
-    const double before = Dot(column, column, rows);
-    for (int round = 0; round < 2; ++round) {
-      for (size_t other = 0; other < k; ++other) {
-        const float* const unit = columns.data() + other * rows;
-        const auto along = static_cast<float>(Dot(unit, column, rows));
-        for (size_t i = 0; i < rows; ++i) column[i] -= along * unit[i];
-      }
-    }
-    const double after = Dot(column, column, rows);
-    const bool is_rounding = !(after > 1e-12 * before);
-    const auto scale = static_cast<float>(is_rounding ? 0 : 1 / std::sqrt(after));
-    for (size_t i = 0; i < rows; ++i) column[i] *= scale;
-  }
-  for (size_t i = 0; i < rows; ++i) {
-    for (size_t k = 0; k < matrix.width; ++k) matrix.row(i)[k] = columns[k * rows + i];
+  for (int round = 0; round < 2; ++round) {
+    matrix = Times(matrix, Orthonormaliser(Gram(matrix), matrix.width).data(), matrix.width);
   }
 }
 
 std::vector<double> Gram(const ThinMatrix& matrix) {
-  const size_t width = matrix.width;
-  std::vector<double> gram(width * width, 0.0);
-  for (size_t i = 0; i < matrix.rows; ++i) {
-    const float* const row = matrix.row(i);
-    for (size_t p = 0; p < width; ++p) {
-      const double scale = row[p];
-      for (size_t q = p; q < width; ++q) gram[p * width + q] += scale * row[q];
-    }
-  }
-  for (size_t p = 0; p < width; ++p) {
-    for (size_t q = 0; q < p; ++q) gram[p * width + q] = gram[q * width + p];
-  }
+  std::vector<double> gram(matrix.width * matrix.width, 0.0);
+  kernels::AddGram(matrix.numbers.data(), matrix.rows, matrix.width, gram.data());
   return gram;
 }
 

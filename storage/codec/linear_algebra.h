@@ -20,8 +20,11 @@ struct ThinMatrix {
   const float* row(size_t index) const { return numbers.data() + index * width; }
 };
 
-// Makes the columns orthonormal, each from those before it (Gram-Schmidt, twice); what then is
-// nothing but rounding becomes zero.
+// left * right, which has a row of `width` numbers for each column of left.
+ThinMatrix Times(const ThinMatrix& left, const float* right, size_t width);
+
+// Makes the columns orthonormal, each from those before it (by Cholesky's factor of their Gram
+// matrix, twice); what then is nothing but rounding becomes zero.
 void Orthonormalise(ThinMatrix& matrix);
 
 // matrix^T * matrix, row by row.

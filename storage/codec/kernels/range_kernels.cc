@@ -13,9 +13,15 @@
 HWY_BEFORE_NAMESPACE();
 namespace wdelta::kernels {
 namespace HWY_NAMESPACE {
+namespace hn = hwy::HWY_NAMESPACE;
 
-// Columns whose rows of the thin matrix stay in the nearest cache.
-constexpr size_t kColumnBlock = 64;
+// Columns whose rows of the thin matrix stay in the nearest cache, and rows likewise.
+constexpr size_t kColumnBlock = 256;
+constexpr size_t kRowBlock = 64;
+// Sums that do not wait for each other, in as many registers.
+constexpr size_t kTileRows = 8;
+constexpr size_t kTileColumns = HWY_MAX_BYTES >= 64 ? 16 : 8;
+constexpr size_t kGramRows = 4;
 
 template <class Lanes>
 void SubtractLanes(const uint8_t* target, const uint8_t* parent, size_t count, float* difference) {
@@ -39,39 +45,164 @@ void SubtractForTarget(DType dtype, const uint8_t* target, const uint8_t* parent
   }
 }
 
-inline void AddScaled(float scale, const float* from, size_t width, float* to) {
-  for (size_t k = 0; k < width; ++k) to[k] += scale * from[k];
+// Calls work(tag, k) for vectors of numbers from k on that make up a thin row.
+template <class Work>
+HWY_INLINE void ForEachVector(size_t width, Work work) {
+  const hn::CappedTag<float, 16> wide;
+  const hn::CappedTag<float, 8> narrow;
+  const hn::CappedTag<float, 1> one;
+  size_t k = 0;
+  for (; k + hn::Lanes(wide) <= width; k += hn::Lanes(wide)) work(wide, k);
+  for (; k + hn::Lanes(narrow) <= width; k += hn::Lanes(narrow)) work(narrow, k);
+  for (; k < width; ++k) work(one, k);
 }
 
-// Calls add(number, row, column) for all numbers, a block of columns at a time.
-template <class Add>
-void ForEachNumber(const MatrixRun& run, Add add) {
-  const size_t end = run.first_column + run.count;  // counted from column 0 of row 0
-  const size_t rows = run.rows();
-  for (size_t first = 0; first < run.columns; first += kColumnBlock) {
-    const size_t last = std::min(run.columns, first + kColumnBlock);
-    for (size_t row = 0; row < rows; ++row) {
-      const size_t begin_of_row = row * run.columns;
-      const size_t from = std::max(begin_of_row + first, run.first_column);
-      const size_t to = std::min(begin_of_row + last, end);
-      for (size_t i = from; i < to; ++i) {
-        add(run.numbers[i - run.first_column], row, i - begin_of_row);
-      }
+// kRows neighbouring rows from `numbers` on, `count` columns of each.
+template <size_t kRows, class D>
+HWY_INLINE void TimesTile(D d, const float* numbers, size_t columns, size_t count,
+                          const float* right, size_t width, float* sums) {
+  hn::Vec<D> added[kRows];
+  for (size_t r = 0; r < kRows; ++r) added[r] = hn::LoadU(d, sums + r * width);
+  for (size_t c = 0; c < count; ++c) {
+    const auto factors = hn::LoadU(d, right + c * width);
+    for (size_t r = 0; r < kRows; ++r) {
+      added[r] = hn::Add(added[r], hn::Mul(hn::Set(d, numbers[r * columns + c]), factors));
+    }
+  }
+  for (size_t r = 0; r < kRows; ++r) hn::StoreU(added[r], d, sums + r * width);
+}
+
+// kColumns neighbouring columns from `numbers` on, of `rows` rows.
+template <size_t kColumns, class D>
+HWY_INLINE void TransposedTile(D d, const float* numbers, size_t columns, size_t rows,
+                               const float* left, size_t width, float* sums) {
+  hn::Vec<D> added[kColumns];
+  for (size_t c = 0; c < kColumns; ++c) added[c] = hn::LoadU(d, sums + c * width);
+  for (size_t r = 0; r < rows; ++r) {
+    const auto factors = hn::LoadU(d, left + r * width);
+    for (size_t c = 0; c < kColumns; ++c) {
+      added[c] = hn::Add(added[c], hn::Mul(hn::Set(d, numbers[r * columns + c]), factors));
+    }
+  }
+  for (size_t c = 0; c < kColumns; ++c) hn::StoreU(added[c], d, sums + c * width);
+}
+
+void TimesRows(const float* numbers, size_t rows, size_t columns, size_t count, const float* right,
+               size_t width, float* sums) {
+  for (size_t c = 0; c < count; c += kColumnBlock) {
+    const size_t block = std::min(kColumnBlock, count - c);
+    size_t r = 0;
+    for (; r + kTileRows <= rows; r += kTileRows) {
+      ForEachVector(width, [=](auto d, size_t k) {
+        TimesTile<kTileRows>(d, numbers + r * columns + c, columns, block, right + c * width + k,
+                             width, sums + r * width + k);
+      });
+    }
+    for (; r < rows; ++r) {
+      ForEachVector(width, [=](auto d, size_t k) {
+        TimesTile<1>(d, numbers + r * columns + c, columns, block, right + c * width + k, width,
+                     sums + r * width + k);
+      });
     }
   }
 }
 
+void TransposedRows(const float* numbers, size_t rows, size_t columns, size_t count,
+                    const float* left, size_t width, float* sums) {
+  for (size_t r = 0; r < rows; r += kRowBlock) {
+    const size_t block = std::min(kRowBlock, rows - r);
+    size_t c = 0;
+    for (; c + kTileColumns <= count; c += kTileColumns) {
+      ForEachVector(width, [=](auto d, size_t k) {
+        TransposedTile<kTileColumns>(d, numbers + r * columns + c, columns, block,
+                                     left + r * width + k, width, sums + c * width + k);
+      });
+    }
+    for (; c < count; ++c) {
+      ForEachVector(width, [=](auto d, size_t k) {
+        TransposedTile<1>(d, numbers + r * columns + c, columns, block, left + r * width + k, width,
+                          sums + c * width + k);
+      });
+    }
+  }
+}
+
+// Calls work(numbers, row, column, rows, count) for the numbers of the first row where they are
+// not all, for all whole rows, and for the numbers of the last.
+template <class Work>
+void ForEachPart(const MatrixRun& run, Work work) {
+  if (run.count == 0) return;
+  const float* numbers = run.numbers;
+  size_t left = run.count;
+  size_t row = 0;
+  if (run.first_column > 0) {
+    const size_t count = std::min(left, run.columns - run.first_column);
+    work(numbers, row, run.first_column, size_t{1}, count);
+    numbers += count;
+    left -= count;
+    ++row;
+  }
+  const size_t rows = left / run.columns;
+  work(numbers, row, size_t{0}, rows, run.columns);
+  numbers += rows * run.columns;
+  left -= rows * run.columns;
+  if (left > 0) work(numbers, row + rows, size_t{0}, size_t{1}, left);
+}
+
 void AddTimesForTarget(const MatrixRun& run, const float* right, size_t width, float* sums) {
-  ForEachNumber(run, [=](float number, size_t row, size_t column) {
-    AddScaled(number, right + column * width, width, sums + row * width);
+  ForEachPart(run, [&](const float* numbers, size_t row, size_t column, size_t rows, size_t count) {
+    TimesRows(numbers, rows, run.columns, count, right + column * width, width, sums + row * width);
   });
 }
 
 void AddTransposedTimesForTarget(const MatrixRun& run, const float* left, size_t width,
                                  float* sums) {
-  ForEachNumber(run, [=](float number, size_t row, size_t column) {
-    AddScaled(number, left + row * width, width, sums + column * width);
+  ForEachPart(run, [&](const float* numbers, size_t row, size_t column, size_t rows, size_t count) {
+    TransposedRows(numbers, rows, run.columns, count, left + row * width, width,
+                   sums + column * width);
   });
+}
+
+void AddGramForTarget(const float* numbers, size_t rows, size_t width, double* HWY_RESTRICT gram) {
+  const auto add = [=](const float* row) {
+    for (size_t p = 0; p < width; ++p) {
+      const double scale = row[p];
+      double* const sums = gram + p * width;
+      for (size_t q = 0; q < width; ++q) sums[q] += scale * static_cast<double>(row[q]);
+    }
+  };
+  size_t r = 0;
+  for (; r + kGramRows <= rows; r += kGramRows) {
+    const float* const row = numbers + r * width;
+    for (size_t p = 0; p < width; ++p) {
+      const double a = row[p];
+      const double b = row[width + p];
+      const double c = row[2 * width + p];
+      const double e = row[3 * width + p];
+      double* const sums = gram + p * width;
+      for (size_t q = 0; q < width; ++q) {
+        sums[q] += (a * static_cast<double>(row[q]) + b * static_cast<double>(row[width + q])) +
+                   (c * static_cast<double>(row[2 * width + q]) +
+                    e * static_cast<double>(row[3 * width + q]));
+      }
+    }
+  }
+  for (; r < rows; ++r) add(numbers + r * width);
+}
+
+double SumOfSquaresForTarget(const float* numbers, size_t count) {
+  constexpr size_t kSums = 32;
+  double sums[kSums] = {};
+  size_t i = 0;
+  for (; i + kSums <= count; i += kSums) {
+    for (size_t j = 0; j < kSums; ++j) {
+      sums[j] += static_cast<double>(numbers[i + j]) * static_cast<double>(numbers[i + j]);
+    }
+  }
+  double sum = 0;
+  for (; i < count; ++i) sum += static_cast<double>(numbers[i]) * static_cast<double>(numbers[i]);
+  for (const double part : sums) sum += part;
+  return sum;
 }
 
 }  // namespace HWY_NAMESPACE
@@ -85,6 +216,8 @@ namespace {
 HWY_EXPORT(SubtractForTarget);
 HWY_EXPORT(AddTimesForTarget);
 HWY_EXPORT(AddTransposedTimesForTarget);
+HWY_EXPORT(AddGramForTarget);
+HWY_EXPORT(SumOfSquaresForTarget);
 
 }  // namespace
 
@@ -99,6 +232,14 @@ void AddTimes(const MatrixRun& run, const float* right, size_t width, float* sum
 
 void AddTransposedTimes(const MatrixRun& run, const float* left, size_t width, float* sums) {
   HWY_DYNAMIC_DISPATCH(AddTransposedTimesForTarget)(run, left, width, sums);
+}
+
+void AddGram(const float* numbers, size_t rows, size_t width, double* gram) {
+  HWY_DYNAMIC_DISPATCH(AddGramForTarget)(numbers, rows, width, gram);
+}
+
+double SumOfSquares(const float* numbers, size_t count) {
+  return HWY_DYNAMIC_DISPATCH(SumOfSquaresForTarget)(numbers, count);
 }
 
 }  // namespace wdelta::kernels

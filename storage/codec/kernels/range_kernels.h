@@ -26,10 +26,15 @@ void Subtract(DType dtype, const uint8_t* target, const uint8_t* parent, size_t 
               float* difference);
 
 // Adds run * right to `sums`, which has run.rows() rows; both have rows of `width` numbers, and
-// `right` has one for each column.
+// `right` has one for each column. Fastest where `width` is a multiple of 16, then of 8.
 void AddTimes(const MatrixRun& run, const float* right, size_t width, float* sums);
 
 // Adds transposed run * left to `sums`, which has a row for each column; `left` has run.rows().
 void AddTransposedTimes(const MatrixRun& run, const float* left, size_t width, float* sums);
+
+// Adds transposed rows * rows to `gram`, width x width.
+void AddGram(const float* numbers, size_t rows, size_t width, double* gram);
+
+double SumOfSquares(const float* numbers, size_t count);
 
 }  // namespace wdelta::kernels

@@ -5,7 +5,6 @@
 #include "storage/base/checksum.h"
 #include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
-#include "storage/engine/encoding/low_rank/rank_estimate.h"
 #include "storage/engine/encoding/storage_plan.h"
 
 namespace wdelta {
@@ -81,19 +80,6 @@ absl::Status ChunkEncoder::Encode(const ChunkRef& at, const CorrectionPtr& corre
     WDELTA_RETURN_IF_ERROR(input_.target->Read(at.stream, at.offset, at.size, result.bytes.data()));
     WDELTA_ASSIGN_OR_RETURN(parent, ReadParent(at, worker->parent));
   }
-  return EncodeOver(parent, *worker.get(), result);
-}
-
-absl::Status ChunkEncoder::EncodeUnlessLowRank(const ChunkRef& at, const DeltaMatrix& matrix,
-                                               ChunkResult& result) {
-  result.at = at;
-  result.bytes.resize(at.size);
-  WDELTA_RETURN_IF_ERROR(input_.target->Read(at.stream, at.offset, at.size, result.bytes.data()));
-  CodecPool::Lease worker = codecs_.Borrow();
-  WDELTA_ASSIGN_OR_RETURN(const std::optional<absl::string_view> parent,
-                          ReadParent(at, worker->parent));
-  result.may_have_low_rank = parent.has_value() && MayHaveLowRank(matrix, result.bytes, *parent);
-  if (result.may_have_low_rank) return absl::OkStatus();
   return EncodeOver(parent, *worker.get(), result);
 }
 

@@ -29,19 +29,11 @@ struct ChunkResult {
   std::string bytes;
   EncodedChunk encoded;
   uint64_t content_xxh3 = 0;  // of what it decodes to
-  // The chunk is a whole tensor that is not encoded yet: a correction is to be looked for first.
-  bool may_have_low_rank = false;
   // Only of chunks coded with loss: what they decode to, and how far that is from `bytes`.
   std::optional<std::string> reconstructed;
   DeltaMoments error;
 
   absl::string_view decoded() const { return reconstructed.has_value() ? *reconstructed : bytes; }
-};
-
-// A chunk that was read before it is encoded.
-struct ReadChunk {
-  std::string bytes;
-  std::optional<std::string> parent;  // as ReadParentChunk gives it
 };
 
 // Of the parent's stream where its numbers are converted.
@@ -63,9 +55,6 @@ class ChunkEncoder {
   // `read`: the chunk, whose bytes are taken; null: it is read.
   absl::Status Encode(const ChunkRef& at, const CorrectionPtr& correction, ReadChunk* read,
                       ChunkResult& result);
-  // Without correction, unless the chunk, which is the whole matrix, may have a low rank.
-  absl::Status EncodeUnlessLowRank(const ChunkRef& at, const DeltaMatrix& matrix,
-                                   ChunkResult& result);
 
  private:
   absl::StatusOr<std::optional<absl::string_view>> ReadParent(const ChunkRef& at,

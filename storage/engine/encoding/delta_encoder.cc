@@ -18,6 +18,12 @@
 namespace wdelta {
 namespace {
 
+// Of those that were read from the stream's first on, null where it is none of them.
+ReadChunk* ChunkOf(std::vector<ReadChunk>* chunks, const ChunkRef& at) {
+  const uint64_t index = at.offset / limits::kChunkBytes;
+  return chunks != nullptr && index < chunks->size() ? &(*chunks)[index] : nullptr;
+}
+
 class DeltaEncoder {
  public:
   DeltaEncoder(const DeltaEncoderInput& input, ThreadPool* pool, WdeltaWriter::Sink sink)
@@ -37,18 +43,16 @@ class DeltaEncoder {
     const std::vector<StreamInfo>& streams = Target().streams;
     for (uint32_t i = 0; i < streams.size(); ++i) {
       WDELTA_ASSIGN_OR_RETURN(const RankTests::Outcome test, rank_tests_.Take(i));
-      CorrectionPtr correction;
-      if (test.matrix.has_value() && !test.is_left_to_chunk) {
+      CorrectionPtr correction = test.correction;
+      if (test.matrix.has_value()) {
         WDELTA_ASSIGN_OR_RETURN(correction, CorrectionOf(*test.matrix));
       }
       // An empty stream still has its place in the order of results.
       for (const ChunkRef& chunk : ChunksOfStream(i, streams[i].tensor.size_bytes)) {
-        WDELTA_RETURN_IF_ERROR(tasks_.Start([this, chunk, correction, test](ChunkResult& result) {
-          if (test.is_left_to_chunk)
-            return chunks_.EncodeUnlessLowRank(chunk, *test.matrix, result);
-          ReadChunk* const read = chunk.offset == 0 ? test.first_chunk.get() : nullptr;
-          return chunks_.Encode(chunk, correction, read, result);
-        }));
+        WDELTA_RETURN_IF_ERROR(tasks_.Start(
+            [this, chunk, correction, chunks = test.chunks](ChunkResult& result) {
+              return chunks_.Encode(chunk, correction, ChunkOf(chunks.get(), chunk), result);
+            }));
       }
     }
     WDELTA_RETURN_IF_ERROR(tasks_.Finish());
@@ -75,21 +79,14 @@ class DeltaEncoder {
   }
 
   absl::StatusOr<CorrectionPtr> CorrectionOf(const DeltaMatrix& matrix) {
-    WDELTA_ASSIGN_OR_RETURN(MeasuredCorrection chosen,
-                            ChooseCorrection(input_, matrix, chunks_, pool_));
+    const CorrectionSearch search{
+        input_, chunks_, pool_, [this] { return input_.advance(0); }, input_.effort != Effort::kFast};
+    WDELTA_ASSIGN_OR_RETURN(MeasuredCorrection chosen, ChooseCorrection(search, matrix));
     return std::move(chosen.correction);
-  }
-
-  absl::Status EncodeCorrected(ChunkResult& result) {
-    const ChunkRef at = result.at;
-    WDELTA_ASSIGN_OR_RETURN(const CorrectionPtr correction,
-                            CorrectionOf(*MatrixToCorrect(input_, at.stream)));
-    return chunks_.Encode(at, correction, nullptr, result);
   }
 
   // In the caller's thread, in order.
   absl::Status Write(ChunkResult& result) {
-    if (result.may_have_low_rank) WDELTA_RETURN_IF_ERROR(EncodeCorrected(result));
     const ChunkRef& at = result.at;
     const StreamInfo& stream = Target().streams[at.stream];
     if (at.offset == 0) {

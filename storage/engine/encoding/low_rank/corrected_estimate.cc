@@ -76,8 +76,9 @@ absl::Status EstimateCorrections(const DeltaEncoderInput& input,
   for (const Shape& shape : shapes) {
     if (shape.payload_bytes < worth_a_look) break;
     const std::optional<DeltaMatrix> matrix = MatrixToCorrect(input, shape.Stream());
+    const CorrectionSearch search{input, chunks, pool, [&input] { return input.advance(0); }, true};
     WDELTA_ASSIGN_OR_RETURN(const MeasuredCorrection measured,
-                            ChooseCorrection(input, SeenRows(*matrix), chunks, pool));
+                            ChooseCorrection(search, SeenRows(*matrix)));
     for (const size_t i : shape.chunks) {
       const double saved = (1 - measured.share) * estimate.chunk_bytes[i];
       estimate.payload_bytes -= sample[i].weight * saved;

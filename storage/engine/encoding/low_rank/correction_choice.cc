@@ -10,6 +10,7 @@
 #include "storage/engine/encoding/low_rank/delta_matrix.h"
 #include "storage/engine/encoding/low_rank/range_finder.h"
 #include "storage/engine/encoding/low_rank/rank_estimate.h"
+#include "storage/engine/encoding/low_rank/share_estimate.h"
 
 namespace wdelta {
 namespace {
@@ -36,61 +37,104 @@ bool SpreadOver(const TensorInfo& tensor, uint64_t rows, Correction& correction)
   return true;
 }
 
-absl::StatusOr<std::vector<CorrectionPtr>> FindCandidates(const DeltaEncoderInput& input,
-                                                          const DeltaMatrix& matrix,
-                                                          const ChunkEncoder& chunks,
-                                                          ThreadPool* pool) {
-  std::vector<CorrectionPtr> candidates;
-  const uint32_t stream = matrix.stream();
-  if (chunks.HasStoredParent(stream)) {
-    const std::shared_ptr<const WdeltaReader> stored = input.target->stored();
-    const std::optional<WdeltaCorrection>& found = stored->file().streams[stream].correction;
-    if (found.has_value()) {
-      WDELTA_ASSIGN_OR_RETURN(std::string factors, stored->ReadFactors(stream));
-      candidates.push_back(std::make_shared<const PlannedCorrection>(
-          PlannedCorrection{{found->form, std::move(factors)}, true}));
-      return candidates;
+// What corrections leave of the payload of a matrix's stream.
+class Shares {
+ public:
+  Shares(const CorrectionSearch& search, const DeltaMatrix& matrix)
+      : search_(search), matrix_(matrix) {}
+
+  // Takes what there is to take before candidates are known.
+  absl::Status Begin() {
+    if (search_.is_measured) return absl::OkStatus();
+    WDELTA_ASSIGN_OR_RETURN(ShareEstimate estimate, ShareEstimate::Of(matrix_));
+    estimate_.emplace(std::move(estimate));
+    return absl::OkStatus();
+  }
+
+  // Bits of a lane that a correction has to save; 0: any will do.
+  double LeastGain() const {
+    return estimate_.has_value() ? (1 - kWorthIt) * estimate_->bits_a_lane() : 0;
+  }
+
+  // Factors included.
+  absl::StatusOr<double> With(const CorrectionPtr& correction) {
+    if (estimate_.has_value()) return estimate_->With(correction->correction);
+    if (!without_.has_value()) {
+      WDELTA_ASSIGN_OR_RETURN(without_, MeasureBytes(nullptr));
     }
+    WDELTA_ASSIGN_OR_RETURN(const double bytes, MeasureBytes(correction));
+    return bytes / std::max(*without_, 1.0);
+  }
+
+ private:
+  // Of all payloads of the stream, extrapolated from some of the matrix.
+  absl::StatusOr<double> MeasureBytes(const CorrectionPtr& correction);
+
+  const CorrectionSearch& search_;
+  const DeltaMatrix& matrix_;
+  std::optional<ShareEstimate> estimate_;
+  std::optional<double> without_;  // bytes
+};
+
+absl::StatusOr<double> Shares::MeasureBytes(const CorrectionPtr& correction) {
+  const TensorInfo& tensor = search_.input.target->checkpoint().streams[matrix_.stream()].tensor;
+  const std::vector<ChunkRef> all = ChunksOfStream(matrix_.stream(), matrix_.tensor().size_bytes);
+  const size_t count = std::min(all.size(), kMaxMeasuredChunks);
+  uint64_t payload_bytes = 0;
+  uint64_t measured_bytes = 0;
+  OrderedTasks<ChunkResult> tasks(search_.pool, [&](ChunkResult& result) {
+    payload_bytes += result.encoded.payload.size();
+    measured_bytes += result.at.size;
+    return search_.advance();
+  });
+  for (size_t i = 0; i < count; ++i) {
+    const ChunkRef& at = all[(2 * i + 1) * all.size() / (2 * count)];
+    WDELTA_RETURN_IF_ERROR(tasks.Start([this, &correction, at](ChunkResult& result) {
+      return search_.chunks.Encode(at, correction, nullptr, result);
+    }));
+  }
+  WDELTA_RETURN_IF_ERROR(tasks.Finish());
+  const double factor_bytes =
+      correction == nullptr ? 0 : static_cast<double>(correction->correction.factors.size());
+  return factor_bytes + static_cast<double>(payload_bytes) *
+                            static_cast<double>(tensor.size_bytes) /
+                            static_cast<double>(measured_bytes);
+}
+
+// That of the target's stored form, if it has one.
+absl::StatusOr<CorrectionPtr> StoredCorrection(const CorrectionSearch& search, uint32_t stream) {
+  if (!search.chunks.HasStoredParent(stream)) return nullptr;
+  const std::shared_ptr<const WdeltaReader> stored = search.input.target->stored();
+  const std::optional<WdeltaCorrection>& found = stored->file().streams[stream].correction;
+  if (!found.has_value()) return nullptr;
+  WDELTA_ASSIGN_OR_RETURN(std::string factors, stored->ReadFactors(stream));
+  return std::make_shared<const PlannedCorrection>(
+      PlannedCorrection{{found->form, std::move(factors)}, true});
+}
+
+absl::StatusOr<std::vector<CorrectionPtr>> FindCandidates(const CorrectionSearch& search,
+                                                          const DeltaMatrix& matrix,
+                                                          Shares& shares) {
+  std::vector<CorrectionPtr> candidates;
+  WDELTA_ASSIGN_OR_RETURN(CorrectionPtr stored, StoredCorrection(search, matrix.stream()));
+  if (stored != nullptr) {
+    WDELTA_RETURN_IF_ERROR(shares.Begin());
+    candidates.push_back(std::move(stored));
+    return candidates;
   }
   WDELTA_ASSIGN_OR_RETURN(const RankEstimate estimate, EstimateRank(matrix));
   if (estimate.rank == 0) return candidates;
-  const std::function<absl::Status()> advance = [&input] { return input.advance(0); };
+  WDELTA_RETURN_IF_ERROR(shares.Begin());
+  const FactorSearch wanted{search.input.effort, shares.LeastGain()};
   WDELTA_ASSIGN_OR_RETURN(std::vector<Correction> found,
-                          FindFactors(matrix, estimate, pool, advance));
-  const TensorInfo& tensor = input.target->checkpoint().streams[stream].tensor;
+                          FindFactors(matrix, estimate, wanted, search.pool, search.advance));
+  const TensorInfo& tensor = search.input.target->checkpoint().streams[matrix.stream()].tensor;
   for (Correction& correction : found) {
     if (!SpreadOver(tensor, matrix.rows(), correction)) continue;
     candidates.push_back(
         std::make_shared<const PlannedCorrection>(PlannedCorrection{std::move(correction)}));
   }
   return candidates;
-}
-
-// Of all payloads of the stream, extrapolated from some of the matrix.
-absl::StatusOr<double> MeasureBytes(const DeltaEncoderInput& input, const DeltaMatrix& matrix,
-                                    const CorrectionPtr& correction, ChunkEncoder& chunks,
-                                    ThreadPool* pool) {
-  const uint64_t size_bytes = input.target->checkpoint().streams[matrix.stream()].tensor.size_bytes;
-  const std::vector<ChunkRef> all = ChunksOfStream(matrix.stream(), matrix.tensor().size_bytes);
-  const size_t count = std::min(all.size(), kMaxMeasuredChunks);
-  uint64_t payload_bytes = 0;
-  uint64_t measured_bytes = 0;
-  OrderedTasks<ChunkResult> tasks(pool, [&](ChunkResult& result) {
-    payload_bytes += result.encoded.payload.size();
-    measured_bytes += result.at.size;
-    return input.advance(0);
-  });
-  for (size_t i = 0; i < count; ++i) {
-    const ChunkRef& at = all[(2 * i + 1) * all.size() / (2 * count)];
-    WDELTA_RETURN_IF_ERROR(tasks.Start([&chunks, &correction, at](ChunkResult& result) {
-      return chunks.Encode(at, correction, nullptr, result);
-    }));
-  }
-  WDELTA_RETURN_IF_ERROR(tasks.Finish());
-  const double factor_bytes =
-      correction == nullptr ? 0 : static_cast<double>(correction->correction.factors.size());
-  return factor_bytes + static_cast<double>(payload_bytes) * static_cast<double>(size_bytes) /
-                            static_cast<double>(measured_bytes);
 }
 
 }  // namespace
@@ -102,21 +146,18 @@ std::optional<DeltaMatrix> MatrixToCorrect(const DeltaEncoderInput& input, uint3
   return DeltaMatrix::Of(*input.target, stream, *input.parent, parent_stream);
 }
 
-absl::StatusOr<MeasuredCorrection> ChooseCorrection(const DeltaEncoderInput& input,
-                                                    const DeltaMatrix& matrix, ChunkEncoder& chunks,
-                                                    ThreadPool* pool) {
+absl::StatusOr<MeasuredCorrection> ChooseCorrection(const CorrectionSearch& search,
+                                                    const DeltaMatrix& matrix) {
   MeasuredCorrection best;
+  Shares shares(search, matrix);
   WDELTA_ASSIGN_OR_RETURN(const std::vector<CorrectionPtr> candidates,
-                          FindCandidates(input, matrix, chunks, pool));
-  if (candidates.empty()) return best;
-  WDELTA_ASSIGN_OR_RETURN(const double without, MeasureBytes(input, matrix, nullptr, chunks, pool));
-  double least = kWorthIt * without;
+                          FindCandidates(search, matrix, shares));
+  double least = kWorthIt;
   for (const CorrectionPtr& candidate : candidates) {
-    WDELTA_ASSIGN_OR_RETURN(const double bytes,
-                            MeasureBytes(input, matrix, candidate, chunks, pool));
-    if (bytes > least) continue;
-    least = bytes;
-    best = {candidate, bytes / std::max(without, 1.0)};
+    WDELTA_ASSIGN_OR_RETURN(const double share, shares.With(candidate));
+    if (share > least) continue;
+    least = share;
+    best = {candidate, share};
   }
   return best;
 }

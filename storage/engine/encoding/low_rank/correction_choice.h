@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 
 #include "absl/status/statusor.h"
@@ -21,14 +22,24 @@ struct MeasuredCorrection {
   double share = 1;          // of the bytes without it, factors included
 };
 
-// The correction with which the stream takes clearly fewer bytes, measured on a few of its chunks.
-// Where the target is stored against the same parent with a correction, that is the only
-// candidate. Costs next to nothing unless a few rows of the matrix show a low rank; then it is read
-// some five times. With the FirstRows of a matrix only those are read: the correction, whose
-// factors are 0 for all other rows, is good for telling its share and no more. Blocks until all of
-// its tasks in `pool` have ended.
-absl::StatusOr<MeasuredCorrection> ChooseCorrection(const DeltaEncoderInput& input,
-                                                    const DeltaMatrix& matrix, ChunkEncoder& chunks,
-                                                    ThreadPool* pool);
+struct CorrectionSearch {
+  const DeltaEncoderInput& input;
+  ChunkEncoder& chunks;
+  // None of its threads searches, unless it has none.
+  ThreadPool* pool;
+  // Called now and then; its error ends the work.
+  std::function<absl::Status()> advance;
+  // Shares are measured by encoding a few chunks, otherwise estimated from a few of their lanes.
+  bool is_measured = false;
+};
+
+// The correction with which the stream takes clearly fewer bytes. Where the target is stored
+// against the same parent with a correction, that is the only candidate. Costs next to nothing
+// unless a few rows of the matrix show a low rank; then it is read up to some five times, unless
+// it is held. Effort fast gives up where little is to be gained. With the FirstRows of a matrix
+// only those are read: the correction, whose factors are 0 for all other rows, is good for telling
+// its share and no more. Blocks until all of its tasks in the pool have ended.
+absl::StatusOr<MeasuredCorrection> ChooseCorrection(const CorrectionSearch& search,
+                                                    const DeltaMatrix& matrix);
 
 }  // namespace wdelta

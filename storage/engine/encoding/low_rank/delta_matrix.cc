@@ -1,5 +1,8 @@
 #include "storage/engine/encoding/low_rank/delta_matrix.h"
 
+#include <utility>
+
+#include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
 #include "storage/codec/kernels/range_kernels.h"
 #include "storage/engine/encoding/chunk_input.h"
@@ -34,9 +37,36 @@ DeltaMatrix DeltaMatrix::FirstRows(uint64_t count) const {
   return first;
 }
 
-absl::Status DeltaMatrix::Read(uint64_t first, uint64_t count, DeltaRun& run) const {
+absl::Status DeltaMatrix::Hold(std::vector<ReadChunk> chunks) {
+  auto held = std::make_shared<Held>();
+  held->numbers.resize(shape_.rows * shape_.columns);
+  uint64_t first = 0;
+  for (const ReadChunk& chunk : chunks) {
+    const uint64_t count = chunk.bytes.size() / LaneBytes(tensor_.dtype);
+    if (!chunk.parent.has_value() || chunk.parent->size() != chunk.bytes.size() ||
+        first + count > held->numbers.size()) {
+      return absl::InternalError("a parent of another size");
+    }
+    kernels::Subtract(tensor_.dtype, reinterpret_cast<const uint8_t*>(chunk.bytes.data()),
+                      reinterpret_cast<const uint8_t*>(chunk.parent->data()), count,
+                      held->numbers.data() + first);
+    first += count;
+  }
+  held->chunks = std::move(chunks);
+  held_ = std::move(held);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<DeltaMatrix::Lanes> DeltaMatrix::ReadLanes(uint64_t first, uint64_t count,
+                                                          DeltaRun& run) const {
   const uint64_t lane_bytes = LaneBytes(tensor_.dtype);
   const ChunkRef at{stream_, first * lane_bytes, count * lane_bytes};
+  if (held_ != nullptr) {
+    const ReadChunk& chunk = held_->chunks[at.offset / limits::kChunkBytes];
+    const uint64_t offset = at.offset % limits::kChunkBytes;
+    return Lanes{absl::string_view(chunk.bytes).substr(offset, at.size),
+                 absl::string_view(*chunk.parent).substr(offset, at.size)};
+  }
   run.target.resize(at.size);
   WDELTA_RETURN_IF_ERROR(target_->Read(stream_, at.offset, at.size, run.target.data()));
   WDELTA_ASSIGN_OR_RETURN(const std::optional<absl::string_view> parent,
@@ -44,10 +74,18 @@ absl::Status DeltaMatrix::Read(uint64_t first, uint64_t count, DeltaRun& run) co
   if (!parent.has_value() || parent->size() != run.target.size()) {
     return absl::InternalError("a parent of another size");
   }
+  return Lanes{run.target, *parent};
+}
+
+absl::StatusOr<const float*> DeltaMatrix::Read(uint64_t first, uint64_t count,
+                                               DeltaRun& run) const {
+  if (held_ != nullptr) return held_->numbers.data() + first;
+  WDELTA_ASSIGN_OR_RETURN(const Lanes lanes, ReadLanes(first, count, run));
   run.numbers.resize(count);
-  kernels::Subtract(tensor_.dtype, reinterpret_cast<const uint8_t*>(run.target.data()),
-                    reinterpret_cast<const uint8_t*>(parent->data()), count, run.numbers.data());
-  return absl::OkStatus();
+  kernels::Subtract(tensor_.dtype, reinterpret_cast<const uint8_t*>(lanes.target.data()),
+                    reinterpret_cast<const uint8_t*>(lanes.parent.data()), count,
+                    run.numbers.data());
+  return run.numbers.data();
 }
 
 }  // namespace wdelta

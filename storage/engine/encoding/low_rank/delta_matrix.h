@@ -2,15 +2,24 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "storage/codec/correction.h"
 #include "storage/engine/content/content_source.h"
 
 namespace wdelta {
+
+// A chunk that was read before it is encoded.
+struct ReadChunk {
+  std::string bytes;
+  std::optional<std::string> parent;  // as ReadParentChunk gives it
+};
 
 // Scratch of one thread.
 struct DeltaRun {
@@ -36,10 +45,30 @@ class DeltaMatrix {
   uint64_t rows() const { return shape_.rows; }
   uint64_t columns() const { return shape_.columns; }
 
-  // `count` numbers from the `first` on, row by row; those that are not finite are 0.
-  absl::Status Read(uint64_t first, uint64_t count, DeltaRun& run) const;
+  // From here on the matrix, whose chunks these are, in order, is in memory and not read again.
+  absl::Status Hold(std::vector<ReadChunk> chunks);
+  bool is_held() const { return held_ != nullptr; }
+  // Gives back the chunks of a matrix that is held, which may then not be read any more.
+  std::vector<ReadChunk> TakeChunks() { return std::move(held_->chunks); }
+
+  // `count` numbers from the `first` on, row by row; those that are not finite are 0. In `run`
+  // unless the matrix is held.
+  absl::StatusOr<const float*> Read(uint64_t first, uint64_t count, DeltaRun& run) const;
+
+  // Bytes of the target and of what it is coded against, for lanes of one chunk. In `run` unless
+  // the matrix is held.
+  struct Lanes {
+    absl::string_view target;
+    absl::string_view parent;
+  };
+  absl::StatusOr<Lanes> ReadLanes(uint64_t first, uint64_t count, DeltaRun& run) const;
 
  private:
+  struct Held {
+    std::vector<ReadChunk> chunks;
+    std::vector<float> numbers;
+  };
+
   DeltaMatrix() = default;
 
   const ContentSource* target_ = nullptr;
@@ -48,6 +77,7 @@ class DeltaMatrix {
   uint32_t stream_ = 0;
   uint32_t parent_stream_ = 0;
   MatrixShape shape_;
+  std::shared_ptr<Held> held_;  // null: it is read
 };
 
 }  // namespace wdelta

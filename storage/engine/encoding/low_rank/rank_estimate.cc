@@ -39,16 +39,17 @@ uint64_t FirstRowsBytes(const DeltaMatrix& matrix) {
 }
 
 absl::StatusOr<ThinMatrix> ReadRows(const DeltaMatrix& matrix, uint64_t wanted) {
-  const uint64_t groups = GroupsOf(matrix);
+  const uint64_t groups = matrix.is_held() ? wanted : GroupsOf(matrix);
   const uint64_t rows_a_group = wanted / groups;
   ThinMatrix rows(groups * rows_a_group, matrix.columns());
   DeltaRun run;
   for (uint64_t g = 0; g < groups; ++g) {
     const uint64_t first_row =
         (matrix.rows() - rows_a_group) * g / std::max<uint64_t>(groups - 1, 1);
-    WDELTA_RETURN_IF_ERROR(
-        matrix.Read(first_row * matrix.columns(), rows_a_group * matrix.columns(), run));
-    std::copy(run.numbers.begin(), run.numbers.end(), rows.row(g * rows_a_group));
+    const uint64_t count = rows_a_group * matrix.columns();
+    WDELTA_ASSIGN_OR_RETURN(const float* const numbers,
+                            matrix.Read(first_row * matrix.columns(), count, run));
+    std::copy_n(numbers, count, rows.row(g * rows_a_group));
   }
   return rows;
 }
@@ -83,7 +84,7 @@ bool IsLow(const ThinMatrix& sample) {
   return trace * trace / squares < kLowParticipation * independent;
 }
 
-uint32_t RankOf(const ThinMatrix& sample, uint32_t max_rank) {
+void FindRank(const ThinMatrix& sample, uint32_t max_rank, RankEstimate& estimate) {
   const size_t size = sample.width;
   std::vector<double> residuals = CholeskyResiduals(Gram(sample), size, max_rank);
   const double whole = residuals[0];
@@ -95,11 +96,12 @@ uint32_t RankOf(const ThinMatrix& sample, uint32_t max_rank) {
     residuals[k] *= left(size, k) * left(sample.rows, k);
   }
   const double least = *std::min_element(residuals.begin(), residuals.end());
-  if (!(least < kLowResidual * whole)) return 0;
+  if (!(least < kLowResidual * whole)) return;
   const auto found = std::find_if(residuals.begin(), residuals.end(), [&](double residual) {
     return residual <= kFloorTolerance * least;
   });
-  return static_cast<uint32_t>(found - residuals.begin());
+  estimate.rank = static_cast<uint32_t>(found - residuals.begin());
+  estimate.left = *found / whole;
 }
 
 }  // namespace
@@ -151,7 +153,7 @@ absl::StatusOr<RankEstimate> EstimateRank(const DeltaMatrix& matrix) {
   }
   const ThinMatrix sample = SampleColumns(estimate.rows);
   const auto explained = static_cast<uint32_t>(std::min(sample.rows, sample.width) - 1);
-  estimate.rank = RankOf(sample, std::min(max_rank, explained));
+  FindRank(sample, std::min(max_rank, explained), estimate);
   return estimate;
 }
 

@@ -15,6 +15,7 @@ uint32_t MaxRankOf(const DeltaMatrix& matrix);
 
 struct RankEstimate {
   uint32_t rank = 0;  // 0: no low rank
+  double left = 1;    // of all squares, beyond the rank
   ThinMatrix rows;    // that were looked at, whole
 };
 

@@ -1,10 +1,12 @@
-// Looks at the streams of a delta that is being encoded, one stream ahead, for those that may have
-// a correction.
+// Looks at the streams of a delta that is being encoded, a few streams ahead, for those that may
+// have a correction, and chooses that of small ones.
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/synchronization/notification.h"
@@ -19,19 +21,23 @@ namespace wdelta {
 class RankTests {
  public:
   // The arguments must outlive it.
-  RankTests(const DeltaEncoderInput& input, const ChunkEncoder& chunks, ThreadPool* pool)
+  RankTests(const DeltaEncoderInput& input, ChunkEncoder& chunks, ThreadPool* pool)
       : input_(input), chunks_(chunks), pool_(pool) {}
-  ~RankTests() { WaitForNext(); }
+  ~RankTests() {
+    for (const auto& test : tests_) test->done.WaitForNotification();
+  }
 
   struct Outcome {
-    std::optional<DeltaMatrix> matrix;  // nullopt: the stream has no correction
-    // One chunk is the whole stream: it is looked at when it is encoded.
-    bool is_left_to_chunk = false;
-    std::shared_ptr<ReadChunk> first_chunk;  // where the test read it; to be taken once
+    // Whose correction is to be chosen; nullopt: it is chosen already.
+    std::optional<DeltaMatrix> matrix;
+    CorrectionPtr correction;  // null: none
+    // Those from the first on that were read, each to be taken once. Null: none.
+    std::shared_ptr<std::vector<ReadChunk>> chunks;
   };
 
-  // Of a stream, for all in ascending order from 0 on. Begins the test of the next stream, which
-  // runs in the pool while this one is encoded.
+  // Of a stream, for all in ascending order from 0 on. Begins the tests of the next streams, as
+  // many as there are threads, which run in the pool while this one is encoded. In memory are up
+  // to kMaxHeldBytes (rank_tests.cc) of each, and of their parents.
   absl::StatusOr<Outcome> Take(uint32_t stream);
 
  private:
@@ -44,14 +50,14 @@ class RankTests {
 
   void Begin(uint32_t stream);
   absl::Status Run(uint32_t stream, Outcome& outcome) const;
-  void WaitForNext() const {
-    if (next_ != nullptr) next_->done.WaitForNotification();
-  }
+  // Chooses the correction of a matrix that is held.
+  absl::Status Choose(std::vector<ReadChunk> chunks, Outcome& outcome) const;
 
   const DeltaEncoderInput& input_;
-  const ChunkEncoder& chunks_;
+  ChunkEncoder& chunks_;
   ThreadPool* const pool_;
-  std::shared_ptr<Test> next_;  // null: none
+  uint32_t next_stream_ = 0;  // whose test is not begun
+  std::deque<std::shared_ptr<Test>> tests_;
 };
 
 }  // namespace wdelta
