@@ -110,17 +110,23 @@ struct ClassCosts {
 template <typename T>
 std::vector<ClassCosts> PriceClasses(LaneFormat format, const Sample<T>& sample,
                                      const ClassMap& map) {
-  constexpr int kExponents = 64;
+  constexpr size_t kExponents = 64;
+  constexpr size_t kLengths = 2 * kBits<T> + 2;
+  struct Counts {
+    std::array<uint32_t, kLengths> lengths{};
+    std::array<uint32_t, kExponents> exponents{};
+    uint64_t weights = 0;
+    uint64_t low_bits = 0;  // of all differences
+  };
   const int raw_bits = std::max(0, format.mantissa_bits - map.zero_bits) + 1;
-  std::vector<std::vector<uint32_t>> lengths(map.count, std::vector<uint32_t>(2 * kBits<T> + 2));
-  std::vector<std::vector<uint32_t>> exponents(map.count, std::vector<uint32_t>(kExponents));
-  std::vector<ClassCosts> costs(map.count);
+  const uint64_t last = map.count - 1;
+  const uint64_t top = map.first + map.count + 4;
+  std::vector<Counts> counts(map.count);
   for (size_t i = 0; i < sample.target.size(); ++i) {
     const T t = sample.target[i];
     const T p = sample.parent[i];
     const uint64_t field = MagnitudeOf(format, p) >> map.shift;
-    const uint64_t above = field > map.first ? field - map.first : 0;
-    const auto c = static_cast<size_t>(std::min<uint64_t>(above, map.count - 1));
+    Counts& of_class = counts[std::min(field > map.first ? field - map.first : 0, last)];
     const T ordered_t = format.sign_magnitude ? kernels::portable::ToMonotone(t) : t;
     const T ordered_p = format.sign_magnitude ? kernels::portable::ToMonotone(p) : p;
     const T difference =
@@ -128,17 +134,17 @@ std::vector<ClassCosts> PriceClasses(LaneFormat format, const Sample<T>& sample,
     const bool negative = (difference & kernels::portable::kSignBit<T>) != 0;
     const T size = negative ? static_cast<T>(T{0} - difference) : difference;
     const int length = std::bit_width(size);
-    ++lengths[c][2 * length + (negative ? 1 : 0)];
-    costs[c].delta += std::max(0, length - 1);
+    ++of_class.lengths[2 * length + (negative ? 1 : 0)];
+    of_class.low_bits += length > 0 ? length - 1 : 0;
     const uint64_t exponent = MagnitudeOf(format, t) >> map.shift;
-    const uint64_t top = map.first + map.count + 4;
-    ++exponents[c][std::min<uint64_t>(kExponents - 1, exponent > top ? 0 : top - exponent)];
-    costs[c].direct += raw_bits;
-    ++costs[c].weights;
+    ++of_class.exponents[std::min<uint64_t>(kExponents - 1, exponent > top ? 0 : top - exponent)];
+    ++of_class.weights;
   }
+  std::vector<ClassCosts> costs(map.count);
   for (int c = 0; c < map.count; ++c) {
-    costs[c].delta += EntropyBits(lengths[c]);
-    costs[c].direct += EntropyBits(exponents[c]);
+    costs[c].weights = static_cast<double>(counts[c].weights);
+    costs[c].delta = static_cast<double>(counts[c].low_bits) + EntropyBits(counts[c].lengths);
+    costs[c].direct = raw_bits * costs[c].weights + EntropyBits(counts[c].exponents);
   }
   return costs;
 }

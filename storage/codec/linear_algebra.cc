@@ -14,9 +14,18 @@ constexpr int kMaxSweeps = 30;
 // Of the square of a column: less of it is rounding.
 constexpr double kRoundingShare = 1e-12;
 
+// Of a column's square: where more is left of every column, one round is as good as two.
+constexpr double kWellConditioned = 1e-3;
+
 // The upper triangle T, row by row, with which the columns of matrix * T are orthonormal, from
 // the matrix's Gram matrix by Cholesky's factorisation: T is the inverse of its factor.
-std::vector<float> Orthonormaliser(const std::vector<double>& gram, size_t width) {
+struct Orthonormaliser {
+  std::vector<float> triangle;
+  bool is_exact = true;  // but for rounding
+};
+
+Orthonormaliser OrthonormaliserOf(const std::vector<double>& gram, size_t width) {
+  Orthonormaliser result;
   std::vector<double> factor(width * width, 0.0);
   std::vector<double> inverse(width * width, 0.0);
   for (size_t k = 0; k < width; ++k) {
@@ -29,6 +38,7 @@ std::vector<float> Orthonormaliser(const std::vector<double>& gram, size_t width
       factor[j * width + k] = along;
       left -= along * along;
     }
+    if (!(left > kWellConditioned * gram[k * width + k])) result.is_exact = false;
     if (!(left > kRoundingShare * gram[k * width + k])) {
       for (size_t j = 0; j < k; ++j) factor[j * width + k] = 0;
       continue;
@@ -42,7 +52,8 @@ std::vector<float> Orthonormaliser(const std::vector<double>& gram, size_t width
     }
     inverse[k * width + k] = 1 / norm;
   }
-  return std::vector<float>(inverse.begin(), inverse.end());
+  result.triangle.assign(inverse.begin(), inverse.end());
+  return result;
 }
 
 // One rotation in the plane of p and q that makes the element there zero.
@@ -78,9 +89,14 @@ ThinMatrix Times(const ThinMatrix& left, const float* right, size_t width) {
   return product;
 }
 
-void Orthonormalise(ThinMatrix& matrix) {
+void Orthonormalise(ThinMatrix& matrix) { Orthonormalise(matrix, Gram(matrix)); }
+
+void Orthonormalise(ThinMatrix& matrix, std::vector<double> gram) {
   for (int round = 0; round < 2; ++round) {
-    matrix = Times(matrix, Orthonormaliser(Gram(matrix), matrix.width).data(), matrix.width);
+    if (round > 0) gram = Gram(matrix);
+    const Orthonormaliser next = OrthonormaliserOf(gram, matrix.width);
+    matrix = Times(matrix, next.triangle.data(), matrix.width);
+    if (next.is_exact) return;
   }
 }
 
@@ -90,7 +106,7 @@ std::vector<double> Gram(const ThinMatrix& matrix) {
   return gram;
 }
 
-Eigen EigenOfSymmetric(std::vector<double> matrix, size_t size) {
+Eigen EigenOfSymmetric(std::vector<double> matrix, size_t size, double tolerance) {
   std::vector<double> vectors(size * size, 0.0);
   double squares = 0;
   for (size_t i = 0; i < size; ++i) vectors[i * size + i] = 1;
@@ -101,10 +117,10 @@ Eigen EigenOfSymmetric(std::vector<double> matrix, size_t size) {
       for (size_t q = p + 1; q < size; ++q) {
         const double number = matrix[p * size + q];
         off_diagonal += number * number;
-        if (number * number > 1e-32 * squares) Rotate(matrix, vectors, size, p, q);
+        if (number * number > 1e-8 * tolerance * squares) Rotate(matrix, vectors, size, p, q);
       }
     }
-    if (off_diagonal <= 1e-24 * squares) break;
+    if (off_diagonal <= tolerance * squares) break;
   }
   std::vector<size_t> order(size);
   std::iota(order.begin(), order.end(), 0);

@@ -24,19 +24,22 @@ struct ThinMatrix {
 ThinMatrix Times(const ThinMatrix& left, const float* right, size_t width);
 
 // Makes the columns orthonormal, each from those before it (by Cholesky's factor of their Gram
-// matrix, twice); what then is nothing but rounding becomes zero.
+// matrix, twice where it must be); what then is nothing but rounding becomes zero.
 void Orthonormalise(ThinMatrix& matrix);
+// The same, given the matrix's Gram matrix.
+void Orthonormalise(ThinMatrix& matrix, std::vector<double> gram);
 
 // matrix^T * matrix, row by row.
 std::vector<double> Gram(const ThinMatrix& matrix);
 
 // Of a symmetric matrix of `size` rows, by Jacobi's rotations: eigenvalues in descending order,
-// and their vectors as the columns of `vectors`, row by row.
+// and their vectors as the columns of `vectors`, row by row. They end when the squares off the
+// diagonal are at most `tolerance` of all.
 struct Eigen {
   std::vector<double> values;
   std::vector<double> vectors;
 };
-Eigen EigenOfSymmetric(std::vector<double> matrix, size_t size);
+Eigen EigenOfSymmetric(std::vector<double> matrix, size_t size, double tolerance = 1e-24);
 
 // What remains of the trace of a positive semidefinite matrix of `size` rows after each of
 // `steps` steps of the pivoted Cholesky factorisation; the first is the trace. Of a Gram matrix

@@ -4,12 +4,12 @@
 
 #include <cmath>
 #include <cstdint>
-#include <vector>
 
 namespace wdelta {
 
-// Of all symbols together, by their counts.
-inline double EntropyBits(const std::vector<uint32_t>& counts) {
+// Of all symbols together, by their counts, which are of type uint32_t.
+template <class Counts>
+double EntropyBits(const Counts& counts) {
   double total = 0;
   double bits = 0;
   for (const uint32_t n : counts) {

@@ -15,8 +15,9 @@ namespace wdelta::kernels {
 namespace HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// Columns whose rows of the thin matrix stay in the nearest cache, and rows likewise.
-constexpr size_t kColumnBlock = 256;
+// Columns whose rows of the thin matrix stay in the nearest cache, and rows likewise. Each block
+// has sums of its own, so that rounding adds up less.
+constexpr size_t kColumnBlock = 64;
 constexpr size_t kRowBlock = 64;
 // Sums that do not wait for each other, in as many registers.
 constexpr size_t kTileRows = 8;
@@ -62,14 +63,16 @@ template <size_t kRows, class D>
 HWY_INLINE void TimesTile(D d, const float* numbers, size_t columns, size_t count,
                           const float* right, size_t width, float* sums) {
   hn::Vec<D> added[kRows];
-  for (size_t r = 0; r < kRows; ++r) added[r] = hn::LoadU(d, sums + r * width);
+  for (size_t r = 0; r < kRows; ++r) added[r] = hn::Zero(d);
   for (size_t c = 0; c < count; ++c) {
     const auto factors = hn::LoadU(d, right + c * width);
     for (size_t r = 0; r < kRows; ++r) {
       added[r] = hn::Add(added[r], hn::Mul(hn::Set(d, numbers[r * columns + c]), factors));
     }
   }
-  for (size_t r = 0; r < kRows; ++r) hn::StoreU(added[r], d, sums + r * width);
+  for (size_t r = 0; r < kRows; ++r) {
+    hn::StoreU(hn::Add(hn::LoadU(d, sums + r * width), added[r]), d, sums + r * width);
+  }
 }
 
 // kColumns neighbouring columns from `numbers` on, of `rows` rows.
@@ -77,14 +80,16 @@ template <size_t kColumns, class D>
 HWY_INLINE void TransposedTile(D d, const float* numbers, size_t columns, size_t rows,
                                const float* left, size_t width, float* sums) {
   hn::Vec<D> added[kColumns];
-  for (size_t c = 0; c < kColumns; ++c) added[c] = hn::LoadU(d, sums + c * width);
+  for (size_t c = 0; c < kColumns; ++c) added[c] = hn::Zero(d);
   for (size_t r = 0; r < rows; ++r) {
     const auto factors = hn::LoadU(d, left + r * width);
     for (size_t c = 0; c < kColumns; ++c) {
       added[c] = hn::Add(added[c], hn::Mul(hn::Set(d, numbers[r * columns + c]), factors));
     }
   }
-  for (size_t c = 0; c < kColumns; ++c) hn::StoreU(added[c], d, sums + c * width);
+  for (size_t c = 0; c < kColumns; ++c) {
+    hn::StoreU(hn::Add(hn::LoadU(d, sums + c * width), added[c]), d, sums + c * width);
+  }
 }
 
 void TimesRows(const float* numbers, size_t rows, size_t columns, size_t count, const float* right,

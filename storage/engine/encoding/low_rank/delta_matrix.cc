@@ -39,19 +39,21 @@ DeltaMatrix DeltaMatrix::FirstRows(uint64_t count) const {
 
 absl::Status DeltaMatrix::Hold(std::vector<ReadChunk> chunks) {
   auto held = std::make_shared<Held>();
-  held->numbers.resize(shape_.rows * shape_.columns);
+  const uint64_t size = shape_.rows * shape_.columns;
+  held->numbers = std::make_unique_for_overwrite<float[]>(size);
   uint64_t first = 0;
   for (const ReadChunk& chunk : chunks) {
     const uint64_t count = chunk.bytes.size() / LaneBytes(tensor_.dtype);
     if (!chunk.parent.has_value() || chunk.parent->size() != chunk.bytes.size() ||
-        first + count > held->numbers.size()) {
+        first + count > size) {
       return absl::InternalError("a parent of another size");
     }
     kernels::Subtract(tensor_.dtype, reinterpret_cast<const uint8_t*>(chunk.bytes.data()),
                       reinterpret_cast<const uint8_t*>(chunk.parent->data()), count,
-                      held->numbers.data() + first);
+                      held->numbers.get() + first);
     first += count;
   }
+  if (first != size) return absl::InternalError("chunks of less than a matrix");
   held->chunks = std::move(chunks);
   held_ = std::move(held);
   return absl::OkStatus();
@@ -79,7 +81,7 @@ absl::StatusOr<DeltaMatrix::Lanes> DeltaMatrix::ReadLanes(uint64_t first, uint64
 
 absl::StatusOr<const float*> DeltaMatrix::Read(uint64_t first, uint64_t count,
                                                DeltaRun& run) const {
-  if (held_ != nullptr) return held_->numbers.data() + first;
+  if (held_ != nullptr) return held_->numbers.get() + first;
   WDELTA_ASSIGN_OR_RETURN(const Lanes lanes, ReadLanes(first, count, run));
   run.numbers.resize(count);
   kernels::Subtract(tensor_.dtype, reinterpret_cast<const uint8_t*>(lanes.target.data()),

@@ -66,7 +66,7 @@ class DeltaMatrix {
  private:
   struct Held {
     std::vector<ReadChunk> chunks;
-    std::vector<float> numbers;
+    std::unique_ptr<float[]> numbers;
   };
 
   DeltaMatrix() = default;

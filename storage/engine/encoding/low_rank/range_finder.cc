@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
-#include <random>
+#include <optional>
+#include <utility>
 
 #include "storage/base/status_macros.h"
 #include "storage/codec/kernels/convert_kernels.h"
@@ -20,14 +20,42 @@ constexpr double kFactorBits = 16;
 // Of the squares of all numbers: less is the rounding of this computation.
 constexpr double kRoundingShare = 1e-12;
 // A rank beyond which more than this is left of the squares is a place in a slow decay: the first
-// columns have most of what is to be gained.
+// columns have most of what is to be gained. Otherwise the columns of the rank stand out so far
+// that one round finds them.
 constexpr double kClearResidual = 0.1;
 constexpr size_t kBlurredWidth = 16;
-// Of the gain in the end, what is seen at least after the first round, and half-way in a round.
+// Of the gain in the end, what is seen at least after the first round, and after half of it.
 constexpr double kFirstRoundShare = 0.8;
-constexpr double kFirstPassShare = 0.3;
+constexpr double kFirstPassShare = 0.2;
 // Of the gain that lanes then show, what squares promise at least.
 constexpr double kCertainty = 0.7;
+// Of eigenvalues.
+constexpr double kRough = 1e-8;
+constexpr double kExact = 1e-24;
+
+// As if by chance: the top bit of SplitMix64.
+float SignOf(uint64_t index) {
+  uint64_t bits = (index + 1) * 0x9e3779b97f4a7c15;
+  bits = (bits ^ (bits >> 30)) * 0xbf58476d1ce4e5b9;
+  bits = (bits ^ (bits >> 27)) * 0x94d049bb133111eb;
+  return bits >> 63 == 0 ? 1.0f : -1.0f;
+}
+
+// The first `count` columns of matrix * square, each rounded once: what F32 numbers are left with
+// is no larger than the rounding of more.
+ThinMatrix ExactTimes(const ThinMatrix& matrix, const std::vector<double>& square, size_t count) {
+  ThinMatrix product(matrix.rows, matrix.width);
+  for (size_t i = 0; i < matrix.rows; ++i) {
+    for (size_t k = 0; k < count; ++k) {
+      double sum = 0;
+      for (size_t j = 0; j < matrix.width; ++j) {
+        sum += matrix.row(i)[j] * square[j * matrix.width + k];
+      }
+      product.row(i)[k] = static_cast<float>(sum);
+    }
+  }
+  return product;
+}
 
 class RangeFinder {
  public:
@@ -37,21 +65,29 @@ class RangeFinder {
 
   absl::StatusOr<std::vector<Correction>> Run(const RankEstimate& estimate) {
     right_ = StartingColumns(estimate);
-    Outlook outlook;
-    for (const double expected : {kFirstRoundShare, 1.0}) {
-      Orthonormalise(right_);
+    // F32 numbers are left with so little that a second round still counts.
+    const bool is_one_round = search_.effort == Effort::kFast && IsClear(estimate) &&
+                              matrix_.tensor().dtype != DType::kF32;
+    std::vector<double> gram = Gram(right_);
+    for (const double expected : {is_one_round ? 1.0 : kFirstRoundShare, 1.0}) {
+      Orthonormalise(right_, std::move(gram));
       WDELTA_RETURN_IF_ERROR(Pass(false));
-      // Without anything to be gained at least, one pass tells too little.
-      const double half_expected = expected * kFirstPassShare * search_.least_gain;
-      if (half_expected > 0 && Look(left_).gain < half_expected) return std::vector<Correction>();
-      Orthonormalise(left_);
+      gram = Gram(left_);
+      // A first look; without anything to be gained at least, it tells too little.
+      if (expected < 1 && search_.least_gain > 0 &&
+          Look(gram, kRough).gain < kFirstPassShare * search_.least_gain) {
+        return std::vector<Correction>();
+      }
+      Orthonormalise(left_, std::move(gram));
       WDELTA_RETURN_IF_ERROR(Pass(true));
-      outlook = Look(right_);
+      gram = Gram(right_);
+      const Outlook outlook = Look(gram, kRough);
       if (outlook.rank == 0 || outlook.gain < expected * kCertainty * search_.least_gain) {
         return std::vector<Correction>();
       }
+      if (is_one_round) break;
     }
-    return MakeCorrections(outlook);
+    return MakeCorrections(Look(std::move(gram), kExact));
   }
 
  private:
@@ -63,25 +99,26 @@ class RangeFinder {
 
   // What columns promise that are those of an orthonormal basis, multiplied by the matrix.
   struct Outlook {
-    Eigen eigen;  // of their Gram matrix
+    Eigen eigen;
     uint32_t rank = 0;
     double gain = 0;  // bits of a lane, factors paid
   };
 
+  static bool IsClear(const RankEstimate& estimate) { return estimate.left <= kClearResidual; }
+
   size_t WidthFor(const RankEstimate& estimate) const {
     const size_t all =
         (estimate.rank + kSpareColumns + kWidthMultiple - 1) / kWidthMultiple * kWidthMultiple;
-    const bool is_blurred = estimate.left > kClearResidual && search_.effort == Effort::kFast;
-    return is_blurred ? std::min(all, kBlurredWidth) : all;
+    const bool is_narrow = search_.effort == Effort::kFast && !IsClear(estimate);
+    return is_narrow ? std::min(all, kBlurredWidth) : all;
   }
 
-  // Sums of the rows that were looked at, with signs of a fixed seed.
+  // Sums of the rows that were looked at, with signs that are the same every time.
   ThinMatrix StartingColumns(const RankEstimate& estimate) const {
     const size_t width = WidthFor(estimate);
     const ThinMatrix& rows = estimate.rows;
     ThinMatrix signs(rows.rows, width);
-    std::mt19937 random(1);
-    for (float& sign : signs.numbers) sign = random() % 2 == 0 ? 1.0f : -1.0f;
+    for (size_t i = 0; i < signs.numbers.size(); ++i) signs.numbers[i] = SignOf(i);
     ThinMatrix columns(rows.width, width);
     kernels::AddTransposedTimes({rows.numbers.data(), rows.numbers.size(), 0, rows.width},
                                 signs.numbers.data(), width, columns.numbers.data());
@@ -133,10 +170,10 @@ class RangeFinder {
   }
 
   // A rank costs its factors; each halving of the squares that are left saves about half a bit a
-  // number.
-  Outlook Look(const ThinMatrix& columns) const {
+  // number. `gram` is that of the columns.
+  Outlook Look(std::vector<double> gram, double tolerance) const {
     Outlook outlook;
-    outlook.eigen = EigenOfSymmetric(Gram(columns), columns.width);
+    outlook.eigen = EigenOfSymmetric(std::move(gram), right_.width, tolerance);
     const std::vector<double>& values = outlook.eigen.values;
     const double squares = *squares_;
     if (!(squares > 0)) return outlook;
@@ -171,6 +208,9 @@ class RangeFinder {
       for (size_t j = 0; j < columns.rows; ++j) factors.push_back(columns.row(j)[k]);
     }
     for (const DType dtype : {DType::kF16, DType::kF32}) {
+      // F16 is far finer than what 16 bits round.
+      const bool is_of_use = dtype == DType::kF16 || matrix_.tensor().dtype == DType::kF32;
+      if (search_.effort == Effort::kFast && !is_of_use) continue;
       const CorrectionForm form{rank, dtype};
       const std::optional<uint64_t> size_bytes = FactorBytes(matrix_.tensor(), form);
       if (!size_bytes.has_value()) continue;
@@ -182,17 +222,18 @@ class RangeFinder {
   }
 
   // Times the eigenvectors of the rank, scaled so that both factors are about as large.
-  static ThinMatrix Turned(const ThinMatrix& matrix, const Outlook& outlook, bool is_left) {
+  ThinMatrix Turned(const ThinMatrix& matrix, const Outlook& outlook, bool is_left) const {
     const size_t width = matrix.width;
-    std::vector<float> turn(width * width, 0.0f);
+    std::vector<double> turn(width * width, 0.0);
     for (uint32_t k = 0; k < outlook.rank; ++k) {
       const double fourth_root = std::sqrt(std::sqrt(outlook.eigen.values[k]));
       const double scale = is_left ? fourth_root : 1 / fourth_root;
       for (size_t i = 0; i < width; ++i) {
-        turn[i * width + k] = static_cast<float>(outlook.eigen.vectors[i * width + k] * scale);
+        turn[i * width + k] = outlook.eigen.vectors[i * width + k] * scale;
       }
     }
-    return Times(matrix, turn.data(), width);
+    if (matrix_.tensor().dtype == DType::kF32) return ExactTimes(matrix, turn, outlook.rank);
+    return Times(matrix, std::vector<float>(turn.begin(), turn.end()).data(), width);
   }
 
   const DeltaMatrix& matrix_;

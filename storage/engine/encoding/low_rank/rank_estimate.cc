@@ -73,11 +73,12 @@ bool IsLow(const ThinMatrix& sample) {
   if (static_cast<double>(changed) < kMinChanged * static_cast<double>(sample.numbers.size())) {
     return false;
   }
-  const std::vector<double> gram = Gram(sample);
+  ThinMatrix gram(sample.width, sample.width);
+  kernels::AddTransposedTimes({sample.numbers.data(), sample.numbers.size(), 0, sample.width},
+                              sample.numbers.data(), sample.width, gram.numbers.data());
   double trace = 0;
-  double squares = 0;
-  for (size_t i = 0; i < sample.width; ++i) trace += gram[i * sample.width + i];
-  for (const double number : gram) squares += number * number;
+  for (size_t i = 0; i < sample.width; ++i) trace += gram.row(i)[i];
+  const double squares = kernels::SumOfSquares(gram.numbers.data(), gram.numbers.size());
   if (!(squares > 0)) return false;
   const double independent =
       1 / (1 / static_cast<double>(sample.rows) + 1 / static_cast<double>(sample.width));
@@ -145,10 +146,13 @@ absl::StatusOr<RankEstimate> EstimateRank(const DeltaMatrix& matrix) {
   RankEstimate estimate;
   const uint32_t max_rank = MaxRankOf(matrix);
   if (max_rank == 0) return estimate;
-  WDELTA_ASSIGN_OR_RETURN(estimate.rows, ReadRows(matrix, kFirstRows));
-  if (!IsLow(SampleColumns(estimate.rows))) return estimate;
-  const uint64_t wanted = std::min<uint64_t>(matrix.rows(), max_rank * 3 / 2 + kSpareRows);
-  if (wanted > kFirstRows) {
+  const uint64_t wanted = std::min<uint64_t>(
+      matrix.rows(), std::max<uint64_t>(max_rank * 3 / 2 + kSpareRows, kFirstRows));
+  if (!matrix.is_held()) {
+    WDELTA_ASSIGN_OR_RETURN(estimate.rows, ReadRows(matrix, kFirstRows));
+    if (!IsLow(SampleColumns(estimate.rows))) return estimate;
+  }
+  if (estimate.rows.rows < wanted) {
     WDELTA_ASSIGN_OR_RETURN(estimate.rows, ReadRows(matrix, wanted));
   }
   const ThinMatrix sample = SampleColumns(estimate.rows);

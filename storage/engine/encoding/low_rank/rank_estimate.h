@@ -29,7 +29,8 @@ bool IsToldByFirstChunk(const DeltaMatrix& matrix);
 // The same of such a matrix, whose first chunk and the parent's, converted, are these.
 bool MayHaveLowRank(const DeltaMatrix& matrix, absl::string_view target, absl::string_view parent);
 
-// Reads some 64 rows, which rule most matrices out, then up to 128 for the others.
+// Reads some 64 rows, which rule most matrices out, then up to 128 for the others. A matrix that is
+// held is taken to have been asked for by MayHaveLowRank.
 absl::StatusOr<RankEstimate> EstimateRank(const DeltaMatrix& matrix);
 
 }  // namespace wdelta

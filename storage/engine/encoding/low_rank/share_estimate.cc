@@ -13,7 +13,7 @@ namespace wdelta {
 namespace {
 
 constexpr size_t kMaxChunks = 4;
-// As many as PlanDelta looks at.
+// PlanDelta looks at all of them.
 constexpr uint64_t kBlocks = 32;  // of a chunk
 constexpr uint64_t kBlockLanes = 128;
 constexpr double kLeastBits = 1e-3;  // of a lane
