@@ -4,6 +4,7 @@
 #include <array>
 #include <bit>
 #include <cmath>
+#include <cstring>
 #include <functional>
 #include <vector>
 
@@ -44,16 +45,14 @@ struct Sample {
   Sample(const uint8_t* target_bytes, const uint8_t* parent_bytes, size_t lanes) {
     const size_t block = std::min(kSampleBlock, lanes);
     const size_t blocks = std::max<size_t>(1, std::min(kSampleLanes, lanes) / block);
-    target.reserve(blocks * block);
-    parent.reserve(blocks * block);
+    target.resize(blocks * block);
+    parent.resize(blocks * block);
     for (size_t b = 0; b < blocks; ++b) {
       const size_t begin = blocks == 1 ? 0 : b * (lanes - block) / (blocks - 1);
-      for (size_t i = begin; i < begin + block; ++i) {
-        target.push_back(kernels::portable::Load<T>(target_bytes + i * sizeof(T)));
-        parent.push_back(parent_bytes == nullptr
-                             ? T{0}
-                             : kernels::portable::Load<T>(parent_bytes + i * sizeof(T)));
-      }
+      const size_t size_bytes = block * sizeof(T);
+      std::memcpy(&target[b * block], target_bytes + begin * sizeof(T), size_bytes);
+      if (parent_bytes == nullptr) continue;
+      std::memcpy(&parent[b * block], parent_bytes + begin * sizeof(T), size_bytes);
     }
   }
 };

@@ -1,6 +1,7 @@
 #include "storage/codec/kernels/range_kernels.h"
 
 #include <algorithm>
+#include <vector>
 
 #include "storage/codec/kernels/real_lanes.h"
 
@@ -22,7 +23,7 @@ constexpr size_t kRowBlock = 64;
 // Sums that do not wait for each other, in as many registers.
 constexpr size_t kTileRows = 8;
 constexpr size_t kTileColumns = HWY_MAX_BYTES >= 64 ? 16 : 8;
-constexpr size_t kGramRows = 4;
+constexpr size_t kGramRows = 8;
 
 template <class Lanes>
 void SubtractLanes(const uint8_t* target, const uint8_t* parent, size_t count, float* difference) {
@@ -168,31 +169,52 @@ void AddTransposedTimesForTarget(const MatrixRun& run, const float* left, size_t
   });
 }
 
-void AddGramForTarget(const float* numbers, size_t rows, size_t width, double* HWY_RESTRICT gram) {
-  const auto add = [=](const float* row) {
-    for (size_t p = 0; p < width; ++p) {
-      const double scale = row[p];
-      double* const sums = gram + p * width;
-      for (size_t q = 0; q < width; ++q) sums[q] += scale * static_cast<double>(row[q]);
-    }
-  };
-  size_t r = 0;
-  for (; r + kGramRows <= rows; r += kGramRows) {
-    const float* const row = numbers + r * width;
-    for (size_t p = 0; p < width; ++p) {
-      const double a = row[p];
-      const double b = row[width + p];
-      const double c = row[2 * width + p];
-      const double e = row[3 * width + p];
-      double* const sums = gram + p * width;
-      for (size_t q = 0; q < width; ++q) {
-        sums[q] += (a * static_cast<double>(row[q]) + b * static_cast<double>(row[width + q])) +
-                   (c * static_cast<double>(row[2 * width + q]) +
-                    e * static_cast<double>(row[3 * width + q]));
-      }
+// kRows neighbouring rows from p on, and a vector of columns from q on, of the Gram matrix of so
+// many rows.
+template <size_t kRows, class D>
+HWY_INLINE void GramTile(D d, const double* numbers, size_t rows, size_t width, size_t p, size_t q,
+                         double* gram) {
+  hn::Vec<D> added[kRows];
+  for (size_t i = 0; i < kRows; ++i) added[i] = hn::Zero(d);
+  for (size_t r = 0; r < rows; ++r) {
+    const double* const row = numbers + r * width;
+    const auto factors = hn::LoadU(d, row + q);
+    for (size_t i = 0; i < kRows; ++i) {
+      added[i] = hn::Add(added[i], hn::Mul(hn::Set(d, row[p + i]), factors));
     }
   }
-  for (; r < rows; ++r) add(numbers + r * width);
+  for (size_t i = 0; i < kRows; ++i) {
+    double* const sums = gram + (p + i) * width + q;
+    hn::StoreU(hn::Add(hn::LoadU(d, sums), added[i]), d, sums);
+  }
+}
+
+// The columns from the vector of column p on: what is left of it follows by symmetry.
+template <size_t kRows>
+HWY_INLINE void GramRows(const double* numbers, size_t rows, size_t width, size_t p, double* gram) {
+  const hn::CappedTag<double, 8> wide;
+  const hn::CappedTag<double, 1> one;
+  size_t q = p - p % hn::Lanes(wide);
+  for (; q + hn::Lanes(wide) <= width; q += hn::Lanes(wide)) {
+    GramTile<kRows>(wide, numbers, rows, width, p, q, gram);
+  }
+  for (; q < width; ++q) GramTile<kRows>(one, numbers, rows, width, p, q, gram);
+}
+
+void AddGramForTarget(const float* numbers, size_t rows, size_t width, double* gram) {
+  std::vector<double> block(std::min(rows, kRowBlock) * width);
+  for (size_t r = 0; r < rows; r += kRowBlock) {
+    const size_t count = std::min(kRowBlock, rows - r);
+    for (size_t i = 0; i < count * width; ++i) block[i] = numbers[r * width + i];
+    size_t p = 0;
+    for (; p + kGramRows <= width; p += kGramRows) {
+      GramRows<kGramRows>(block.data(), count, width, p, gram);
+    }
+    for (; p < width; ++p) GramRows<1>(block.data(), count, width, p, gram);
+  }
+  for (size_t p = 0; p < width; ++p) {
+    for (size_t q = 0; q < p; ++q) gram[p * width + q] = gram[q * width + p];
+  }
 }
 
 double SumOfSquaresForTarget(const float* numbers, size_t count) {

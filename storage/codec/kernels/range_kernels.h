@@ -32,7 +32,7 @@ void AddTimes(const MatrixRun& run, const float* right, size_t width, float* sum
 // Adds transposed run * left to `sums`, which has a row for each column; `left` has run.rows().
 void AddTransposedTimes(const MatrixRun& run, const float* left, size_t width, float* sums);
 
-// Adds transposed rows * rows to `gram`, width x width.
+// Adds transposed rows * rows to `gram`, which is symmetric, width x width.
 void AddGram(const float* numbers, size_t rows, size_t width, double* gram);
 
 double SumOfSquares(const float* numbers, size_t count);

@@ -69,25 +69,26 @@ class RangeFinder {
     const bool is_one_round = search_.effort == Effort::kFast && IsClear(estimate) &&
                               matrix_.tensor().dtype != DType::kF32;
     std::vector<double> gram = Gram(right_);
+    Outlook outlook;
     for (const double expected : {is_one_round ? 1.0 : kFirstRoundShare, 1.0}) {
       Orthonormalise(right_, std::move(gram));
       WDELTA_RETURN_IF_ERROR(Pass(false));
       gram = Gram(left_);
       // A first look; without anything to be gained at least, it tells too little.
       if (expected < 1 && search_.least_gain > 0 &&
-          Look(gram, kRough).gain < kFirstPassShare * search_.least_gain) {
+          GainBy(gram) < kFirstPassShare * search_.least_gain) {
         return std::vector<Correction>();
       }
       Orthonormalise(left_, std::move(gram));
       WDELTA_RETURN_IF_ERROR(Pass(true));
       gram = Gram(right_);
-      const Outlook outlook = Look(gram, kRough);
+      outlook = Look(gram, expected < 1 ? kRough : kExact);
       if (outlook.rank == 0 || outlook.gain < expected * kCertainty * search_.least_gain) {
         return std::vector<Correction>();
       }
       if (is_one_round) break;
     }
-    return MakeCorrections(Look(std::move(gram), kExact));
+    return MakeCorrections(outlook);
   }
 
  private:
@@ -102,6 +103,12 @@ class RangeFinder {
     Eigen eigen;
     uint32_t rank = 0;
     double gain = 0;  // bits of a lane, factors paid
+
+    void Consider(uint32_t other_rank, double other_gain) {
+      if (!(other_gain > gain)) return;
+      rank = other_rank;
+      gain = other_gain;
+    }
   };
 
   static bool IsClear(const RankEstimate& estimate) { return estimate.left <= kClearResidual; }
@@ -169,27 +176,38 @@ class RangeFinder {
     return absl::OkStatus();
   }
 
-  // A rank costs its factors; each halving of the squares that are left saves about half a bit a
-  // number. `gram` is that of the columns.
+  // Of columns with that Gram matrix.
   Outlook Look(std::vector<double> gram, double tolerance) const {
     Outlook outlook;
     outlook.eigen = EigenOfSymmetric(std::move(gram), right_.width, tolerance);
-    const std::vector<double>& values = outlook.eigen.values;
-    const double squares = *squares_;
-    if (!(squares > 0)) return outlook;
-    const auto height = static_cast<double>(matrix_.rows());
-    const auto width = static_cast<double>(matrix_.columns());
-    const double rank_bits = kFactorBits * (height + width) / (height * width);
-    double left = squares;
-    const size_t limit = std::min<size_t>(values.size(), MaxRankOf(matrix_));
-    for (uint32_t rank = 1; rank <= limit; ++rank) {
-      left = std::max(left - values[rank - 1], kRoundingShare * squares);
-      const double gain = 0.5 * std::log2(squares / left) - rank_bits * rank;
-      if (!(gain > outlook.gain)) continue;
-      outlook.gain = gain;
-      outlook.rank = rank;
+    double explained = 0;
+    for (uint32_t rank = 1; rank <= outlook.eigen.values.size(); ++rank) {
+      explained += outlook.eigen.values[rank - 1];
+      outlook.Consider(rank, GainOf(rank, explained));
     }
     return outlook;
+  }
+
+  // Somewhat less than the gain of the Outlook, and told at once: some columns take the place of
+  // the best combinations of columns.
+  double GainBy(std::vector<double> gram) const {
+    Outlook outlook;
+    const size_t width = right_.width;
+    const std::vector<double> residuals = CholeskyResiduals(std::move(gram), width, width);
+    for (uint32_t rank = 1; rank <= width; ++rank) {
+      outlook.Consider(rank, GainOf(rank, residuals[0] - residuals[rank]));
+    }
+    return outlook.gain;
+  }
+
+  // A rank costs its factors; each halving of the squares that are left saves about half a bit a
+  // number.
+  double GainOf(uint32_t rank, double explained) const {
+    if (rank > MaxRankOf(matrix_) || !(*squares_ > 0)) return 0;
+    const auto height = static_cast<double>(matrix_.rows());
+    const auto width = static_cast<double>(matrix_.columns());
+    const double left = std::max(1 - explained / *squares_, kRoundingShare);
+    return -0.5 * std::log2(left) - kFactorBits * rank * (height + width) / (height * width);
   }
 
   // With the orthonormal columns of left, matrix ~ left * right^T; the eigenvectors of
