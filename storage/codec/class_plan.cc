@@ -130,13 +130,15 @@ std::vector<ClassCosts> PriceClasses(LaneFormat format, const Sample<T>& sample,
     const T ordered_p = format.sign_magnitude ? kernels::portable::ToMonotone(p) : p;
     const T difference =
         kernels::portable::ShiftRightSigned(static_cast<T>(ordered_t - ordered_p), map.zero_bits);
-    const bool negative = (difference & kernels::portable::kSignBit<T>) != 0;
-    const T size = negative ? static_cast<T>(T{0} - difference) : difference;
-    const int length = std::bit_width(size);
-    ++of_class.lengths[2 * length + (negative ? 1 : 0)];
-    of_class.low_bits += length > 0 ? length - 1 : 0;
+    // Without branches, which nobody could predict.
+    const T negative = static_cast<T>(difference >> (kBits<T> - 1));
+    const T size = static_cast<T>((difference ^ static_cast<T>(T{0} - negative)) + negative);
+    const auto low_bits = static_cast<size_t>(std::bit_width(static_cast<uint64_t>(size) | 1) - 1);
+    const size_t length = low_bits + (size != 0 ? 1 : 0);
+    ++of_class.lengths[2 * length + negative];
+    of_class.low_bits += low_bits;
     const uint64_t exponent = MagnitudeOf(format, t) >> map.shift;
-    ++of_class.exponents[std::min<uint64_t>(kExponents - 1, exponent > top ? 0 : top - exponent)];
+    ++of_class.exponents[std::min<uint64_t>(kExponents - 1, top - std::min(exponent, top))];
     ++of_class.weights;
   }
   std::vector<ClassCosts> costs(map.count);

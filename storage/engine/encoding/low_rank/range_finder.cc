@@ -26,7 +26,7 @@ constexpr double kClearResidual = 0.1;
 constexpr size_t kBlurredWidth = 16;
 // Of the gain in the end, what is seen at least after the first round, and after half of it.
 constexpr double kFirstRoundShare = 0.8;
-constexpr double kFirstPassShare = 0.2;
+constexpr double kFirstPassShare = 0.12;
 // Of the gain that lanes then show, what squares promise at least.
 constexpr double kCertainty = 0.7;
 // Of eigenvalues.
