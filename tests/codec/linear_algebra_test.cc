@@ -5,6 +5,7 @@
 #include <cmath>
 #include <random>
 
+#include "hwy/targets.h"
 #include "storage/codec/kernels/range_kernels.h"
 
 namespace wdelta {
@@ -47,6 +48,26 @@ TEST(LinearAlgebraTest, ColumnsBecomeOrthonormal) {
   }
 }
 
+// What remains of a column is far below its square, as of rows of a matrix of low rank.
+TEST(LinearAlgebraTest, ColumnsThatAreNearlyDependentBecomeOrthonormal) {
+  std::mt19937 random(6);
+  for (const float noise : {1e-1f, 1e-3f, 1e-5f}) {
+    const ThinMatrix left = Random(random, 500, 3);
+    ThinMatrix matrix = Times(left, Random(random, 3, 16).numbers.data(), 16);
+    const ThinMatrix noises = Random(random, 500, 16);
+    for (size_t i = 0; i < matrix.numbers.size(); ++i) {
+      matrix.numbers[i] += noise * noises.numbers[i];
+    }
+    Orthonormalise(matrix);
+    const std::vector<double> gram = Gram(matrix);
+    for (size_t p = 0; p < 16; ++p) {
+      for (size_t q = 0; q < 16; ++q) {
+        EXPECT_NEAR(gram[p * 16 + q], p == q ? 1 : 0, 2e-6) << noise << ": " << p << ", " << q;
+      }
+    }
+  }
+}
+
 TEST(LinearAlgebraTest, EigenvaluesAndVectors) {
   std::mt19937 random(2);
   for (const size_t size : {1, 2, 17, 72}) {
@@ -64,6 +85,16 @@ TEST(LinearAlgebraTest, EigenvaluesAndVectors) {
         EXPECT_NEAR(product, eigen.values[k] * eigen.vectors[i * size + k], 1e-9 * eigen.values[0]);
       }
     }
+  }
+}
+
+TEST(LinearAlgebraTest, RoughEigenvaluesAreNear) {
+  std::mt19937 random(7);
+  const std::vector<double> matrix = Gram(Random(random, 40, 16));
+  const Eigen exact = EigenOfSymmetric(matrix, 16);
+  const Eigen rough = EigenOfSymmetric(matrix, 16, 1e-8);
+  for (size_t k = 0; k < 16; ++k) {
+    EXPECT_NEAR(rough.values[k], exact.values[k], 1e-4 * exact.values[0]) << k;
   }
 }
 
@@ -109,6 +140,67 @@ TEST(LinearAlgebraTest, ProductsOfRunsAddUp) {
       double sum = 0;
       for (size_t i = 0; i < kRows; ++i) sum += matrix.row(i)[j] * left.row(i)[k];
       EXPECT_NEAR(transposed.row(j)[k], sum, 1e-3);
+    }
+  }
+}
+
+TEST(LinearAlgebraTest, GramIsTheProductOfColumns) {
+  std::mt19937 random(8);
+  for (const size_t width : {1, 7, 8, 16, 24, 68}) {
+    for (const size_t rows : {0, 1, 63, 64, 65, 200}) {
+      const ThinMatrix matrix = Random(random, rows, width);
+      const std::vector<double> gram = Gram(matrix);
+      for (size_t p = 0; p < width; ++p) {
+        for (size_t q = 0; q < width; ++q) {
+          double sum = 0;
+          for (size_t i = 0; i < rows; ++i) {
+            sum += static_cast<double>(matrix.row(i)[p]) * matrix.row(i)[q];
+          }
+          ASSERT_NEAR(gram[p * width + q], sum, 1e-10) << width << ": " << p << ", " << q;
+        }
+      }
+    }
+  }
+}
+
+// All results of the kernels, one behind the other.
+std::vector<double> AllProducts(const kernels::MatrixRun& run, const ThinMatrix& left,
+                                const ThinMatrix& right) {
+  ThinMatrix times(run.rows(), right.width);
+  ThinMatrix transposed(run.columns, right.width);
+  kernels::AddTimes(run, right.numbers.data(), right.width, times.numbers.data());
+  kernels::AddTransposedTimes(run, left.numbers.data(), left.width, transposed.numbers.data());
+  std::vector<double> all = Gram(right);
+  all.push_back(kernels::SumOfSquares(run.numbers, run.count));
+  all.insert(all.end(), times.numbers.begin(), times.numbers.end());
+  all.insert(all.end(), transposed.numbers.begin(), transposed.numbers.end());
+  return all;
+}
+
+TEST(LinearAlgebraTest, AllInstructionSetsGiveTheSameBits) {
+  const uint32_t seed = std::random_device{}();
+  SCOPED_TRACE(testing::Message() << "seed " << seed);
+  std::mt19937 random(seed);
+  for (const size_t width : {1, 5, 8, 16, 24, 29, 72}) {
+    for (const size_t columns : {1, 15, 64, 150, 331}) {
+      kernels::MatrixRun run;
+      run.columns = columns;
+      run.first_column = random() % columns;
+      run.count = 1 + random() % (150 * columns);
+      const ThinMatrix numbers = Random(random, 1, run.count);
+      run.numbers = numbers.numbers.data();
+      const ThinMatrix left = Random(random, run.rows(), width);
+      const ThinMatrix right = Random(random, columns, width);
+      std::vector<double> first;
+      for (const int64_t target : hwy::SupportedAndGeneratedTargets()) {
+        hwy::SetSupportedTargetsForTest(target);
+        hwy::GetChosenTarget().DeInit();
+        const std::vector<double> all = AllProducts(run, left, right);
+        if (first.empty()) first = all;
+        EXPECT_TRUE(all == first) << hwy::TargetName(target) << ", " << width << " of " << columns;
+      }
+      hwy::SetSupportedTargetsForTest(0);
+      hwy::GetChosenTarget().DeInit();
     }
   }
 }

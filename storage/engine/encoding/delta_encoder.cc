@@ -49,8 +49,8 @@ class DeltaEncoder {
       }
       // An empty stream still has its place in the order of results.
       for (const ChunkRef& chunk : ChunksOfStream(i, streams[i].tensor.size_bytes)) {
-        WDELTA_RETURN_IF_ERROR(tasks_.Start(
-            [this, chunk, correction, chunks = test.chunks](ChunkResult& result) {
+        WDELTA_RETURN_IF_ERROR(
+            tasks_.Start([this, chunk, correction, chunks = test.chunks](ChunkResult& result) {
               return chunks_.Encode(chunk, correction, ChunkOf(chunks.get(), chunk), result);
             }));
       }
@@ -79,8 +79,8 @@ class DeltaEncoder {
   }
 
   absl::StatusOr<CorrectionPtr> CorrectionOf(const DeltaMatrix& matrix) {
-    const CorrectionSearch search{
-        input_, chunks_, pool_, [this] { return input_.advance(0); }, input_.effort != Effort::kFast};
+    const CorrectionSearch search{input_, chunks_, pool_, [this] { return input_.advance(0); },
+                                  input_.effort != Effort::kFast};
     WDELTA_ASSIGN_OR_RETURN(MeasuredCorrection chosen, ChooseCorrection(search, matrix));
     return std::move(chosen.correction);
   }

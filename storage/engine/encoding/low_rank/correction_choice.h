@@ -25,7 +25,7 @@ struct MeasuredCorrection {
 struct CorrectionSearch {
   const DeltaEncoderInput& input;
   ChunkEncoder& chunks;
-  // None of its threads searches, unless it has none.
+  // The search waits for tasks of it: not one whose thread calls, unless it has none.
   ThreadPool* pool;
   // Called now and then; its error ends the work.
   std::function<absl::Status()> advance;

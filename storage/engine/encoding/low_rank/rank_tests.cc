@@ -71,8 +71,8 @@ absl::Status RankTests::Run(uint32_t stream, Outcome& outcome) const {
 absl::Status RankTests::Choose(std::vector<ReadChunk> chunks, Outcome& outcome) const {
   // Runs what it is given in this thread, which is one of the pool's.
   ThreadPool here(0);
-  const CorrectionSearch search{
-      input_, chunks_, &here, [] { return absl::OkStatus(); }, input_.effort != Effort::kFast};
+  const CorrectionSearch search{input_, chunks_, &here, [] { return absl::OkStatus(); },
+                                input_.effort != Effort::kFast};
   WDELTA_RETURN_IF_ERROR(outcome.matrix->Hold(std::move(chunks)));
   WDELTA_ASSIGN_OR_RETURN(MeasuredCorrection chosen, ChooseCorrection(search, *outcome.matrix));
   outcome.correction = std::move(chosen.correction);

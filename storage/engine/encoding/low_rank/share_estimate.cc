@@ -28,8 +28,7 @@ absl::StatusOr<ShareEstimate> ShareEstimate::Of(const DeltaMatrix& matrix) {
   DeltaRun run;
   for (size_t i = 0; i < count; ++i) {
     const ChunkRef& at = all[(2 * i + 1) * all.size() / (2 * count)];
-    WDELTA_RETURN_IF_ERROR(
-        estimate.Add(matrix, at.offset / lane_bytes, at.size / lane_bytes, run));
+    WDELTA_RETURN_IF_ERROR(estimate.Add(matrix, at.offset / lane_bytes, at.size / lane_bytes, run));
   }
   double bits = 0;
   double lanes = 0;
