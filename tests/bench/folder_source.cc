@@ -80,10 +80,17 @@ absl::StatusOr<ContentSourcePtr> OpenFolder(const std::string& folder, Digests d
 absl::StatusOr<uint64_t> SaveDelta(const std::string& parent_folder,
                                    const std::string& target_folder, const std::string& path,
                                    ThreadPool* pool, Effort effort) {
+  WDELTA_ASSIGN_OR_RETURN(const ContentSourcePtr parent, OpenFolder(parent_folder));
+  WDELTA_ASSIGN_OR_RETURN(const ContentSourcePtr target, OpenFolder(target_folder));
+  return SaveDelta(parent, target, path, pool, effort);
+}
+
+absl::StatusOr<uint64_t> SaveDelta(const ContentSourcePtr& parent, const ContentSourcePtr& target,
+                                   const std::string& path, ThreadPool* pool, Effort effort) {
   DeltaEncoderInput input;
   input.effort = effort;
-  WDELTA_ASSIGN_OR_RETURN(input.parent, OpenFolder(parent_folder));
-  WDELTA_ASSIGN_OR_RETURN(input.target, OpenFolder(target_folder));
+  input.parent = parent;
+  input.target = target;
   input.parent_streams = MatchStreams(input.target->checkpoint(), input.parent->checkpoint());
   input.advance = [](uint64_t) { return absl::OkStatus(); };
   const std::unique_ptr<FileSystem> file_system = NewPosixFileSystem();

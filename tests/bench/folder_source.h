@@ -22,5 +22,9 @@ absl::StatusOr<ContentSourcePtr> OpenFolder(const std::string& folder,
 absl::StatusOr<uint64_t> SaveDelta(const std::string& parent_folder,
                                    const std::string& target_folder, const std::string& path,
                                    ThreadPool* pool, Effort effort = Effort::kFast);
+// The same of opened folders, whose digests are known.
+absl::StatusOr<uint64_t> SaveDelta(const ContentSourcePtr& parent, const ContentSourcePtr& target,
+                                   const std::string& path, ThreadPool* pool,
+                                   Effort effort = Effort::kFast);
 
 }  // namespace wdelta::bench
