@@ -56,28 +56,36 @@ Orthonormaliser OrthonormaliserOf(const std::vector<double>& gram, size_t width)
   return result;
 }
 
-// One rotation in the plane of p and q that makes the element there zero.
+// Two rows, turned by an angle of that cosine and sine.
+void TurnRows(double* first, double* second, size_t size, double c, double s) {
+  for (size_t k = 0; k < size; ++k) {
+    const double a = first[k];
+    const double b = second[k];
+    first[k] = c * a - s * b;
+    second[k] = s * a + c * b;
+  }
+}
+
+// One rotation in the plane of p and q that makes the element there zero. The rows of `vectors`
+// turn with it.
 void Rotate(std::vector<double>& a, std::vector<double>& vectors, size_t size, size_t p, size_t q) {
-  const double theta = (a[q * size + q] - a[p * size + p]) / (2 * a[p * size + q]);
+  const double pp = a[p * size + p];
+  const double qq = a[q * size + q];
+  const double pq = a[p * size + q];
+  const double theta = (qq - pp) / (2 * pq);
   const double t = (theta >= 0 ? 1.0 : -1.0) / (std::fabs(theta) + std::sqrt(theta * theta + 1));
   const double c = 1 / std::sqrt(t * t + 1);
   const double s = t * c;
+  TurnRows(&a[p * size], &a[q * size], size, c, s);
+  a[p * size + p] = pp - t * pq;
+  a[q * size + q] = qq + t * pq;
+  a[p * size + q] = a[q * size + p] = 0;
+  // Columns are what rows are.
   for (size_t k = 0; k < size; ++k) {
-    const double kp = a[k * size + p];
-    const double kq = a[k * size + q];
-    a[k * size + p] = c * kp - s * kq;
-    a[k * size + q] = s * kp + c * kq;
+    a[k * size + p] = a[p * size + k];
+    a[k * size + q] = a[q * size + k];
   }
-  for (size_t k = 0; k < size; ++k) {
-    const double pk = a[p * size + k];
-    const double qk = a[q * size + k];
-    a[p * size + k] = c * pk - s * qk;
-    a[q * size + k] = s * pk + c * qk;
-    const double vp = vectors[k * size + p];
-    const double vq = vectors[k * size + q];
-    vectors[k * size + p] = c * vp - s * vq;
-    vectors[k * size + q] = s * vp + c * vq;
-  }
+  TurnRows(&vectors[p * size], &vectors[q * size], size, c, s);
 }
 
 }  // namespace
@@ -130,7 +138,7 @@ Eigen EigenOfSymmetric(std::vector<double> matrix, size_t size, double tolerance
   Eigen eigen{std::vector<double>(size), std::vector<double>(size * size)};
   for (size_t k = 0; k < size; ++k) {
     eigen.values[k] = matrix[order[k] * size + order[k]];
-    for (size_t i = 0; i < size; ++i) eigen.vectors[i * size + k] = vectors[i * size + order[k]];
+    for (size_t i = 0; i < size; ++i) eigen.vectors[i * size + k] = vectors[order[k] * size + i];
   }
   return eigen;
 }

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstring>
 #include <random>
 
 #include "hwy/targets.h"
@@ -175,6 +176,34 @@ std::vector<double> AllProducts(const kernels::MatrixRun& run, const ThinMatrix&
   all.insert(all.end(), times.numbers.begin(), times.numbers.end());
   all.insert(all.end(), transposed.numbers.begin(), transposed.numbers.end());
   return all;
+}
+
+TEST(LinearAlgebraTest, DifferencesAreTheSameOnAllInstructionSets) {
+  const uint32_t seed = std::random_device{}();
+  SCOPED_TRACE(testing::Message() << "seed " << seed);
+  std::mt19937 random(seed);
+  for (const DType dtype : {DType::kF16, DType::kBF16, DType::kF32}) {
+    // Every pattern: infinities, NaNs, denormals, zeros of both signs.
+    std::vector<uint8_t> target(4 * 10007);
+    std::vector<uint8_t> parent(target.size());
+    for (uint8_t& byte : target) byte = static_cast<uint8_t>(random());
+    for (uint8_t& byte : parent) byte = static_cast<uint8_t>(random());
+    const size_t count = target.size() / LaneBytes(dtype);
+    std::vector<uint32_t> first;
+    for (const int64_t instructions : hwy::SupportedAndGeneratedTargets()) {
+      hwy::SetSupportedTargetsForTest(instructions);
+      hwy::GetChosenTarget().DeInit();
+      std::vector<float> difference(count, 1.0f);
+      kernels::Subtract(dtype, target.data(), parent.data(), count, difference.data());
+      for (const float number : difference) ASSERT_TRUE(std::isfinite(number));
+      std::vector<uint32_t> bits(count);
+      std::memcpy(bits.data(), difference.data(), 4 * count);
+      if (first.empty()) first = bits;
+      EXPECT_TRUE(bits == first) << hwy::TargetName(instructions) << ", " << DTypeName(dtype);
+    }
+    hwy::SetSupportedTargetsForTest(0);
+    hwy::GetChosenTarget().DeInit();
+  }
 }
 
 TEST(LinearAlgebraTest, AllInstructionSetsGiveTheSameBits) {
