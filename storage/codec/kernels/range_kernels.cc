@@ -36,8 +36,7 @@ void SubtractLanes(const uint8_t* target, const uint8_t* parent, size_t count, f
 }
 
 // The CPU's own conversion of F16 is exact but for NaNs, of which there is no difference.
-void SubtractHalves(const uint8_t* target, const uint8_t* parent, size_t count,
-                    float* difference) {
+void SubtractHalves(const uint8_t* target, const uint8_t* parent, size_t count, float* difference) {
   size_t done = 0;
 #if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2 && !defined(HWY_DISABLE_F16C)
   const hn::CappedTag<float, 16> d;
