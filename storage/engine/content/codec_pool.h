@@ -40,8 +40,7 @@ class CodecPool {
     std::unique_ptr<Worker> worker_;
   };
 
-  // As many workers exist as threads borrowed at the same time, times the depth of
-  // the chains that they decode.
+  // As many workers exist as were lent at the same time.
   Lease Borrow() ABSL_LOCKS_EXCLUDED(mutex_) {
     absl::MutexLock lock(&mutex_);
     if (idle_.empty()) return Lease(this, std::make_unique<Worker>());

@@ -125,43 +125,67 @@ absl::StatusOr<ChunkCache::Bytes> WdeltaSource::ReadSharedFactors(uint32_t strea
       });
 }
 
-absl::Status WdeltaSource::ReadChunk(CodecPool::Worker& worker, ChunkCache::Keep keep,
-                                     uint32_t stream, uint64_t chunk, char* destination) const {
-  if (!reader_->ChunkNeedsParent(stream, chunk)) {
-    return reader_->DecodeChunk(worker.codec, stream, chunk, std::nullopt, destination);
-  }
+absl::StatusOr<WdeltaSource::ParentBytes> WdeltaSource::ReadParentOf(ChunkCache::Keep keep,
+                                                                     uint32_t stream,
+                                                                     const ChunkSpan& span) const {
   const WdeltaStream& info = reader_->file().streams[stream];
-  const ChunkSpan span = SpanOfChunk(reader_->file(), info, chunk);
   const uint32_t parent_stream = *info.parent_stream;
   const uint64_t parent_bytes = parent_->checkpoint().streams[parent_stream].tensor.size_bytes;
   const ChunkSpan from =
       SpanInParent(span, info.info.tensor.dtype, info.parent_dtype, parent_bytes);
-  if (!info.parent_dtype.has_value()) {
-    WDELTA_ASSIGN_OR_RETURN(const ChunkCache::Bytes parent,
-                            ReadParent(keep, parent_stream, from.offset_bytes, from.size_bytes));
-    if (!info.correction.has_value()) {
-      return reader_->DecodeChunk(worker.codec, stream, chunk, *parent, destination);
-    }
-    worker.parent = *parent;
-  } else {
+  ParentBytes parent;
+  uint64_t begin = from.offset_bytes;
+  uint64_t end = from.offset_bytes + from.size_bytes;
+  if (info.parent_dtype.has_value()) {
     // Whole chunks of the parent, which several chunks of a wider dtype find in the cache.
-    const uint64_t begin = from.offset_bytes - from.offset_bytes % limits::kChunkBytes;
-    const uint64_t end = from.offset_bytes + from.size_bytes;
-    const uint64_t rounded_end =
-        std::min(parent_bytes,
-                 end + (limits::kChunkBytes - end % limits::kChunkBytes) % limits::kChunkBytes);
-    WDELTA_ASSIGN_OR_RETURN(const ChunkCache::Bytes parent,
-                            ReadParent(keep, parent_stream, begin, rounded_end - begin));
-    ConvertNumbers(*info.parent_dtype,
-                   absl::string_view(*parent).substr(from.offset_bytes - begin, from.size_bytes),
-                   info.info.tensor.dtype, worker.parent);
+    begin -= begin % limits::kChunkBytes;
+    end += (limits::kChunkBytes - end % limits::kChunkBytes) % limits::kChunkBytes;
+    end = std::min(parent_bytes, end);
   }
-  if (info.correction.has_value()) {
-    WDELTA_ASSIGN_OR_RETURN(const ChunkCache::Bytes factors, ReadFactors(stream));
-    CorrectNumbers(info.info.tensor, info.correction->form, *factors, span.offset_bytes,
-                   worker.parent, worker.factors);
+  WDELTA_ASSIGN_OR_RETURN(parent.owner, ReadParent(keep, parent_stream, begin, end - begin));
+  parent.bytes =
+      absl::string_view(*parent.owner).substr(from.offset_bytes - begin, from.size_bytes);
+  return parent;
+}
+
+absl::Status WdeltaSource::ReadChunk(ChunkCache::Keep keep, uint32_t stream, uint64_t chunk,
+                                     const ChunkSpan& span, ChunkPart part) const {
+  const WdeltaStream& info = reader_->file().streams[stream];
+  std::optional<ParentBytes> parent;
+  ChunkCache::Bytes factors;
+  if (reader_->ChunkNeedsParent(stream, chunk)) {
+    WDELTA_ASSIGN_OR_RETURN(parent, ReadParentOf(keep, stream, span));
+    if (info.correction.has_value()) {
+      WDELTA_ASSIGN_OR_RETURN(factors, ReadFactors(stream));
+    }
   }
-  return reader_->DecodeChunk(worker.codec, stream, chunk, worker.parent, destination);
+  // Not before the parent is there: all layers of a chain share the scratch, which stays in the
+  // processor's cache.
+  CodecPool::Lease lease = codecs_->Borrow();
+  CodecPool::Worker& worker = *lease.get();
+  std::optional<absl::string_view> against;
+  if (parent.has_value()) {
+    against = parent->bytes;
+    if (info.parent_dtype.has_value()) {
+      ConvertNumbers(*info.parent_dtype, parent->bytes, info.info.tensor.dtype, worker.parent);
+      against = worker.parent;
+    }
+    if (factors != nullptr) {
+      if (!info.parent_dtype.has_value())
+        worker.parent.assign(parent->bytes.data(), parent->bytes.size());
+      CorrectNumbers(info.info.tensor, info.correction->form, *factors, span.offset_bytes,
+                     worker.parent, worker.factors);
+      against = worker.parent;
+    }
+  }
+  if (part.size == span.size_bytes) {
+    return reader_->DecodeChunk(worker.codec, stream, chunk, against, part.destination);
+  }
+  worker.chunk.resize(span.size_bytes);
+  WDELTA_RETURN_IF_ERROR(
+      reader_->DecodeChunk(worker.codec, stream, chunk, against, worker.chunk.data()));
+  std::memcpy(part.destination, worker.chunk.data() + part.offset, part.size);
+  return absl::OkStatus();
 }
 
 absl::Status WdeltaSource::Read(uint32_t stream, uint64_t offset, size_t size,
@@ -182,19 +206,12 @@ absl::Status WdeltaSource::ReadUnnamed(ChunkCache::Keep keep, uint32_t stream, u
                                        size_t size, char* destination) const {
   const WdeltaFile& file = reader_->file();
   const WdeltaStream& info = file.streams[stream];
-  CodecPool::Lease worker = codecs_->Borrow();
   while (size > 0) {
     const uint64_t chunk = offset / file.chunk_bytes;
     const ChunkSpan span = SpanOfChunk(file, info, chunk);
     const uint64_t skip = offset - span.offset_bytes;
     const size_t wanted = std::min<uint64_t>(size, span.size_bytes - skip);
-    if (wanted == span.size_bytes) {
-      WDELTA_RETURN_IF_ERROR(ReadChunk(*worker.get(), keep, stream, chunk, destination));
-    } else {
-      worker->chunk.resize(span.size_bytes);
-      WDELTA_RETURN_IF_ERROR(ReadChunk(*worker.get(), keep, stream, chunk, worker->chunk.data()));
-      std::memcpy(destination, worker->chunk.data() + skip, wanted);
-    }
+    WDELTA_RETURN_IF_ERROR(ReadChunk(keep, stream, chunk, span, {skip, wanted, destination}));
     destination += wanted;
     offset += wanted;
     size -= wanted;

@@ -46,8 +46,20 @@ class WdeltaSource final : public ContentSource {
   // Bytes of the parent's stream, from the cache or decoded.
   absl::StatusOr<ChunkCache::Bytes> ReadParent(ChunkCache::Keep keep, uint32_t parent_stream,
                                                uint64_t offset, uint64_t size) const;
-  absl::Status ReadChunk(CodecPool::Worker& worker, ChunkCache::Keep keep, uint32_t stream,
-                         uint64_t chunk, char* destination) const;
+  struct ParentBytes {
+    ChunkCache::Bytes owner;
+    absl::string_view bytes;
+  };
+  // Those that a chunk is coded against, in the parent's dtype.
+  absl::StatusOr<ParentBytes> ReadParentOf(ChunkCache::Keep keep, uint32_t stream,
+                                           const ChunkSpan& span) const;
+  struct ChunkPart {
+    uint64_t offset = 0;
+    size_t size = 0;
+    char* destination = nullptr;
+  };
+  absl::Status ReadChunk(ChunkCache::Keep keep, uint32_t stream, uint64_t chunk,
+                         const ChunkSpan& span, ChunkPart part) const;
 
   // What a stream's parent is corrected with, from the cache or read.
   absl::StatusOr<ChunkCache::Bytes> ReadFactors(uint32_t stream) const
