@@ -123,6 +123,7 @@ struct ChunkCodec::State {
   ClassCoder classes;
   LossyCoder lossy;
   std::string extended_parent;  // a short parent, made as long as the target
+  std::string payload_buffer;
 
   // The parent followed by zero bytes up to `size`; valid until the next call.
   absl::string_view Extend(absl::string_view parent, size_t size) {
@@ -213,6 +214,8 @@ ChunkCodec::ChunkCodec() : state_(std::make_unique<State>()) {}
 ChunkCodec::~ChunkCodec() = default;
 ChunkCodec::ChunkCodec(ChunkCodec&&) noexcept = default;
 ChunkCodec& ChunkCodec::operator=(ChunkCodec&&) noexcept = default;
+
+std::string& ChunkCodec::payload_buffer() { return state_->payload_buffer; }
 
 absl::StatusOr<EncodedChunk> ChunkCodec::Encode(LaneFormat format, absl::string_view target,
                                                 std::optional<absl::string_view> parent,

@@ -100,6 +100,9 @@ class ChunkCodec {
   // `destination` is written whatever the payload holds.
   absl::Status Decode(LaneFormat format, ChunkMode mode, absl::string_view payload,
                       std::optional<absl::string_view> parent, char* destination, size_t size);
+  // Memory in which the payload of the next Decode may lie, for whoever reads it: of any size and
+  // content, and used by no other call.
+  std::string& payload_buffer();
 
  private:
   struct State;

@@ -196,9 +196,18 @@ absl::StatusOr<WdeltaReader::Located> WdeltaReader::Locate(uint32_t stream,
 
 absl::StatusOr<std::string> WdeltaReader::ReadPayload(uint32_t stream,
                                                       uint64_t index_in_stream) const {
+  std::string payload;
+  WDELTA_RETURN_IF_ERROR(ReadPayloadInto(stream, index_in_stream, payload));
+  return payload;
+}
+
+absl::Status WdeltaReader::ReadPayloadInto(uint32_t stream, uint64_t index_in_stream,
+                                           std::string& payload) const {
   WDELTA_ASSIGN_OR_RETURN(const Located at, Locate(stream, index_in_stream));
-  WDELTA_ASSIGN_OR_RETURN(std::string payload,
-                          ReadRange(*source_, at.chunk.payload_offset, at.chunk.payload_bytes));
+  payload.resize(at.chunk.payload_bytes);
+  if (!payload.empty()) {
+    WDELTA_RETURN_IF_ERROR(source_->Read(at.chunk.payload_offset, payload.data(), payload.size()));
+  }
   const uint32_t crc32c = Crc32c(payload);
   if (crc32c != at.chunk.payload_crc32c) {
     return BadWdelta(absl::StrCat(DescribeStream(metadata_, stream), " chunk ", index_in_stream,
@@ -206,7 +215,7 @@ absl::StatusOr<std::string> WdeltaReader::ReadPayload(uint32_t stream,
                                   ": expected payload crc32c ", at.chunk.payload_crc32c, ", found ",
                                   crc32c));
   }
-  return payload;
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::string> WdeltaReader::ReadFactors(uint32_t stream) const {
@@ -233,7 +242,8 @@ absl::Status WdeltaReader::DecodeChunk(ChunkCodec& codec, uint32_t stream, uint6
                                        std::optional<absl::string_view> parent,
                                        char* destination) const {
   WDELTA_ASSIGN_OR_RETURN(const Located at, Locate(stream, index_in_stream));
-  WDELTA_ASSIGN_OR_RETURN(const std::string payload, ReadPayload(stream, index_in_stream));
+  std::string& payload = codec.payload_buffer();
+  WDELTA_RETURN_IF_ERROR(ReadPayloadInto(stream, index_in_stream, payload));
   const size_t size = SpanOfChunk(metadata_, at.stream, index_in_stream).size_bytes;
   if (!NeedsParent(at.chunk.mode)) parent.reset();
   const auto where = [&] {

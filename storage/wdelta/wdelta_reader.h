@@ -50,6 +50,8 @@ class WdeltaReader {
     const WdeltaChunk& chunk;
   };
   absl::StatusOr<Located> Locate(uint32_t stream, uint64_t index_in_stream) const;
+  absl::Status ReadPayloadInto(uint32_t stream, uint64_t index_in_stream,
+                               std::string& payload) const;
 
   WdeltaReader(std::shared_ptr<const RandomAccessFile> file, WdeltaFile metadata)
       : source_(std::move(file)), metadata_(std::move(metadata)) {}
