@@ -8,8 +8,7 @@
 namespace wdelta {
 
 void LogAudit(spdlog::logger& log, const AuditEntry& entry) {
-  const std::string who = entry.identity == nullptr ? absl::StrCat("peer ", entry.peer)
-                                                    : absl::StrCat("token ", entry.identity->name);
+  const std::string who = entry.identity == nullptr ? "-" : entry.identity->name;
   std::string subjects = absl::StrJoin(entry.subjects, ",");
   if (subjects.size() > auth_limits::kMaxAuditedSubjectBytes) {
     subjects.resize(auth_limits::kMaxAuditedSubjectBytes);
@@ -18,7 +17,7 @@ void LogAudit(spdlog::logger& log, const AuditEntry& entry) {
   spdlog::logger audit(log.name(), log.sinks().begin(), log.sinks().end());
   audit.set_level(spdlog::level::info);
   audit.flush_on(log.flush_level());
-  audit.info("audit: {} {} {}: {}, request {}, peer {}", who, std::string(entry.action),
+  audit.info("audit: token {} {} {}: {}, request {}, peer {}", who, std::string(entry.action),
              subjects.empty() ? "-" : absl::CHexEscape(subjects), std::string(entry.result),
              std::string(entry.request_id), std::string(entry.peer));
 }

@@ -11,7 +11,7 @@
 namespace wdelta {
 
 struct AuditEntry {
-  const Identity* identity = nullptr;  // null: no token
+  const Identity* identity = nullptr;  // null: no token that is known
   absl::string_view peer;              // address
   absl::string_view action;            // e.g. `Models.SetTag`
   // What it was done to: names, references, ids, as the caller gave them.
@@ -21,8 +21,8 @@ struct AuditEntry {
 };
 
 // Whatever the level of `log` is, as at level info: to its sinks, in their format.
-// `audit: WHO ACTION SUBJECTS: RESULT, request ID, peer PEER`, on one line whatever callers
-// gave; WHO is `token NAME` or `peer ADDRESS`. Any thread.
+// `audit: token NAME ACTION SUBJECTS: RESULT, request ID, peer PEER`, on one line whatever callers
+// gave; without a token that is known NAME is `-`, as SUBJECTS are without any. Any thread.
 void LogAudit(spdlog::logger& log, const AuditEntry& entry);
 
 }  // namespace wdelta

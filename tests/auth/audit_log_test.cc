@@ -28,7 +28,7 @@ TEST(AuditLog, TellsWhoDidWhatToWhat) {
   EXPECT_EQ(LineOf({&identity, "ipv4:1.2.3.4:5", "Models.SetTag", {"m", "prod"}, "OK", "r1"}),
             "audit: token ci Models.SetTag m,prod: OK, request r1, peer ipv4:1.2.3.4:5\n");
   EXPECT_EQ(LineOf({nullptr, "ipv4:1.2.3.4:5", "Admin.Backup", {}, "OK", "r1"}),
-            "audit: peer ipv4:1.2.3.4:5 Admin.Backup -: OK, request r1, peer ipv4:1.2.3.4:5\n");
+            "audit: token - Admin.Backup -: OK, request r1, peer ipv4:1.2.3.4:5\n");
 }
 
 TEST(AuditLog, IsWrittenWhateverTheLevelIs) {
@@ -38,7 +38,7 @@ TEST(AuditLog, IsWrittenWhateverTheLevelIs) {
   log.set_level(spdlog::level::err);
   log.info("left out");
   LogAudit(log, {nullptr, "p", "Admin.Backup", {}, "OK", "r1"});
-  EXPECT_EQ(text.str(), "info audit: peer p Admin.Backup -: OK, request r1, peer p\n");
+  EXPECT_EQ(text.str(), "info audit: token - Admin.Backup -: OK, request r1, peer p\n");
   EXPECT_EQ(log.level(), spdlog::level::err);
 }
 

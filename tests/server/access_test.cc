@@ -216,7 +216,7 @@ TEST_F(AuditTest, WhatIsRefusedHasALineToo) {
   EXPECT_EQ(CodeAndReason(server().models->SetTag(&stranger_context, request, &tag)),
             "UNAUTHENTICATED TOKEN_UNKNOWN");
   const std::string refused = Take();
-  EXPECT_THAT(refused, HasSubstr("audit: peer "));
+  EXPECT_THAT(refused, HasSubstr("audit: token - "));
   EXPECT_THAT(refused, HasSubstr("Models.SetTag -: TOKEN_UNKNOWN"));
   EXPECT_THAT(refused, Not(HasSubstr("wd_stranger")));
 }
