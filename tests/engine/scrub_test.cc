@@ -92,7 +92,7 @@ TEST_F(ScrubTest, NamesWhatIsDamagedAndWhomItTouches) {
   EXPECT_EQ(damage.model_name(), "base");
   EXPECT_FALSE(damage.is_total());
   EXPECT_EQ(damage.lost_chunk_count(), 1u);
-  EXPECT_THAT(damage.lost(0), HasSubstr("tensor 'b'"));
+  EXPECT_THAT(damage.lost(0), HasSubstr("tensor 'b' of model.safetensors, bytes "));
   EXPECT_THAT(AffectedBy(damage), ::testing::UnorderedElementsAre("base", "full"));
 
   // Only they fail, and the error names the place.

@@ -126,7 +126,7 @@ std::vector<std::string> DescribeSpans(const WdeltaFile& file, const std::vector
     const StreamInfo& info = file.streams[span.stream].info;
     const std::string& path = file.files[info.file_index].path;
     const std::string what = info.kind == StreamKind::kTensor
-                                 ? absl::StrCat("tensor '", info.tensor.name, "'")
+                                 ? absl::StrCat("tensor '", info.tensor.name, "' of ", path)
                              : info.kind == StreamKind::kHeader ? absl::StrCat("header of ", path)
                                                                 : absl::StrCat("file ", path);
     lines.push_back(absl::StrCat(what, ", bytes ", span.begin_bytes, " to ", span.end_bytes));

@@ -42,7 +42,8 @@ absl::StatusOr<Damage> FindDamage(Reader& reader, const store::v1::ModelRecord& 
 // What a `.wdelta` loses because its storage parent has lost `parent`.
 std::vector<LostSpan> SpansThatNeed(const WdeltaReader& child, const std::vector<LostSpan>& parent);
 
-// `tensor 'h.0.attn.weight', bytes 524288 to 1048576` for each, no more than `limit`.
+// `tensor 'h.0.attn.weight' of model.safetensors, bytes 524288 to 1048576` for each, no more than
+// `limit`.
 std::vector<std::string> DescribeSpans(const WdeltaFile& file, const std::vector<LostSpan>& spans,
                                        size_t limit);
 
