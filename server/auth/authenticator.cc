@@ -49,6 +49,14 @@ Authenticator::Entries Authenticator::entries() const {
   return entries_;
 }
 
+std::optional<TokenEntry> Authenticator::Find(absl::string_view name) const {
+  const Entries known = entries();
+  for (const TokenEntry& entry : *known) {
+    if (entry.identity->name == name) return entry;
+  }
+  return std::nullopt;
+}
+
 size_t Authenticator::token_count() const { return entries()->size(); }
 
 absl::StatusOr<IdentityPtr> Authenticator::Authenticate(absl::string_view authorization) const {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,9 @@ class Authenticator {
   // byte, so that the time tells nothing of a hash. Does not block.
   absl::StatusOr<IdentityPtr> Authenticate(absl::string_view authorization) const
       ABSL_LOCKS_EXCLUDED(mutex_);
+
+  // The entry of that name, as it is in force; nullopt: there is none (any more).
+  std::optional<TokenEntry> Find(absl::string_view name) const ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Reads the file again when it has changed since it was last looked at, or could not be read
   // then; true: what it says is in force. Errors of ReadTokenFile, once for a change of the file

@@ -112,7 +112,7 @@ class HttpServer::Routes {
     } else if (route.kind == HubRoute::Kind::kUnknown) {
       AnswerNoRoute(response);
     } else if (repo_pages_.Serve(route, request, reader, caller, response) ||
-               write_pages_.Serve(route, request, reader, response)) {
+               write_pages_.Serve(route, request, reader, caller, response)) {
       return;
     } else if (route.kind != HubRoute::Kind::kPathsInfo || request.method != "POST") {
       AnswerMethodNotAllowed("another method", response);

@@ -1,7 +1,9 @@
 #include "server/http/hub_access.h"
 
+#include <optional>
 #include <utility>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
@@ -56,10 +58,11 @@ RouteRule RuleOf(Kind kind) {
   return {.scope = Scope::kAdmin};
 }
 
-// What a signature is of. No part holds a line end.
+// What a signature is of. No part holds a line end. By the hash of the token it ends with it.
 std::string SignedText(absl::string_view repo, absl::string_view oid, absl::string_view size_bytes,
-                       absl::string_view expires) {
-  return absl::StrCat(repo, "\n", oid, "\n", size_bytes, "\n", expires);
+                       absl::string_view expires, const TokenEntry& token) {
+  return absl::StrCat(repo, "\n", oid, "\n", size_bytes, "\n", expires, "\n", token.identity->name,
+                      "\n", absl::BytesToHexString(token.sha256));
 }
 
 absl::Status Denied(absl::string_view reason, absl::string_view message) {
@@ -83,7 +86,9 @@ absl::StatusOr<HubCaller> HubAccess::Check(const HubRoute& route,
   HubCaller caller;
   if (authenticator_ == nullptr || rule.is_open) return caller;
   if (route.kind == Kind::kLfsObject) {
-    WDELTA_RETURN_IF_ERROR(CheckLink(route));
+    WDELTA_ASSIGN_OR_RETURN(caller.identity, CheckLink(route));
+    WDELTA_RETURN_IF_ERROR(CheckScope(*caller.identity, rule.scope, request.method));
+    WDELTA_RETURN_IF_ERROR(caller.MayName(route.repo));
     return caller;
   }
   absl::StatusOr<IdentityPtr> identity =
@@ -102,33 +107,47 @@ absl::StatusOr<HubCaller> HubAccess::Check(const HubRoute& route,
   return caller;
 }
 
-absl::Status HubAccess::CheckLink(const HubRoute& route) const {
+absl::StatusOr<IdentityPtr> HubAccess::CheckLink(const HubRoute& route) const {
   const std::string signature = route.Query("signature");
   if (signature.empty()) {
     return MakeError(absl::StatusCode::kUnauthenticated, "TOKEN_MISSING",
                      "expected a signed link, as objects/batch gives it");
   }
   const std::string expires = route.Query("expires");
-  if (!signer_.Verify(SignedText(route.repo, route.path, route.Query("size"), expires),
-                      signature)) {
-    return Denied("BAD_SIGNATURE", "the link was not signed by this server since it started");
+  const std::optional<TokenEntry> token = authenticator_->Find(route.Query("token"));
+  const bool is_signed =
+      token.has_value() &&
+      signer_.Verify(SignedText(route.repo, route.path, route.Query("size"), expires, *token),
+                     signature);
+  if (!is_signed) {
+    return Denied("BAD_SIGNATURE",
+                  "the link was not signed by this server since it started, or the token that it "
+                  "was given to is not known any more");
   }
   int64_t expire_seconds = 0;
   if (!absl::SimpleAtoi(expires, &expire_seconds) ||
       clock_.Now() >= absl::FromUnixSeconds(expire_seconds)) {
     return Denied("LINK_EXPIRED", "the link has expired");
   }
-  return absl::OkStatus();
+  return token->identity;
 }
 
-std::string HubAccess::ObjectQuery(const std::string& repo, const ContentName& content) const {
+std::string HubAccess::ObjectQuery(const HubCaller& caller, const std::string& repo,
+                                   const ContentName& content) const {
   const std::string size_bytes = absl::StrCat(content.size_bytes);
-  if (authenticator_ == nullptr) return absl::StrCat("size=", size_bytes);
+  if (authenticator_ == nullptr || caller.identity == nullptr) {
+    return absl::StrCat("size=", size_bytes);
+  }
+  const std::string& name = caller.identity->name;
+  // One that was taken away meanwhile gets a link that leads nowhere.
+  const TokenEntry token =
+      authenticator_->Find(name).value_or(TokenEntry{.identity = caller.identity});
   const std::string expires = absl::StrCat(
       absl::ToUnixSeconds(clock_.Now() + absl::Seconds(auth_limits::kSignedLinkSeconds)));
   const std::string signature =
-      signer_.Sign(SignedText(repo, content.digest.ToHex(), size_bytes, expires));
-  return absl::StrCat("size=", size_bytes, "&expires=", expires, "&signature=", signature);
+      signer_.Sign(SignedText(repo, content.digest.ToHex(), size_bytes, expires, token));
+  return absl::StrCat("size=", size_bytes, "&token=", name, "&expires=", expires,
+                      "&signature=", signature);
 }
 
 void HubAccess::Audit(spdlog::logger& log, const HubRoute& route, const HubCaller& caller,

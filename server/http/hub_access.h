@@ -24,7 +24,7 @@ struct HubCaller {
   // For what a route leads to. May outlive the request.
   NameCheck name_check() const;
 
-  IdentityPtr identity;  // null: no token is asked for, or a signed link was followed
+  IdentityPtr identity;  // null: no token is asked for
   std::string subject;   // what is written to, for the audit log; empty: the route's repository
 };
 
@@ -36,20 +36,23 @@ class HubAccess {
       : authenticator_(authenticator), signer_(signer), clock_(*clock) {}
 
   // Of the `Authorization` of the request; of an object that is sent, of the signature of its
-  // link, as clients send it without a token. Health, telemetry and what is not there need
-  // none. UNAUTHENTICATED (`TOKEN_MISSING`, `TOKEN_UNKNOWN`); PERMISSION_DENIED
+  // link, as clients send it without a token: the caller is who was given the link, as long as
+  // the file of tokens has that token and it may do this. Health, telemetry and what is not there
+  // need none. UNAUTHENTICATED (`TOKEN_MISSING`, `TOKEN_UNKNOWN`); PERMISSION_DENIED
   // (`SCOPE_MISSING`, `NAME_NOT_ALLOWED`, `BAD_SIGNATURE`, `LINK_EXPIRED`).
   absl::StatusOr<HubCaller> Check(const HubRoute& route, const httplib::Request& request) const;
 
-  // The query of the link by which an object is sent; holds for kSignedLinkSeconds.
-  std::string ObjectQuery(const std::string& repo, const ContentName& content) const;
+  // The query of the link by which `caller` may send an object; holds for kSignedLinkSeconds,
+  // unless its token is taken away, or replaced by another of its name, before that.
+  std::string ObjectQuery(const HubCaller& caller, const std::string& repo,
+                          const ContentName& content) const;
 
   // A line in the audit log, if the route is one that changes something.
   static void Audit(spdlog::logger& log, const HubRoute& route, const HubCaller& caller,
                     const httplib::Request& request, const httplib::Response& response);
 
  private:
-  absl::Status CheckLink(const HubRoute& route) const;
+  absl::StatusOr<IdentityPtr> CheckLink(const HubRoute& route) const;
 
   const Authenticator* const authenticator_;
   const LinkSigner signer_;

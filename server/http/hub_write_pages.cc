@@ -60,7 +60,8 @@ class PieceBuffer {
 }  // namespace
 
 bool HubWritePages::Serve(const HubRoute& route, const Request& request,
-                          const ContentReader& reader, Response& response) {
+                          const ContentReader& reader, const HubCaller& caller,
+                          Response& response) {
   using Kind = HubRoute::Kind;
   absl::Status status;
   if (request.method == "PUT") {
@@ -74,7 +75,7 @@ bool HubWritePages::Serve(const HubRoute& route, const Request& request,
   } else if (route.kind == Kind::kPreupload) {
     status = Preupload(route, reader, response);
   } else if (route.kind == Kind::kLfsBatch) {
-    status = LfsBatch(route, request, reader, response);
+    status = LfsBatch(route, request, reader, caller, response);
   } else if (route.kind == Kind::kLfsVerify) {
     status = VerifyObject(route, reader, response);
   } else if (route.kind == Kind::kCommit) {
@@ -110,7 +111,8 @@ absl::Status HubWritePages::Preupload(const HubRoute& route, const ContentReader
 }
 
 absl::Status HubWritePages::LfsBatch(const HubRoute& route, const Request& request,
-                                     const ContentReader& reader, Response& response) {
+                                     const ContentReader& reader, const HubCaller& caller,
+                                     Response& response) {
   WDELTA_RETURN_IF_ERROR(ValidateName(route.repo));
   WDELTA_ASSIGN_OR_RETURN(const std::string body, ReadSmallBody(reader));
   WDELTA_ASSIGN_OR_RETURN(const std::vector<ContentName> contents, ParseBatchRequest(body));
@@ -125,10 +127,10 @@ absl::Status HubWritePages::LfsBatch(const HubRoute& route, const Request& reque
     json answer = {{"oid", oid}, {"size", content.size_bytes}};
     if (!has[i]) {
       wanted_bytes += content.size_bytes;
-      answer["actions"] = {{"upload",
-                            {{"href", absl::StrCat(lfs_url, "/objects/", oid, "?",
-                                                   access_.ObjectQuery(route.repo, content))}}},
-                           {"verify", {{"href", absl::StrCat(lfs_url, "/verify")}}}};
+      const std::string query = access_.ObjectQuery(caller, route.repo, content);
+      answer["actions"] = {
+          {"upload", {{"href", absl::StrCat(lfs_url, "/objects/", oid, "?", query)}}},
+          {"verify", {{"href", absl::StrCat(lfs_url, "/verify")}}}};
     }
     answers.push_back(std::move(answer));
   }

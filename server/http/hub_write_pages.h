@@ -28,7 +28,8 @@ class HubWritePages {
 
   // Takes what is a POST or PUT of the upload protocol; false: it is not.
   bool Serve(const HubRoute& route, const httplib::Request& request,
-             const httplib::ContentReader& reader, httplib::Response& response);
+             const httplib::ContentReader& reader, const HubCaller& caller,
+             httplib::Response& response);
 
  private:
   using Request = httplib::Request;
@@ -37,7 +38,7 @@ class HubWritePages {
 
   absl::Status Preupload(const HubRoute& route, const ContentReader& reader, Response& response);
   absl::Status LfsBatch(const HubRoute& route, const Request& request, const ContentReader& reader,
-                        Response& response);
+                        const HubCaller& caller, Response& response);
   absl::Status PutObject(const HubRoute& route, const ContentReader& reader, Response& response);
   absl::Status VerifyObject(const HubRoute& route, const ContentReader& reader, Response& response);
   absl::Status Commit(const HubRoute& route, const Request& request, const ContentReader& reader,

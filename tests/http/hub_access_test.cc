@@ -1,6 +1,7 @@
 // Tokens and signed links of the Hub's routes.
 #include "server/http/hub_access.h"
 
+#include <filesystem>
 #include <memory>
 #include <sstream>
 #include <string>
@@ -23,10 +24,15 @@ using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::Not;
 
+std::string TokenText(const std::string& name, const std::string& token,
+                      const std::string& scopes) {
+  return absl::StrCat("- name: ", name, "\n  sha256: ", Digest::Of(token).ToHex(), "\n  scopes: [",
+                      scopes, "]\n");
+}
+
 std::unique_ptr<Authenticator> NewAuthenticator(const TempFolder& folder) {
   const auto entry = [](const std::string& name, const std::string& scopes) {
-    return absl::StrCat("- name: ", name, "\n  sha256: ", Digest::Of("wd_" + name).ToHex(),
-                        "\n  scopes: [", scopes, "]\n");
+    return TokenText(name, "wd_" + name, scopes);
   };
   folder.Write("tokens", absl::StrCat(entry("reader", "read"), entry("writer", "read, write"),
                                       entry("admin", "admin"), entry("team", "read, write"),
@@ -177,12 +183,14 @@ TEST_F(HubAccessTest, TagsTellTheTokenThatMadeThem) {
 TEST_F(HubAccessTest, ObjectsAreSentBySignedLinks) {
   const std::string content = "what is sent";
   const std::string target = UploadTarget(content);
-  ASSERT_THAT(target, AllOf(HasSubstr("&expires="), HasSubstr("&signature=")));
-  const std::string unsigned_target = target.substr(0, target.find("&expires"));
+  ASSERT_THAT(target, AllOf(HasSubstr("&token=writer&expires="), HasSubstr("&signature=")));
+  const std::string unsigned_target = target.substr(0, target.find("&token"));
   EXPECT_EQ(Put(unsigned_target, content), "401 TOKEN_MISSING");
   std::string changed = target;
   changed.back() = changed.back() == '0' ? '1' : '0';
   EXPECT_EQ(Put(changed, content), "403 BAD_SIGNATURE");
+  EXPECT_EQ(Put(absl::StrReplaceAll(target, {{"token=writer", "token=reader"}}), content),
+            "403 BAD_SIGNATURE");
   EXPECT_EQ(Put(absl::StrReplaceAll(target, {{"/n/m.git", "/n/x.git"}}), content),
             "403 BAD_SIGNATURE");
   EXPECT_EQ(Put(absl::StrReplaceAll(target, {{"size=12", "size=13"}}), content + "!"),
@@ -213,8 +221,7 @@ TEST_F(HubAccessTest, WhatIsWrittenHasALineInTheAuditLog) {
   log().sinks().pop_back();
   EXPECT_THAT(text.str(), HasSubstr("audit: token writer Hub.Tag POST n/m,main: 200, request "));
   EXPECT_THAT(text.str(), HasSubstr("audit: token team Hub.CreateRepo POST x: NAME_NOT_ALLOWED"));
-  EXPECT_THAT(text.str(), HasSubstr("audit: peer 127.0.0.1:"));
-  EXPECT_THAT(text.str(), HasSubstr("Hub.Commit POST n/m: TOKEN_MISSING"));
+  EXPECT_THAT(text.str(), HasSubstr("audit: token - Hub.Commit POST n/m: TOKEN_MISSING, request "));
   EXPECT_THAT(text.str(), Not(HasSubstr("reader")));
   EXPECT_THAT(text.str(), Not(HasSubstr("wd_")));
 }
@@ -225,6 +232,17 @@ class HubLinkTest : public ::testing::Test {
       : authenticator_(NewAuthenticator(tokens_)),
         access_(authenticator_.get(), *LinkSigner::Create(), &clock_) {}
 
+  std::string NewQuery(const HubAccess& access) const {
+    const HubCaller writer{.identity = *authenticator_->Authenticate("Bearer wd_writer")};
+    return access.ObjectQuery(writer, "n/m", {Digest::Of("x"), 1});
+  }
+  // These tokens alone are in force.
+  void Replace(const std::string& tokens) {
+    tokens_.Write("next", tokens);
+    std::filesystem::rename(tokens_ / "next", tokens_ / "tokens");
+    const absl::StatusOr<bool> reloaded = authenticator_->ReloadIfChanged();
+    EXPECT_TRUE(reloaded.ok() && *reloaded) << reloaded.status();
+  }
   std::string CheckPut(const std::string& query) {
     const auto route = ParseHubTarget(
         absl::StrCat("/n/m.git/info/lfs/objects/", Digest::Of("x").ToHex(), "?", query));
@@ -242,18 +260,37 @@ class HubLinkTest : public ::testing::Test {
 };
 
 TEST_F(HubLinkTest, ALinkExpires) {
-  const std::string query = access_.ObjectQuery("n/m", {Digest::Of("x"), 1});
+  const std::string query = NewQuery(access_);
   EXPECT_EQ(CheckPut(query), "OK");
   clock_.Advance(absl::Seconds(auth_limits::kSignedLinkSeconds - 1));
   EXPECT_EQ(CheckPut(query), "OK");
   clock_.Advance(absl::Seconds(1));
   EXPECT_EQ(CheckPut(query), "LINK_EXPIRED");
-  EXPECT_EQ(CheckPut(access_.ObjectQuery("n/m", {Digest::Of("x"), 1})), "OK");
+  EXPECT_EQ(CheckPut(NewQuery(access_)), "OK");
+}
+
+TEST_F(HubLinkTest, ALinkEndsWithTheTokenThatItWasGivenTo) {
+  const std::string query = NewQuery(access_);
+  const std::string other = TokenText("other", "wd_other", "read, write");
+  const std::string writer = TokenText("writer", "wd_writer", "read, write");
+  Replace(other + writer);
+  EXPECT_EQ(CheckPut(query), "OK");
+  Replace(other);
+  EXPECT_EQ(CheckPut(query), "BAD_SIGNATURE");
+  EXPECT_EQ(CheckPut(absl::StrReplaceAll(query, {{"token=writer", "token=other"}})),
+            "BAD_SIGNATURE");
+  // The name is given to another token, what it may do is less, or of other models.
+  Replace(TokenText("writer", "wd_new", "read, write"));
+  EXPECT_EQ(CheckPut(query), "BAD_SIGNATURE");
+  Replace(TokenText("writer", "wd_writer", "read"));
+  EXPECT_EQ(CheckPut(query), "SCOPE_MISSING");
+  Replace(writer + "  names: [team/]\n");
+  EXPECT_EQ(CheckPut(query), "NAME_NOT_ALLOWED");
 }
 
 TEST_F(HubLinkTest, WithoutTokensLinksAreNotSigned) {
   const HubAccess open(nullptr, *LinkSigner::Create(), &clock_);
-  EXPECT_EQ(open.ObjectQuery("n/m", {Digest::Of("x"), 7}), "size=7");
+  EXPECT_EQ(open.ObjectQuery({}, "n/m", {Digest::Of("x"), 7}), "size=7");
 }
 
 }  // namespace
