@@ -204,23 +204,25 @@ std::string ToYaml(const Values& values) {
   return absl::StrCat(yaml.c_str(), "\n");
 }
 
-absl::Status CheckPair(absl::string_view prefix, const std::string& certificate,
-                       const std::string& key) {
-  if (certificate.empty() == key.empty()) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(prefix, "tls_certificate, ", prefix,
-                                                 "tls_key: expected both or neither, found one"));
+absl::Status CheckTls(absl::string_view prefix, const std::string& certificate,
+                      const std::string& key, const std::string& client_ca) {
+  if (certificate.empty() != key.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(prefix, "tls_certificate, ", prefix,
+                                                   "tls_key: expected both or neither, found one"));
+  }
+  if (client_ca.empty() || !certificate.empty()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(prefix, "tls_client_ca: expected with ", prefix,
+                                                 "tls_certificate and ", prefix, "tls_key"));
 }
 
 // Options that are of no use alone.
 absl::Status CheckTogether(const Config& config) {
-  WDELTA_RETURN_IF_ERROR(CheckPair("", config.tls_certificate, config.tls_key));
-  WDELTA_RETURN_IF_ERROR(CheckPair("http_", config.http_tls_certificate, config.http_tls_key));
   WDELTA_RETURN_IF_ERROR(
-      CheckPair("operations_", config.operations_tls_certificate, config.operations_tls_key));
-  if (!config.tls_client_ca.empty() && config.tls_certificate.empty()) {
-    return absl::InvalidArgumentError("tls_client_ca: expected with tls_certificate and tls_key");
-  }
-  return absl::OkStatus();
+      CheckTls("", config.tls_certificate, config.tls_key, config.tls_client_ca));
+  WDELTA_RETURN_IF_ERROR(CheckTls("http_", config.http_tls_certificate, config.http_tls_key,
+                                  config.http_tls_client_ca));
+  return CheckTls("operations_", config.operations_tls_certificate, config.operations_tls_key,
+                  config.operations_tls_client_ca);
 }
 
 }  // namespace

@@ -44,8 +44,10 @@ struct Config {
   // Empty: no TLS; each set with its key.
   std::string http_tls_certificate;
   std::string http_tls_key;
+  std::string http_tls_client_ca;
   std::string operations_tls_certificate;
   std::string operations_tls_key;
+  std::string operations_tls_client_ca;
   std::string log_level;
   LogFormat log_format = LogFormat::kText;
   int64_t drain_grace_ms = 0;

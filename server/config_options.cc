@@ -232,10 +232,18 @@ std::vector<Option> ConfigOptions() {
        [](Config& c, Text t) { return SetText(t, c.http_tls_certificate); }},
       {"http_tls_key", "FILE", "", "Private key of http_tls_certificate in PEM",
        [](Config& c, Text t) { return SetText(t, c.http_tls_key); }},
+      {"http_tls_client_ca", "FILE", "",
+       "Certificates in PEM that those of clients of http_listen must be signed by, read again "
+       "when "
+       "it changes; empty: clients need none",
+       [](Config& c, Text t) { return SetText(t, c.http_tls_client_ca); }},
       {"operations_tls_certificate", "FILE", "", "Likewise for TLS on operations_listen",
        [](Config& c, Text t) { return SetText(t, c.operations_tls_certificate); }},
       {"operations_tls_key", "FILE", "", "Private key of operations_tls_certificate in PEM",
        [](Config& c, Text t) { return SetText(t, c.operations_tls_key); }},
+      {"operations_tls_client_ca", "FILE", "",
+       "Likewise of operations_listen; a kubelet's probes show no certificate",
+       [](Config& c, Text t) { return SetText(t, c.operations_tls_client_ca); }},
       {"log_level", "LEVEL", "info", "debug, info, warn or error; debug has a line for every rpc",
        [](Config& c, Text t) { return SetLogLevel(t, c.log_level); }},
       {"log_format", "FORMAT", "text", "text or json, on stderr",

@@ -46,12 +46,14 @@ std::shared_ptr<grpc::ServerCredentials> TlsCredentials(const Config& config) {
 }
 
 // Null without a certificate.
-absl::StatusOr<std::unique_ptr<TlsCertificate>> OpenTls(const char* certificate_option,
-                                                        const char* key_option,
+absl::StatusOr<std::unique_ptr<TlsCertificate>> OpenTls(absl::string_view prefix,
                                                         const std::string& certificate_path,
-                                                        const std::string& key_path) {
+                                                        const std::string& key_path,
+                                                        const std::string& client_ca_path) {
   if (certificate_path.empty()) return nullptr;
-  return TlsCertificate::Open({certificate_option, certificate_path}, {key_option, key_path});
+  return TlsCertificate::Open({absl::StrCat(prefix, "tls_certificate"), certificate_path},
+                              {absl::StrCat(prefix, "tls_key"), key_path},
+                              {absl::StrCat(prefix, "tls_client_ca"), client_ca_path});
 }
 
 // `a and 2 more`
@@ -77,11 +79,11 @@ absl::StatusOr<Security> OpenSecurity(const Config& config) {
     security.credentials = TlsCredentials(config);
   }
   WDELTA_ASSIGN_OR_RETURN(security.http_tls,
-                          OpenTls("http_tls_certificate", "http_tls_key",
-                                  config.http_tls_certificate, config.http_tls_key));
+                          OpenTls("http_", config.http_tls_certificate, config.http_tls_key,
+                                  config.http_tls_client_ca));
   WDELTA_ASSIGN_OR_RETURN(security.operations_tls,
-                          OpenTls("operations_tls_certificate", "operations_tls_key",
-                                  config.operations_tls_certificate, config.operations_tls_key));
+                          OpenTls("operations_", config.operations_tls_certificate,
+                                  config.operations_tls_key, config.operations_tls_client_ca));
   return security;
 }
 
@@ -121,7 +123,7 @@ void WarnIfOpen(const Config& config, spdlog::logger& log) {
   for (const std::string& address : config.listen) {
     add(address, !config.tls_client_ca.empty(), !config.tls_certificate.empty());
   }
-  add(config.http_listen, /*asks_for_certificate=*/false, !config.http_tls_certificate.empty());
+  add(config.http_listen, !config.http_tls_client_ca.empty(), !config.http_tls_certificate.empty());
   if (!open.empty()) {
     log.warn(
         "anybody who reaches {} may read and delete every model; --tokens_file asks for tokens",

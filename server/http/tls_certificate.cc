@@ -26,8 +26,13 @@ int ChooseProtocol(SSL*, const unsigned char** chosen, unsigned char* chosen_siz
   return SSL_TLSEXT_ERR_OK;
 }
 
-std::string DigestOf(absl::string_view certificate, absl::string_view key) {
-  return Digest::Of(absl::StrCat(certificate.size(), "\n", certificate, key)).ToBytes();
+constexpr unsigned char kSessions[] = "wdelta";
+
+std::string DigestOf(absl::string_view certificate, absl::string_view key,
+                     absl::string_view client_ca) {
+  return Digest::Of(
+             absl::StrCat(certificate.size(), "\n", key.size(), "\n", certificate, key, client_ca))
+      .ToBytes();
 }
 
 }  // namespace
@@ -36,7 +41,28 @@ absl::StatusOr<TlsCertificate::Texts> TlsCertificate::Read() const {
   Texts texts;
   WDELTA_ASSIGN_OR_RETURN(texts.certificate, ReadTlsFile(certificate_.option, certificate_.path));
   WDELTA_ASSIGN_OR_RETURN(texts.key, ReadTlsFile(key_.option, key_.path));
+  if (client_ca_.path.empty()) return texts;
+  WDELTA_ASSIGN_OR_RETURN(texts.client_ca, ReadTlsFile(client_ca_.option, client_ca_.path));
   return texts;
+}
+
+// A client without a certificate of one of them gets no connection.
+absl::Status TlsCertificate::AskClients(const std::string& authorities, SSL_CTX& context) const {
+  WDELTA_ASSIGN_OR_RETURN(const std::vector<Certificate> certificates,
+                          ParseCertificates(client_ca_.option, client_ca_.path, authorities));
+  X509_STORE* const trusted = SSL_CTX_get_cert_store(&context);
+  bool is_taken = true;
+  for (const Certificate& certificate : certificates) {
+    // The names are told to clients, which choose by them.
+    is_taken = is_taken && X509_STORE_add_cert(trusted, certificate.get()) == 1 &&
+               SSL_CTX_add_client_CA(&context, certificate.get()) == 1;
+  }
+  // Sessions are gone on with only where the certificate was asked for likewise: in this context.
+  is_taken =
+      is_taken && SSL_CTX_set_session_id_context(&context, kSessions, sizeof(kSessions) - 1) == 1;
+  SSL_CTX_set_verify(&context, SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
+  ERR_clear_error();
+  return is_taken ? absl::OkStatus() : absl::ResourceExhaustedError("TLS: out of memory");
 }
 
 absl::StatusOr<TlsContextPtr> TlsCertificate::NewContext(const Texts& texts) const {
@@ -56,6 +82,9 @@ absl::StatusOr<TlsContextPtr> TlsCertificate::NewContext(const Texts& texts) con
   // Clients keep their sessions themselves, in tickets.
   SSL_CTX_set_session_cache_mode(context.get(), SSL_SESS_CACHE_OFF);
   SSL_CTX_set_alpn_select_cb(context.get(), ChooseProtocol, nullptr);
+  if (!client_ca_.path.empty()) {
+    WDELTA_RETURN_IF_ERROR(AskClients(texts.client_ca, *context));
+  }
   bool is_taken = SSL_CTX_use_certificate(context.get(), chain[0].get()) == 1 &&
                   SSL_CTX_use_PrivateKey(context.get(), key.get()) == 1;
   for (size_t i = 1; is_taken && i < chain.size(); ++i) {
@@ -71,9 +100,10 @@ absl::StatusOr<TlsContextPtr> TlsCertificate::NewContext(const Texts& texts) con
                    ": expected a certificate that TLS takes: ", reason == nullptr ? "" : reason));
 }
 
-absl::StatusOr<std::unique_ptr<TlsCertificate>> TlsCertificate::Open(File certificate, File key) {
+absl::StatusOr<std::unique_ptr<TlsCertificate>> TlsCertificate::Open(File certificate, File key,
+                                                                     File client_ca) {
   std::unique_ptr<TlsCertificate> opened(
-      new TlsCertificate(std::move(certificate), std::move(key)));
+      new TlsCertificate(std::move(certificate), std::move(key), std::move(client_ca)));
   WDELTA_RETURN_IF_ERROR(opened->ReloadIfChanged().status());
   return opened;
 }
@@ -91,7 +121,7 @@ absl::StatusOr<bool> TlsCertificate::ReloadIfChanged() {
   };
   const absl::StatusOr<Texts> texts = Read();
   if (!texts.ok()) return tell(texts.status());
-  std::string digest = DigestOf(texts->certificate, texts->key);
+  std::string digest = DigestOf(texts->certificate, texts->key, texts->client_ca);
   if (digest == digest_) {
     told_ = absl::OkStatus();
     return false;

@@ -1,4 +1,5 @@
-// The certificate of a port that serves HTTP over TLS, with its key.
+// The certificate of a port that serves HTTP over TLS, with its key, and the authorities that its
+// clients must show certificates of, if any.
 #pragma once
 
 #include <openssl/ssl.h>
@@ -23,14 +24,16 @@ class TlsCertificate {
     std::string option;  // begins messages
     std::string path;
   };
-  // Files in PEM: the chain of certificates, that of the server first, and its key. NOT_FOUND,
+  // Files in PEM: the chain of certificates, that of the server first, and its key; certificates
+  // of authorities, of which those of clients must be, or no path: clients need none. NOT_FOUND,
   // INVALID_ARGUMENT naming option and file.
-  static absl::StatusOr<std::unique_ptr<TlsCertificate>> Open(File certificate, File key);
+  static absl::StatusOr<std::unique_ptr<TlsCertificate>> Open(File certificate, File key,
+                                                              File client_ca = {});
 
   // For connections that begin now: TLS 1.2 and 1.3, HTTP/1.1.
   TlsContextPtr context() const ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // Reads both files; true: they have changed and are in force. Errors as of Open, once for
+  // Reads all files; true: they have changed and are in force. Errors as of Open, once for
   // the same error: what was in force stays. One thread at a time.
   absl::StatusOr<bool> ReloadIfChanged() ABSL_LOCKS_EXCLUDED(mutex_);
 
@@ -40,14 +43,19 @@ class TlsCertificate {
   struct Texts {
     std::string certificate;
     std::string key;
+    std::string client_ca;
   };
-  TlsCertificate(File certificate, File key)
-      : certificate_(std::move(certificate)), key_(std::move(key)) {}
+  TlsCertificate(File certificate, File key, File client_ca)
+      : certificate_(std::move(certificate)),
+        key_(std::move(key)),
+        client_ca_(std::move(client_ca)) {}
   absl::StatusOr<Texts> Read() const;
   absl::StatusOr<TlsContextPtr> NewContext(const Texts& texts) const;
+  absl::Status AskClients(const std::string& authorities, SSL_CTX& context) const;
 
   const File certificate_;
   const File key_;
+  const File client_ca_;
   // Of the thread that reloads: SHA-256 of what is in force, and why nothing later is.
   std::string digest_;
   absl::Status told_;

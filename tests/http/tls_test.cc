@@ -164,6 +164,60 @@ TEST_F(TlsTest, APeerThatDoesNotReadIsCut) {
   EXPECT_LT(received, uint64_t{2} * 4096 * 4096);
 }
 
+class ClientCertificateTest : public TlsTest {
+ protected:
+  ClientCertificateTest() {
+    StopServer();
+    const TestCertificate authority = NewAuthority("clients");
+    folder_.Write("clients.pem", authority.certificate);
+    WriteClient("client", NewCertificate("client", authority));
+    WriteClient("stranger", NewCertificate("stranger", NewAuthority("strangers")));
+    auto opened = TlsCertificate::Open({"http_tls_certificate", folder_ / "server.pem"},
+                                       {"http_tls_key", folder_ / "server.key"},
+                                       {"http_tls_client_ca", folder_ / "clients.pem"});
+    EXPECT_TRUE(opened.ok()) << opened.status();
+    asking_ = *std::move(opened);
+    SetTls(asking_.get());
+    StartServer(8);
+  }
+  ~ClientCertificateTest() override { StopServer(); }
+
+  void WriteClient(const std::string& name, const TestCertificate& made) {
+    folder_.Write(name + ".pem", made.certificate);
+    folder_.Write(name + ".key", made.key);
+  }
+  std::string GetAs(const std::string& name) const {
+    httplib::SSLClient client("localhost", port(), folder_ / (name + ".pem"),
+                              folder_ / (name + ".key"));
+    client.set_ca_cert_path((folder_ / "ca.pem").c_str());
+    client.enable_server_certificate_verification(true);
+    const httplib::Result answer = client.Get("/healthz");
+    return answer ? StatusAndCode(answer) : "none";
+  }
+
+  std::unique_ptr<TlsCertificate> asking_;
+};
+
+TEST_F(ClientCertificateTest, OnlyThoseOfTheAuthorityAreServed) {
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(GetAs("client"), "200");
+  EXPECT_EQ(GetAs("stranger"), "none");
+  EXPECT_FALSE(NewTlsClient()->Get("/healthz"));
+}
+
+TEST_F(ClientCertificateTest, AnotherAuthorityIsTaken) {
+  const TestCertificate authority = NewAuthority("new clients");
+  WriteClient("new", NewCertificate("new", authority));
+  folder_.Write("clients.pem", authority.certificate);
+  EXPECT_EQ(GetAs("new"), "none");
+  EXPECT_TRUE(*asking_->ReloadIfChanged());
+  EXPECT_EQ(GetAs("new"), "200");
+  EXPECT_EQ(GetAs("client"), "none");
+  folder_.Write("clients.pem", "nonsense");
+  EXPECT_THAT(std::string(asking_->ReloadIfChanged().status().message()),
+              StartsWith("http_tls_client_ca: "));
+  EXPECT_EQ(GetAs("new"), "200");
+}
+
 TEST_F(TlsTest, AChangedCertificateIsTaken) {
   const auto client = NewTlsClient();
   EXPECT_EQ(StatusAndCode(client->Get("/healthz")), "200");

@@ -199,6 +199,8 @@ TEST(Config, TlsNeedsCertificateAndKey) {
   EXPECT_THAT(ErrorOf({"--data_dir=/d", "--operations_tls_certificate=c"}),
               AllOf(HasSubstr("operations_tls_key"), HasSubstr("both or neither")));
   EXPECT_THAT(ErrorOf({"--data_dir=/d", "--tls_client_ca=a"}), HasSubstr("tls_client_ca"));
+  EXPECT_THAT(ErrorOf({"--data_dir=/d", "--operations_tls_client_ca=a"}),
+              HasSubstr("operations_tls_client_ca: expected with operations_tls_certificate"));
   const World world;
   const auto loaded = LoadConfig({"--data_dir=/d", "--tls_certificate=c", "--tls_key=k",
                                   "--tls_client_ca=a", "--tokens_file=t"},

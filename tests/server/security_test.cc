@@ -72,6 +72,9 @@ TEST_F(SecurityTest, OtherPortsHaveCertificatesOfTheirOwn) {
               AllOf(HasSubstr("operations_tls_key"), HasSubstr(folder_ / "server.pem")));
   config.http_tls_certificate = folder_ / "nonsense";
   EXPECT_THAT(ErrorOf(config), AllOf(HasSubstr("http_tls_certificate"), HasSubstr("PEM")));
+  config.http_tls_certificate = folder_ / "server.pem";
+  config.http_tls_client_ca = folder_ / "nonsense";
+  EXPECT_THAT(ErrorOf(config), AllOf(HasSubstr("http_tls_client_ca"), HasSubstr("PEM")));
 }
 
 TEST_F(SecurityTest, BadFilesAreNamedWithTheirOption) {
@@ -110,6 +113,8 @@ TEST_F(SecurityTest, WarnsOfWhatStrangersReach) {
   EXPECT_THAT(WarningOf(config), HasSubstr("[::]:1 and 1 more"));
   config.tls_client_ca = "ca";
   EXPECT_THAT(WarningOf(config), HasSubstr("0.0.0.0:8080"));
+  config.http_tls_client_ca = "ca";
+  EXPECT_THAT(WarningOf(config), IsEmpty());
 }
 
 TEST_F(SecurityTest, WarnsOfTokensInPlainText) {
