@@ -35,6 +35,11 @@ spdlog::level::level_enum LevelOf(absl::StatusCode code) {
       return spdlog::level::err;
     case absl::StatusCode::kCancelled:
       return spdlog::level::info;  // as the client pleases, and one line for each of its files
+    case absl::StatusCode::kNotFound:
+    case absl::StatusCode::kAlreadyExists:
+    case absl::StatusCode::kInvalidArgument:
+    case absl::StatusCode::kOutOfRange:
+      return spdlog::level::info;  // a client's mistake, which nobody needs to look after
     default:
       return spdlog::level::warn;
   }
