@@ -1,9 +1,12 @@
 #include "client/cli/connection_arguments.h"
 
 #include <cstdlib>
+#include <filesystem>
+#include <system_error>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "client/cpp/local_files.h"
 #include "storage/base/error.h"
 #include "storage/base/local_address.h"
 #include "storage/base/small_file.h"
@@ -18,8 +21,13 @@ constexpr size_t kMaxTokenBytes = 4096;
 
 absl::StatusOr<std::string> ReadFile(absl::string_view option, const std::string& path) {
   absl::StatusOr<std::string> text = ReadSmallFile(path, kMaxFileBytes);
-  if (!text.ok()) return Annotate(text.status(), std::string(option));
-  return text;
+  if (text.ok()) return text;
+  const absl::Status error = Annotate(text.status(), option);
+  std::error_code unknown;
+  const bool is_there = std::filesystem::exists(path, unknown) || unknown;
+  return absl::IsNotFound(error) && is_there
+             ? MakeError(absl::StatusCode::kPermissionDenied, kLocalFileReason, error.message())
+             : error;
 }
 
 // As a header takes it.

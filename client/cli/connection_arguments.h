@@ -26,7 +26,8 @@ struct ConnectionArguments {
   void AddTo(CLI::App& app);
 
   // Reads the files. Without --token and --token-file the token is that of WDELTA_TOKEN, if
-  // any. INVALID_ARGUMENT, NOT_FOUND naming option and file; never the token.
+  // any. INVALID_ARGUMENT, NOT_FOUND, and for a file that is there but cannot be read
+  // PERMISSION_DENIED (`LOCAL_FILE`), naming option and file; never the token.
   absl::StatusOr<ClientOptions> ToOptions(const Environment& environment) const;
 };
 

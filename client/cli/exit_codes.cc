@@ -2,12 +2,14 @@
 
 #include "absl/strings/str_cat.h"
 #include "client/cli/text.h"
+#include "client/cpp/local_files.h"
 #include "storage/base/error.h"
 
 namespace wdelta {
 
 ExitCode ExitCodeOf(const absl::Status& status) {
   if (ErrorReason(status) == "INTERRUPTED") return ExitCode::kInterrupted;
+  if (ErrorReason(status) == kLocalFileReason) return ExitCode::kLocalFile;
   switch (status.code()) {
     case absl::StatusCode::kOk:
       return ExitCode::kOk;
@@ -28,6 +30,9 @@ ExitCode ExitCodeOf(const absl::Status& status) {
       return ExitCode::kResourceExhausted;
     case absl::StatusCode::kFailedPrecondition:
       return ExitCode::kFailedPrecondition;
+    case absl::StatusCode::kUnauthenticated:
+    case absl::StatusCode::kPermissionDenied:
+      return ExitCode::kNotPermitted;
     default:
       return ExitCode::kOtherError;
   }

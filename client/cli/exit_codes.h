@@ -19,6 +19,8 @@ enum class ExitCode : int {
   kDataLoss = 7,
   kResourceExhausted = 8,
   kFailedPrecondition = 9,
+  kLocalFile = 10,
+  kNotPermitted = 11,
   kInterrupted = 130,
 };
 
@@ -34,6 +36,8 @@ inline constexpr char kExitCodesHelp[] =
     "  7  data loss, or verification failed\n"
     "  8  resource exhausted (disk, quota, too many requests)\n"
     "  9  the job failed, or something else must happen first\n"
+    " 10  a file or folder of this machine cannot be read or written\n"
+    " 11  the server asks for a token, or for one that may do this\n"
     "130  interrupted by a signal; the message says what became of the upload\n";
 
 ExitCode ExitCodeOf(const absl::Status& status);

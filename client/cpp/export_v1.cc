@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "client/cpp/fetch_tensors.h"
+#include "client/cpp/local_files.h"
 #include "client/cpp/part_file.h"
 #include "storage/base/error.h"
 #include "storage/base/file_system.h"
@@ -127,7 +128,7 @@ class ScratchFolder {
   }
   // What cannot be removed is left.
   ~ScratchFolder() { files_->RemoveAll(path_).IgnoreError(); }
-  absl::Status Create() { return files_->CreateDirectories(path_); }
+  absl::Status Create() { return LocalFileError(files_->CreateDirectories(path_)); }
   std::string PathOf(absl::string_view name) const { return absl::StrCat(path_, "/", name); }
 
  private:

@@ -5,6 +5,7 @@
 #include <memory>
 #include <system_error>
 
+#include "client/cpp/local_files.h"
 #include "storage/base/limits.h"
 #include "storage/base/status_macros.h"
 
@@ -28,9 +29,8 @@ absl::Status HashFile(const RandomAccessFile& file, uint64_t size_bytes, Sha256H
 }
 
 absl::Status HashFile(const std::string& file_name, uint64_t size_bytes, Sha256Hasher& hasher) {
-  const std::unique_ptr<FileSystem> files = NewPosixFileSystem();
-  WDELTA_ASSIGN_OR_RETURN(const auto file, files->OpenForRead(file_name));
-  return HashFile(*file, size_bytes, hasher);
+  WDELTA_ASSIGN_OR_RETURN(const auto file, OpenLocalFile(file_name));
+  return LocalFileError(HashFile(*file, size_bytes, hasher));
 }
 
 bool HoldsContent(const std::string& file_name, const v1::File& file) {

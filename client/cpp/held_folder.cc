@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "client/cpp/local_files.h"
 #include "storage/base/error.h"
 #include "storage/base/file_system.h"
 #include "storage/base/limits.h"
@@ -51,7 +52,7 @@ absl::StatusOr<std::unique_ptr<RandomAccessFile>> OpenFile(FileSystem& files,
   const std::string size = absl::StrCat(file.size_bytes, " bytes");
   auto opened = files.OpenForRead(absl::StrCat(folder, "/", file.path));
   if (absl::IsNotFound(opened.status())) return HeldChanged(folder, file.path, size, "no file");
-  if (!opened.ok()) return opened;
+  if (!opened.ok()) return LocalFileError(opened.status());
   WDELTA_ASSIGN_OR_RETURN(const uint64_t found_bytes, (*opened)->SizeBytes());
   if (found_bytes == file.size_bytes) return opened;
   return HeldChanged(folder, file.path, size, absl::StrCat(found_bytes));

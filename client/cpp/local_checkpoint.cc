@@ -12,19 +12,17 @@
 namespace wdelta {
 namespace {
 
-absl::Status CheckIndex(FileSystem& file_system, const LocalFile& file,
-                        const Checkpoint& checkpoint) {
+absl::Status CheckIndex(const LocalFile& file, const Checkpoint& checkpoint) {
   WDELTA_RETURN_IF_ERROR(CheckIndexSize(file.path, file.size_bytes));
-  WDELTA_ASSIGN_OR_RETURN(const auto opened, file_system.OpenForRead(file.file_name));
+  WDELTA_ASSIGN_OR_RETURN(const auto opened, OpenLocalFile(file.file_name));
   std::string json(file.size_bytes, '\0');
-  WDELTA_RETURN_IF_ERROR(opened->Read(0, json.data(), json.size()));
+  WDELTA_RETURN_IF_ERROR(LocalFileError(opened->Read(0, json.data(), json.size())));
   return ValidateIndex(file.path, json, checkpoint);
 }
 
 }  // namespace
 
 absl::Status CheckLocalCheckpoint(const std::vector<LocalFile>& files) {
-  const std::unique_ptr<FileSystem> file_system = NewPosixFileSystem();
   Checkpoint checkpoint;
   for (const LocalFile& file : files) {
     CheckpointFile& added = checkpoint.files.emplace_back();
@@ -36,14 +34,14 @@ absl::Status CheckLocalCheckpoint(const std::vector<LocalFile>& files) {
       AppendStreams(index, file.size_bytes, nullptr, checkpoint.streams);
       continue;
     }
-    WDELTA_ASSIGN_OR_RETURN(const auto opened, file_system->OpenForRead(file.file_name));
+    WDELTA_ASSIGN_OR_RETURN(const auto opened, OpenLocalFile(file.file_name));
     const absl::StatusOr<SafetensorsLayout> layout = ReadSafetensorsLayout(*opened);
-    if (!layout.ok()) return Annotate(layout.status(), file.path);
+    if (!layout.ok()) return LocalFileError(Annotate(layout.status(), file.path));
     AppendStreams(index, file.size_bytes, &*layout, checkpoint.streams);
   }
   for (const LocalFile& file : files) {
     if (!IsIndexPath(file.path)) continue;
-    WDELTA_RETURN_IF_ERROR(CheckIndex(*file_system, file, checkpoint));
+    WDELTA_RETURN_IF_ERROR(CheckIndex(file, checkpoint));
   }
   return absl::OkStatus();
 }

@@ -27,7 +27,8 @@ absl::Status CannotRead(const std::string& name, const std::error_code& error) {
   const absl::StatusCode code = error == std::errc::permission_denied
                                     ? absl::StatusCode::kPermissionDenied
                                     : absl::StatusCode::kInternal;
-  return absl::Status(code, absl::StrCat(name, ": ", error.message()));
+  return LocalFileError(
+      absl::Status(code, absl::StrCat("cannot read ", name, ": ", error.message())));
 }
 
 bool IsExcluded(const std::vector<std::string>& exclude, const std::string& path) {
@@ -68,6 +69,18 @@ absl::Status Walk(const fs::path& folder, const std::string& prefix, int depth,
 }
 
 }  // namespace
+
+absl::Status LocalFileError(const absl::Status& status) {
+  const bool has_none =
+      (absl::IsPermissionDenied(status) || absl::IsInternal(status)) && ErrorReason(status).empty();
+  return has_none ? MakeError(status.code(), kLocalFileReason, status.message()) : status;
+}
+
+absl::StatusOr<std::unique_ptr<RandomAccessFile>> OpenLocalFile(const std::string& file_name) {
+  auto opened = NewPosixFileSystem()->OpenForRead(file_name);
+  if (!opened.ok()) return LocalFileError(opened.status());
+  return opened;
+}
 
 absl::StatusOr<LocalFile> DescribeFile(const std::string& file_name, const std::string& path) {
   std::error_code error;

@@ -2,10 +2,13 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "storage/base/file_system.h"
 
 namespace wdelta {
 
@@ -28,5 +31,16 @@ absl::StatusOr<std::vector<LocalFile>> ListCheckpointFiles(
 
 // One file, to be known as `path`.
 absl::StatusOr<LocalFile> DescribeFile(const std::string& file_name, const std::string& path);
+
+// The reason of errors of this machine's files and folders that have none of their own.
+inline constexpr char kLocalFileReason[] = "LOCAL_FILE";
+
+// `status` of a file or folder of this machine: what may not be done with it (PERMISSION_DENIED) or
+// went wrong (INTERNAL) gets that reason, so that it is told from what the server says. Anything
+// else stays as it is.
+absl::Status LocalFileError(const absl::Status& status);
+
+// For reading; errors of the disk, as LocalFileError.
+absl::StatusOr<std::unique_ptr<RandomAccessFile>> OpenLocalFile(const std::string& file_name);
 
 }  // namespace wdelta

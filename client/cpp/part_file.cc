@@ -14,6 +14,7 @@
 #include "absl/random/random.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "client/cpp/local_files.h"
 #include "storage/base/error.h"
 #include "storage/base/status_macros.h"
 
@@ -28,8 +29,9 @@ absl::Status FileError(int error, absl::string_view action, const std::string& f
   if (error == ENOSPC || error == EDQUOT) {
     return MakeError(absl::StatusCode::kResourceExhausted, "DISK_FULL", message);
   }
-  if (error == EACCES || error == EPERM) return absl::PermissionDeniedError(message);
-  return absl::InternalError(message);
+  const bool is_denied = error == EACCES || error == EPERM || error == EROFS;
+  return LocalFileError(is_denied ? absl::PermissionDeniedError(message)
+                                  : absl::InternalError(message));
 }
 
 // `.<name>.`

@@ -101,8 +101,9 @@ absl::StatusOr<bool> ReadFile(FileSystem& file_system, uint64_t piece_bytes, Upl
 absl::Status ReadFiles(uint64_t piece_bytes, std::vector<UploadFile>& files, PieceQueue& queue) {
   const std::unique_ptr<FileSystem> file_system = NewPosixFileSystem();
   for (UploadFile& file : files) {
-    WDELTA_ASSIGN_OR_RETURN(const bool wanted, ReadFile(*file_system, piece_bytes, file, queue));
-    if (!wanted) break;
+    const absl::StatusOr<bool> wanted = ReadFile(*file_system, piece_bytes, file, queue);
+    if (!wanted.ok()) return LocalFileError(wanted.status());
+    if (!*wanted) break;
   }
   return absl::OkStatus();
 }

@@ -1,6 +1,7 @@
 #include "client/cli/exit_codes.h"
 
 #include "absl/strings/str_cat.h"
+#include "client/cpp/local_files.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "storage/base/error.h"
@@ -13,8 +14,8 @@ int CodeOf(absl::StatusCode code) { return static_cast<int>(ExitCodeOf(absl::Sta
 TEST(ExitCodesTest, OneForEachKindOfError) {
   using Code = absl::StatusCode;
   EXPECT_EQ(static_cast<int>(ExitCodeOf(absl::OkStatus())), 0);
-  for (const Code code : {Code::kInternal, Code::kUnknown, Code::kCancelled, Code::kUnimplemented,
-                          Code::kPermissionDenied}) {
+  for (const Code code :
+       {Code::kInternal, Code::kUnknown, Code::kCancelled, Code::kUnimplemented}) {
     EXPECT_EQ(CodeOf(code), 1) << code;
   }
   EXPECT_EQ(CodeOf(Code::kNotFound), 3);
@@ -27,11 +28,23 @@ TEST(ExitCodesTest, OneForEachKindOfError) {
   EXPECT_EQ(CodeOf(Code::kDataLoss), 7);
   EXPECT_EQ(CodeOf(Code::kResourceExhausted), 8);
   EXPECT_EQ(CodeOf(Code::kFailedPrecondition), 9);
+  EXPECT_EQ(CodeOf(Code::kPermissionDenied), 11);
+  EXPECT_EQ(CodeOf(Code::kUnauthenticated), 11);
+}
+
+TEST(ExitCodesTest, FilesOfThisMachineHaveACodeOfTheirOwn) {
+  for (const auto code : {absl::StatusCode::kPermissionDenied, absl::StatusCode::kInternal}) {
+    EXPECT_EQ(ExitCodeOf(LocalFileError(absl::Status(code, "x"))), ExitCode::kLocalFile);
+  }
+  EXPECT_EQ(ExitCodeOf(LocalFileError(absl::NotFoundError("x"))), ExitCode::kNotFound);
+  const absl::Status of_server =
+      MakeError(absl::StatusCode::kPermissionDenied, "SCOPE_MISSING", "x");
+  EXPECT_EQ(ExitCodeOf(LocalFileError(of_server)), ExitCode::kNotPermitted);
 }
 
 TEST(ExitCodesTest, HelpNamesEveryCode) {
-  for (int code = 0; code <= 9; ++code) {
-    EXPECT_THAT(kExitCodesHelp, ::testing::HasSubstr(absl::StrCat("  ", code, "  ")));
+  for (int code = 0; code <= 11; ++code) {
+    EXPECT_THAT(kExitCodesHelp, ::testing::HasSubstr(absl::StrCat(" ", code, "  ")));
   }
 }
 
