@@ -1,4 +1,6 @@
 #include "client/cli/commands.h"
+#include "client/cpp/local_delta.h"
+#include "client/cpp/local_files.h"
 #include "storage/base/file_system.h"
 #include "storage/base/status_macros.h"
 #include "storage/wdelta/dump.h"
@@ -35,7 +37,8 @@ absl::StatusOr<std::string> DumpVersion2(std::shared_ptr<const RandomAccessFile>
 
 absl::Status Run(Session& session, const Arguments& arguments) {
   WDELTA_ASSIGN_OR_RETURN(std::shared_ptr<const RandomAccessFile> file,
-                          NewPosixFileSystem()->OpenForRead(arguments.file));
+                          OpenLocalFile(arguments.file));
+  WDELTA_RETURN_IF_ERROR(CheckIsDelta(arguments.file, *file));
   WDELTA_ASSIGN_OR_RETURN(const bool is_v1, IsV1File(*file));
   WDELTA_ASSIGN_OR_RETURN(std::string text, is_v1
                                                 ? DumpVersion1(std::move(file), session.is_json())
