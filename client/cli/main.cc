@@ -8,6 +8,8 @@
 #include "client/cli/exit_codes.h"
 #include "client/cli/session.h"
 #include "client/cpp/freed_memory.h"
+#include "client/cpp/rpc_status.h"
+#include "storage/base/error.h"
 
 namespace wdelta {
 namespace {
@@ -47,11 +49,21 @@ void AddAll(CLI::App& app, Session& session) {
   }
 }
 
+// `; see `wdelta pull --help``, of the command that the command line got to.
+std::string HelpHint(const CLI::App& app) {
+  std::string command;
+  for (const CLI::App* at = &app; at != nullptr;
+       at = at->get_subcommands().empty() ? nullptr : at->get_subcommands().front()) {
+    absl::StrAppend(&command, at->get_name(), " ");
+  }
+  return absl::StrCat("; see `", command, "--help`");
+}
+
 // What was not understood is named even where something else is missing too: it is why.
 absl::Status UsageError(const CLI::App& app, const CLI::ParseError& error) {
   const std::vector<std::string> unknown = app.remaining(/*recurse=*/true);
   const bool names_it = unknown.empty() || error.get_name() == "ExtrasError";
-  if (names_it) return absl::InvalidArgumentError(error.what());
+  if (names_it) return absl::InvalidArgumentError(absl::StrCat(error.what(), HelpHint(app)));
   const std::string text = absl::StrCat("`", unknown.front(), "`");
   const bool lacks_command = absl::StrContains(error.what(), "subcommand is required");
   if (absl::StartsWith(unknown.front(), "-")) {
@@ -73,7 +85,11 @@ int Main(int argc, char** argv) {
     std::fprintf(stderr, "%s\n", ErrorLine("usage", UsageError(app, error)).c_str());
     return static_cast<int>(ExitCode::kUsage);
   }
-  const absl::Status status = session.action();
+  absl::Status status = session.action();
+  // gRPC names addresses at best, and not where they come from.
+  if (IsUnreachable(status) && ErrorReason(status).empty()) {
+    status = Annotate(status, absl::StrCat("server ", session.connection.server));
+  }
   if (!status.ok()) std::fprintf(stderr, "%s\n", ErrorLine(session.what, status).c_str());
   return static_cast<int>(ExitCodeOf(status));
 }
