@@ -86,6 +86,9 @@ absl::Status Run(Session& session, const Arguments& arguments) {
   {
     ProgressBar bar("fetch", session.quiet);
     options.progress = [&bar](const Progress& progress) { bar.Update(progress); };
+    options.fetch.on_stall = [&bar](const absl::Status& reason) {
+      bar.Say(StallLine("fetch", reason));
+    };
     result = FetchToFile(*client, arguments.model, arguments.file, options);
   }
   WDELTA_RETURN_IF_ERROR(result.status());

@@ -87,6 +87,7 @@ absl::Status Run(Session& session, const Arguments& arguments) {
   {
     ProgressBar bar("pull", session.quiet);
     options.progress = [&bar](const Progress& progress) { bar.Update(progress); };
+    options.on_stall = [&bar](const absl::Status& reason) { bar.Say(StallLine("pull", reason)); };
     result = PullModel(*client, arguments.model, arguments.folder, options);
   }
   WDELTA_RETURN_IF_ERROR(result.status());

@@ -8,6 +8,7 @@
 #include "client/cli/fidelity_text.h"
 #include "client/cli/progress_bar.h"
 #include "client/cli/text.h"
+#include "storage/base/error.h"
 #include "storage/base/status_macros.h"
 #include "storage/base/stop_signals.h"
 
@@ -25,24 +26,31 @@ absl::Status PushAndReport(
   std::optional<ProgressBar> upload_bar(std::in_place, "upload", session.quiet);
   std::optional<ProgressBar> job_bar;
   options.progress = [&](const Progress& progress) { upload_bar->Update(progress); };
+  options.on_stall = [&](const absl::Status& reason) {
+    ProgressBar& bar = job_bar.has_value() ? *job_bar : *upload_bar;
+    bar.Say(StallLine(session.what, reason));
+  };
   bool has_told_of_waiting = false;
   options.on_job = [&](const v1::Job& job) {
+    if (!job_bar.has_value()) job_bar.emplace("store ", session.quiet);
     upload_bar.reset();
     // Told once: the reason comes back with other numbers at each of the daemon's attempts.
     const bool is_waiting = job.state() == v1::Job::PENDING && !job.error().empty();
-    if (is_waiting && !has_told_of_waiting && !session.quiet) {
+    if (is_waiting && !has_told_of_waiting) {
       has_told_of_waiting = true;
-      job_bar.reset();
-      std::fprintf(stderr, "wdelta: the model is uploaded, its job %s waits: %s\n",
-                   Printable(job.id()).c_str(), Printable(job.error()).c_str());
+      job_bar->Say(absl::StrCat("wdelta: the model is uploaded, its job ", job.id(),
+                                " waits: ", job.error()));
     }
-    if (!job_bar.has_value()) job_bar.emplace("store ", session.quiet);
     if (job.total_bytes() == 0) return;
     job_bar->Update({.done_bytes = job.done_bytes(), .total_bytes = job.total_bytes()});
   };
   const absl::StatusOr<PushResult> result = push(*client, options);
   upload_bar.reset();
   job_bar.reset();
+  if (ErrorReason(result.status()) == "NAME_TAKEN") {
+    return MakeError(result.status().code(), "NAME_TAKEN",
+                     absl::StrCat(result.status().message(), " (--new-version)"));
+  }
   WDELTA_RETURN_IF_ERROR(result.status());
   const v1::Model& model = result->model;
   if (session.is_json()) {

@@ -8,7 +8,7 @@
 namespace wdelta {
 
 // Broken connections in a row that a transfer survives: 20 to 41 seconds of pauses together, from
-// 200 ms on. A daemon may drain for ten and start again.
+// 200 ms on, and up to kReconnectTime after each. A daemon may drain for ten and start again.
 inline constexpr int kDefaultReconnects = 12;
 
 // No pause is longer.

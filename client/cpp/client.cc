@@ -1,5 +1,6 @@
 #include "client/cpp/client.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -7,6 +8,7 @@
 #include "absl/time/clock.h"
 #include "client/cpp/bearer_token.h"
 #include "client/cpp/rpc_status.h"
+#include "client/cpp/stall_report.h"
 #include "grpcpp/create_channel.h"
 #include "grpcpp/security/credentials.h"
 #include "grpcpp/support/channel_arguments.h"
@@ -20,6 +22,10 @@ namespace {
 // A model or an upload lists all its files in one message.
 constexpr int kMaxReceiveBytes = 16 * limits::kMiB;
 constexpr int kMaxWatchRetries = 5;
+// An interrupt is seen so soon while a connection is awaited.
+constexpr absl::Duration kInterruptCheck = absl::Milliseconds(50);
+// A watch that is without a connection for longer says so.
+constexpr absl::Duration kSilentReconnect = absl::Seconds(1);
 // A peer that vanished without a word is noticed after both together. The daemon takes pings
 // every ten seconds.
 constexpr int kKeepaliveMs = 30'000;
@@ -264,20 +270,28 @@ absl::StatusOr<v1::Job> Client::CancelJob(const std::string& job) {
 
 absl::StatusOr<v1::Job> Client::WatchJob(const std::string& job,
                                          const std::function<void(const v1::Job&)>& on_change,
-                                         Interrupt* interrupt) {
+                                         Interrupt* interrupt, const StallCallback& on_stall) {
+  StallReport stalls(on_stall);
+  const auto await_server = [&] {
+    const absl::Time deadline = absl::Now() + options_.rpc_timeout;
+    const absl::Time silent_until = std::min(deadline, absl::Now() + kSilentReconnect);
+    if (channel_->WaitForConnected(absl::ToChronoTime(silent_until))) return true;
+    stalls.Stalled(absl::UnavailableError("the server does not answer"));
+    return channel_->WaitForConnected(absl::ToChronoTime(deadline));
+  };
   v1::WatchJobRequest request;
   request.set_job(job);
   v1::Job last;
   for (int retries = 0;; ++retries) {
     // Waits for the daemon to come back, for as long as a call may take.
-    if (retries > 0 &&
-        !channel_->WaitForConnected(absl::ToChronoTime(absl::Now() + options_.rpc_timeout))) {
+    if (retries > 0 && !await_server()) {
       return absl::UnavailableError(absl::StrCat("job ", job, ": the server does not come back"));
     }
     grpc::ClientContext context;
     const Interrupt::Scope scope(interrupt, &context);
     const auto reader = jobs_->WatchJob(&context, request);
     for (v1::Job seen; reader->Read(&seen); last = seen) {
+      stalls.GoesOn();
       if (on_change) on_change(seen);
       // A stream that only repeats what is known has brought nothing.
       if (Advanced(last, seen)) retries = 0;
@@ -329,6 +343,15 @@ absl::Status Client::DeleteRetentionRule(const std::string& name) {
   request.set_name(name);
   return Call(options_, *maintenance_, &v1::Maintenance::Stub::DeleteRetentionRule, request)
       .status();
+}
+
+void Client::AwaitConnection(absl::Duration timeout, const Interrupt& interrupt) {
+  const absl::Time deadline = absl::Now() + timeout;
+  for (absl::Time now = absl::Now(); now < deadline && !interrupt.IsTriggered();
+       now = absl::Now()) {
+    const absl::Time until = std::min(deadline, now + kInterruptCheck);
+    if (channel_->WaitForConnected(absl::ToChronoTime(until))) return;
+  }
 }
 
 absl::StatusOr<v1::ServerInfo> Client::GetServerInfo() {

@@ -15,6 +15,7 @@
 #include "absl/time/time.h"
 #include "client/cpp/interrupt.h"
 #include "client/cpp/pager.h"
+#include "client/cpp/progress.h"
 #include "grpcpp/channel.h"
 #include "grpcpp/client_context.h"
 #include "wdelta/v1/admin.grpc.pb.h"
@@ -100,7 +101,8 @@ class Client {
   // broken streams. CANCELLED when interrupted; `interrupt` may be null.
   absl::StatusOr<v1::Job> WatchJob(const std::string& job,
                                    const std::function<void(const v1::Job&)>& on_change = {},
-                                   Interrupt* interrupt = nullptr);
+                                   Interrupt* interrupt = nullptr,
+                                   const StallCallback& on_stall = {});
 
   // Id of the job.
   absl::StatusOr<std::string> StartGc();
@@ -110,6 +112,10 @@ class Client {
   absl::Status DeleteRetentionRule(const std::string& name);
 
   absl::StatusOr<v1::ServerInfo> GetServerInfo();
+
+  // Until there is a connection, `timeout` is over, or it is interrupted. Calls that fail at once
+  // without one do not wait, and one that breaks is made anew only while somebody does.
+  void AwaitConnection(absl::Duration timeout, const Interrupt& interrupt);
 
   // For streams and uploads.
   v1::Uploads::Stub& uploads() { return *uploads_; }

@@ -172,7 +172,7 @@ absl::Status DeltaDownload::Load() {
 absl::Status DeltaDownload::Run(const std::function<void(const std::string&)>& on_parent) {
   on_parent_ = on_parent;
   WDELTA_RETURN_IF_ERROR(Lock());
-  TransferRetries retries(options_);
+  TransferRetries retries(options_, stalls_);
   bool may_clear = true;
   while (true) {
     WDELTA_RETURN_IF_ERROR(Load());
@@ -195,7 +195,7 @@ absl::Status DeltaDownload::Run(const std::function<void(const std::string&)>& o
     }
     const std::optional<absl::Duration> pause = retries.Next(status);
     if (!pause.has_value()) return status;
-    interrupt_.Sleep(*pause);
+    AwaitRetry(client_, *pause, interrupt_);
   }
 }
 
@@ -334,6 +334,7 @@ absl::Status DeltaDownload::ReceiveDelta(Reader& reader, const v1::FileHeader& h
     WDELTA_RETURN_IF_ERROR(checker.Check(piece));
     hasher.Update(piece.data());
     WDELTA_RETURN_IF_ERROR(part.Append(piece.data()));
+    stalls_.GoesOn();
     received_bytes_ += piece.data().size();
     done_bytes_ += piece.data().size();
     *delta.part_bytes += piece.data().size();

@@ -14,6 +14,7 @@
 #include "client/cpp/interrupt.h"
 #include "client/cpp/part_file.h"
 #include "client/cpp/pull.h"
+#include "client/cpp/stall_report.h"
 
 namespace wdelta {
 
@@ -45,6 +46,7 @@ class DeltaDownload {
         held_ids_(std::move(held_ids)),
         folder_(std::move(folder)),
         options_(options),
+        stalls_(options.on_stall),
         interrupt_(interrupt) {}
   ~DeltaDownload();
   DeltaDownload(const DeltaDownload&) = delete;
@@ -88,6 +90,7 @@ class DeltaDownload {
   const std::vector<std::string> held_ids_;
   const std::string folder_;
   const PullOptions& options_;
+  StallReport stalls_;
   Interrupt& interrupt_;
   std::function<void(const std::string&)> on_parent_;
   std::vector<DeltaFile> deltas_;  // only the last may be a part

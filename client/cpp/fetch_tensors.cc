@@ -120,7 +120,8 @@ absl::Status PinModel(Client& client, std::string* reference) {
 }
 
 absl::Status ReceivePart(Client& client, const v1::FetchTensorsRequest& request,
-                         Interrupt& interrupt, TensorReceiver& receiver, bool& is_of_server) {
+                         Interrupt& interrupt, StallReport& stalls, TensorReceiver& receiver,
+                         bool& is_of_server) {
   grpc::ClientContext context;
   const Interrupt::Scope scope(&interrupt, &context);
   const auto reader = client.fetch().FetchTensors(&context, request);
@@ -128,6 +129,7 @@ absl::Status ReceivePart(Client& client, const v1::FetchTensorsRequest& request,
   v1::FetchTensorsResponse message;
   while (reader->Read(&message)) {
     const absl::Status status = receiver.Take(message);
+    if (!message.has_header()) stalls.GoesOn();
     if (!status.ok()) {
       is_of_server = false;
       context.TryCancel();
@@ -149,7 +151,8 @@ absl::Status FetchTensors(Client& client, v1::FetchTensorsRequest request, const
   }
   TensorReceiver receiver(sink, options.verify, request.first_tensor(),
                           request.first_tensor_offset());
-  TransferRetries retries(options);
+  StallReport stalls(options.on_stall);
+  TransferRetries retries(options, stalls);
   Interrupt never;
   Interrupt& interrupt = options.interrupt != nullptr ? *options.interrupt : never;
   while (true) {
@@ -157,7 +160,8 @@ absl::Status FetchTensors(Client& client, v1::FetchTensorsRequest request, const
     bool is_of_server = false;
     request.set_first_tensor(receiver.tensor());
     request.set_first_tensor_offset(receiver.offset());
-    const absl::Status status = ReceivePart(client, request, interrupt, receiver, is_of_server);
+    const absl::Status status =
+        ReceivePart(client, request, interrupt, stalls, receiver, is_of_server);
     if (status.ok()) return receiver.Finish();
     // A refusal of the sink is no reason to try again, whatever its code.
     if (!is_of_server) return status;
@@ -165,7 +169,7 @@ absl::Status FetchTensors(Client& client, v1::FetchTensorsRequest request, const
     if (receiver.progress() > progress_before) retries.Reset();
     const std::optional<absl::Duration> pause = retries.Next(status);
     if (!pause.has_value() || interrupt.IsTriggered()) return status;
-    interrupt.Sleep(*pause);
+    AwaitRetry(client, *pause, interrupt);
   }
 }
 

@@ -33,6 +33,7 @@ struct FetchTensorsOptions {
   int max_reconnects = kDefaultReconnects;
   absl::Duration initial_backoff = absl::Milliseconds(200);
   absl::Duration max_busy_wait = absl::Minutes(10);
+  StallCallback on_stall;
   // Breaks it off, with CANCELLED; may be null.
   Interrupt* interrupt = nullptr;
 };

@@ -8,6 +8,7 @@
 #include "absl/strings/str_join.h"
 #include "client/cpp/part_file.h"
 #include "client/cpp/piece_checks.h"
+#include "client/cpp/pull.h"
 #include "storage/base/error.h"
 #include "storage/base/shell_pattern.h"
 #include "storage/base/status_macros.h"
@@ -141,7 +142,8 @@ absl::StatusOr<FetchToFileResult> FetchToFile(Client& client, const std::string&
     if (options.progress) options.progress(progress);
     return absl::OkStatus();
   };
-  WDELTA_RETURN_IF_ERROR(FetchTensors(client, RequestOf(id, options), sink, options.fetch));
+  WDELTA_RETURN_IF_ERROR(TellIfDeleted(
+      FetchTensors(client, RequestOf(id, options), sink, options.fetch), result.model));
   if (begun != result.tensors.size()) {
     return PieceError(file_name, "TRUNCATED_STREAM",
                       absl::StrCat("expected ", result.tensors.size(), " tensors, found ", begun));

@@ -100,7 +100,7 @@ class Pull {
                    const FileTask& task) ABSL_LOCKS_EXCLUDED(mutex_) {
     uint64_t total_bytes = 0;
     for (const v1::File& file : files) total_bytes += file.size_bytes();
-    PullTally tally(total_bytes, progress);
+    PullTally tally(total_bytes, progress, options_.on_stall);
     {
       absl::MutexLock lock(&mutex_);
       next_ = 0;
@@ -175,6 +175,15 @@ absl::Status PullWithHeld(Client& client, const std::vector<v1::File>& files,
 
 }  // namespace
 
+absl::Status TellIfDeleted(const absl::Status& status, const v1::Model& model) {
+  // Another may be missing: one that is held, say.
+  const bool is_deleted =
+      ErrorReason(status) == "MODEL_NOT_FOUND" && absl::StrContains(status.message(), model.id());
+  if (!is_deleted) return status;
+  return Annotate(status, absl::StrCat("model ", model.name(),
+                                       " was there at the beginning, and was deleted meanwhile"));
+}
+
 absl::StatusOr<PullResult> PullModel(Client& client, const std::string& model,
                                      const std::string& folder, const PullOptions& options) {
   PullResult result;
@@ -187,13 +196,7 @@ absl::StatusOr<PullResult> PullModel(Client& client, const std::string& model,
   const absl::Status pulled = options.held.empty()
                                   ? Pull(client, folder, options, result).PutInPlace(files)
                                   : PullWithHeld(client, files, folder, options, result);
-  // Not so when it is a held model that is missing.
-  if (ErrorReason(pulled) == "MODEL_NOT_FOUND" &&
-      absl::StrContains(pulled.message(), result.model.id())) {
-    return Annotate(pulled, absl::StrCat("model ", result.model.name(), " was there when the pull ",
-                                         "began, and was deleted meanwhile"));
-  }
-  WDELTA_RETURN_IF_ERROR(pulled);
+  WDELTA_RETURN_IF_ERROR(TellIfDeleted(pulled, result.model));
   // Nobody goes on with deltas to what is whole.
   if (options.paths.empty()) ForgetDeltas(folder, result.model.id());
   return result;
@@ -221,11 +224,12 @@ absl::StatusOr<PullResult> ExportDelta(Client& client, const std::string& model,
   grpc::ClientContext context;
   const auto reader = client.fetch().FetchDelta(&context, request);
   Sha256Hasher hasher;
-  WDELTA_RETURN_IF_ERROR(
+  const absl::Status received =
       ReceiveFile(context, *reader, expected, &hasher, part, [&](uint64_t size_bytes) {
         progress.done_bytes += size_bytes;
         if (progress_callback) progress_callback(progress);
-      }));
+      });
+  WDELTA_RETURN_IF_ERROR(TellIfDeleted(received, result.model));
   WDELTA_RETURN_IF_ERROR(part.Commit());
   result.file_count = 1;
   result.received_bytes = progress.done_bytes;

@@ -47,6 +47,7 @@ struct PullOptions {
   // serves as many fetches as it can.
   absl::Duration max_busy_wait = absl::Minutes(10);
   ProgressCallback progress;
+  StallCallback on_stall;
 };
 
 struct PullResult {
@@ -69,7 +70,7 @@ struct PullResult {
 // or when the process dies, it stays, and the next pull of the same content goes on with it
 // and checks the SHA-256 of the whole. The first error ends all transfers; files that were
 // whole before are in place. With several jobs `progress` is called on threads of the pull,
-// one call at a time.
+// one call at a time, and perhaps at the same time as `on_stall`.
 // Before anything is transferred it is told if a folder stands where a file belongs
 // (INVALID_ARGUMENT), or if the disk cannot hold what is missing (RESOURCE_EXHAUSTED,
 // `DISK_FULL`).
@@ -80,6 +81,10 @@ struct PullResult {
 // in file_receiver.h; the disk's. With `requires_delta` those of delta_pull.h.
 absl::StatusOr<PullResult> PullModel(Client& client, const std::string& model,
                                      const std::string& folder, const PullOptions& options = {});
+
+// `status` is that of a transfer of `model`: says so if it failed because the model was deleted
+// after it had begun. What is being sent is sent to its end; what is asked for later is not there.
+absl::Status TellIfDeleted(const absl::Status& status, const v1::Model& model);
 
 // Writes the model's `.wdelta` file to `file_name` in the same way, always with
 // its SHA-256 checked. FAILED_PRECONDITION unless the model is READY.

@@ -40,7 +40,7 @@ bool FilePull::KeepOrLink(const std::string& folder) {
 }
 
 absl::Status FilePull::Fetch(const std::string& destination) {
-  TransferRetries retries(options_);
+  TransferRetries retries(options_, tally_.stalls());
   while (true) {
     const uint64_t received_before = pulled_.received_bytes;
     bool is_resumed = false;
@@ -52,7 +52,7 @@ absl::Status FilePull::Fetch(const std::string& destination) {
     if (pulled_.received_bytes > received_before) retries.Reset();
     const std::optional<absl::Duration> pause = retries.Next(status);
     if (!pause.has_value() || interrupt_.IsTriggered()) return status;
-    interrupt_.Sleep(*pause);
+    AwaitRetry(client_, *pause, interrupt_);
   }
 }
 
@@ -92,6 +92,7 @@ absl::Status FilePull::FetchInto(PartFile& part) {
                       .offset = offset,
                       .sha256 = file_.sha256()},
                      is_hashed ? &hasher : nullptr, part, [this](uint64_t size_bytes) {
+                       tally_.stalls().GoesOn();
                        pulled_.received_bytes += size_bytes;
                        MoveTo(done_bytes_ + size_bytes);
                      });

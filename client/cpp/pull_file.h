@@ -12,15 +12,16 @@
 #include "client/cpp/part_file.h"
 #include "client/cpp/progress.h"
 #include "client/cpp/pull.h"
+#include "client/cpp/stall_report.h"
 
 namespace wdelta {
 
 // What the transfers of several files have done together. Any thread may call it.
 class PullTally {
  public:
-  // `progress` may be empty; it must outlive this.
-  PullTally(uint64_t total_bytes, const ProgressCallback& progress)
-      : report_(progress), progress_{.total_bytes = total_bytes} {}
+  // The callbacks may be empty; they must outlive this.
+  PullTally(uint64_t total_bytes, const ProgressCallback& progress, const StallCallback& on_stall)
+      : report_(progress), stalls_(on_stall), progress_{.total_bytes = total_bytes} {}
 
   // Of the file `path`, `done_bytes` are there instead of `before_bytes`. Calls the callback,
   // one call at a time.
@@ -32,8 +33,11 @@ class PullTally {
     if (report_) report_(progress_);
   }
 
+  StallReport& stalls() { return stalls_; }
+
  private:
   const ProgressCallback& report_;
+  StallReport stalls_;
   absl::Mutex mutex_;
   Progress progress_ ABSL_GUARDED_BY(mutex_);
 };

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "client/cpp/local_checkpoint.h"
+#include "client/cpp/local_delta.h"
 #include "client/cpp/local_files.h"
 #include "client/cpp/push_stream.h"
 #include "client/cpp/rpc_status.h"
@@ -23,6 +24,8 @@ namespace {
 
 constexpr uint64_t kPreferredPieceBytes = 1 * limits::kMiB;
 constexpr uint64_t kEntriesMessageBytes = 1 * limits::kMiB;
+// More than lies in buffers on the way: when so much was sent, some of it got through.
+constexpr uint64_t kBufferedBytes = 16 * limits::kMiB;
 
 bool IsInterrupted(const PushOptions& options) {
   return options.interrupt != nullptr && options.interrupt->IsTriggered();
@@ -38,7 +41,7 @@ class Push {
  public:
   Push(Client& client, const PushOptions& options, v1::UploadKind kind,
        std::vector<LocalFile> files)
-      : client_(client), options_(options), kind_(kind) {
+      : client_(client), options_(options), stalls_(options.on_stall), kind_(kind) {
     for (LocalFile& file : files) {
       index_by_path_[file.path] = files_.size();
       files_.push_back({.local = std::move(file)});
@@ -67,19 +70,24 @@ class Push {
                                                                           const Request&,
                                                                           Response*),
                                 const Request& request, absl::Duration timeout) {
-    TransferRetries retries(options_);
-    while (true) {
+    TransferRetries retries(options_, stalls_);
+    for (bool is_first = true;; is_first = false) {
       grpc::ClientContext context;
       context.set_deadline(absl::ToChronoTime(absl::Now() + timeout));
-      context.set_wait_for_ready(connected_);
+      context.set_wait_for_ready(connected_ && !is_first);
       const Interrupt::Scope scope(options_.interrupt, &context);
       Response response;
       const absl::Status status =
           FromGrpcStatus((client_.uploads().*method)(&context, request, &response));
-      if (status.ok()) connected_ = true;
-      if (status.ok()) return response;
+      if (status.ok()) {
+        connected_ = true;
+        if (!is_first) stalls_.GoesOn();
+        return response;
+      }
       // Where nobody has answered yet, there is no server.
       if (!connected_ && !IsBusy(status)) return status;
+      // Such a call may wait for as long as it likes.
+      if (absl::IsUnavailable(status)) stalls_.Stalled(status);
       const std::optional<absl::Duration> pause = retries.Next(status);
       if (!pause.has_value() || IsInterrupted(options_)) return status;
       Sleep(*pause);
@@ -88,10 +96,12 @@ class Push {
 
   Client& client_;
   const PushOptions& options_;
+  StallReport stalls_;
   const v1::UploadKind kind_;
   std::vector<UploadFile> files_;
   absl::flat_hash_map<std::string, size_t> index_by_path_;
-  v1::Upload upload_;  // without entries
+  std::string request_id_;  // given, or a random one
+  v1::Upload upload_;       // without entries
   SentBytes bytes_;
   bool connected_ = false;
 };
@@ -123,14 +133,10 @@ absl::Status Push::Abandon(const absl::Status& cause) {
     return interrupted ? Interrupted("before the upload was open; nothing was stored") : cause;
   }
   if (upload_.state() == v1::Upload::FINISHED) return cause;
-  if (!options_.request_id.empty()) {
-    const std::string goes_on =
-        absl::StrCat(what, " stays open; request id ", options_.request_id, " goes on with it");
-    return interrupted ? Interrupted(goes_on) : cause;
-  }
-  if (!interrupted && IsUnreachable(cause)) {
-    return Annotate(cause, absl::StrCat(what, " is left open"));
-  }
+  const std::string goes_on =
+      absl::StrCat(what, " stays open; request id ", request_id_, " goes on with it");
+  if (!options_.request_id.empty()) return interrupted ? Interrupted(goes_on) : cause;
+  if (!interrupted && IsUnreachable(cause)) return Annotate(cause, goes_on);
   grpc::ClientContext context;
   context.set_deadline(absl::ToChronoTime(absl::Now() + absl::Seconds(5)));
   v1::CancelUploadRequest request;
@@ -150,12 +156,13 @@ absl::StatusOr<uint64_t> Push::PieceBytes() {
 }
 
 absl::Status Push::Start() {
-  v1::StartUploadRequest request;
-  request.set_request_id(options_.request_id);
-  if (options_.request_id.empty()) {
+  request_id_ = options_.request_id;
+  if (request_id_.empty()) {
     const SystemClock clock;
-    request.set_request_id(IdGenerator(&clock).Next());
+    request_id_ = IdGenerator(&clock).Next();
   }
+  v1::StartUploadRequest request;
+  request.set_request_id(request_id_);
   request.set_name(options_.name);
   request.mutable_parents()->Add(options_.parents.begin(), options_.parents.end());
   request.mutable_labels()->insert(options_.labels.begin(), options_.labels.end());
@@ -188,10 +195,17 @@ absl::Status Push::AddEntries() {
 absl::Status Push::SendFiles() {
   WDELTA_ASSIGN_OR_RETURN(const uint64_t piece_bytes, PieceBytes());
   bool reconnected = false;
-  TransferRetries retries(options_);
+  TransferRetries retries(options_, stalls_);
+  uint64_t unsure_until = 0;
+  const ProgressCallback progress = [&](const Progress& at) {
+    if (at.done_bytes > unsure_until) stalls_.GoesOn();
+    if (options_.progress) options_.progress(at);
+  };
   while (true) {
-    const absl::Status status = SendRemaining(client_, upload_.id(), piece_bytes, files_,
-                                              options_.progress, options_.interrupt, bytes_);
+    unsure_until = DurableBytes() + kBufferedBytes;
+    const absl::Status status = SendRemaining(client_, upload_.id(), piece_bytes, files_, progress,
+                                              options_.interrupt, bytes_);
+    if (status.ok()) stalls_.GoesOn();
     if (status.ok() || IsInterrupted(options_)) return status;
     // The server may still be ending the broken stream: it holds the entry (ABORTED)
     // or appends what was in flight (OUT_OF_RANGE).
@@ -204,7 +218,7 @@ absl::Status Push::SendFiles() {
       const bool is_overtaken =
           reconnected && (absl::IsAborted(status) || absl::IsOutOfRange(status));
       const std::optional<absl::Duration> pause =
-          is_overtaken ? retries.NextAfterBreak() : retries.Next(status);
+          is_overtaken ? retries.NextAfterBreak(status) : retries.Next(status);
       if (!pause.has_value()) return status;
       Sleep(*pause);
     }
@@ -265,7 +279,7 @@ absl::StatusOr<PushResult> PushFiles(Client& client, std::vector<LocalFile> file
   if (!result.ok()) return push.Abandon(result.status());
   if (!options.wait || result->job.empty()) return result;
   const absl::StatusOr<v1::Job> job =
-      client.WatchJob(result->job, options.on_job, options.interrupt);
+      client.WatchJob(result->job, options.on_job, options.interrupt, options.on_stall);
   if (!job.ok() && IsInterrupted(options)) {
     return Interrupted(absl::StrCat("model ", result->model.name(), " (id:", result->model.id(),
                                     ") is uploaded, its job ", result->job, " goes on"));
@@ -289,6 +303,8 @@ absl::StatusOr<PushResult> PushCheckpoint(Client& client, const std::string& fol
 absl::StatusOr<PushResult> PushDelta(Client& client, const std::string& file_name,
                                      const PushOptions& options) {
   WDELTA_ASSIGN_OR_RETURN(LocalFile file, DescribeFile(file_name, "model.wdelta"));
+  WDELTA_ASSIGN_OR_RETURN(const auto opened, OpenLocalFile(file_name));
+  WDELTA_RETURN_IF_ERROR(CheckIsDelta(file_name, *opened));
   return PushFiles(client, {std::move(file)}, v1::WDELTA, options);
 }
 

@@ -35,6 +35,7 @@ struct PushOptions {
   // files.
   Reuse reuse = Reuse::kAuto;
   ProgressCallback progress;
+  StallCallback on_stall;                      // while waiting too
   std::function<void(const v1::Job&)> on_job;  // while waiting
 
   // Broken connections in a row, without a byte made durable in between, that are
@@ -67,6 +68,7 @@ struct PushResult {
 absl::StatusOr<PushResult> PushCheckpoint(Client& client, const std::string& folder,
                                           const PushOptions& options);
 
+// Also INVALID_ARGUMENT (`BAD_WDELTA`) for a file that is no `.wdelta` at all.
 absl::StatusOr<PushResult> PushDelta(Client& client, const std::string& file_name,
                                      const PushOptions& options);
 

@@ -7,7 +7,10 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "client/cpp/backoff.h"
+#include "client/cpp/client.h"
+#include "client/cpp/interrupt.h"
 #include "client/cpp/rpc_status.h"
+#include "client/cpp/stall_report.h"
 
 namespace wdelta {
 
@@ -15,14 +18,19 @@ namespace wdelta {
 // ask so seldom that others always have the place.
 inline constexpr absl::Duration kMaxBusyPause = absl::Seconds(1);
 
+// What a connection is given to come back, after each pause.
+inline constexpr absl::Duration kReconnectTime = absl::Seconds(1);
+
 // One thread at a time.
 class TransferRetries {
  public:
-  // By what PullOptions, PushOptions or FetchTensorsOptions allow.
+  // By what PullOptions, PushOptions or FetchTensorsOptions allow. A failure that follows another
+  // is told to `stalls`, which must outlive this.
   template <typename Options>
-  explicit TransferRetries(const Options& options)
+  TransferRetries(const Options& options, StallReport& stalls)
       : max_reconnects_(options.max_reconnects),
         max_busy_wait_(options.max_busy_wait),
+        stalls_(stalls),
         backoff_(options.initial_backoff) {}
 
   // Bytes were received: failures before that do not count.
@@ -35,23 +43,36 @@ class TransferRetries {
   // How long to wait before the next attempt after one that ended with `status`; nullopt: there is
   // to be none.
   std::optional<absl::Duration> Next(const absl::Status& status) {
-    if (!IsBusy(status)) return absl::IsUnavailable(status) ? NextAfterBreak() : std::nullopt;
+    if (!IsBusy(status)) return absl::IsUnavailable(status) ? NextAfterBreak(status) : std::nullopt;
     if (busy_for_ >= max_busy_wait_) return std::nullopt;
-    const absl::Duration pause = std::min(backoff_.Next(), kMaxBusyPause);
+    const absl::Duration pause = std::min(Fail(status), kMaxBusyPause);
     busy_for_ += pause;
     return pause;
   }
   // Likewise after what came of a broken connection, whatever its code.
-  std::optional<absl::Duration> NextAfterBreak() {
-    return broken_++ < max_reconnects_ ? std::optional(backoff_.Next()) : std::nullopt;
+  std::optional<absl::Duration> NextAfterBreak(const absl::Status& status) {
+    return broken_++ < max_reconnects_ ? std::optional(Fail(status)) : std::nullopt;
   }
 
  private:
+  absl::Duration Fail(const absl::Status& status) {
+    const absl::Duration pause = backoff_.Next();
+    if (backoff_.failures() > 1) stalls_.Stalled(status);
+    return pause;
+  }
+
   const int max_reconnects_;
   const absl::Duration max_busy_wait_;
+  StallReport& stalls_;
   Backoff backoff_;
   absl::Duration busy_for_;
   int broken_ = 0;  // connections in a row
 };
+
+// Waits for `pause`, unless interrupted, and then until there is a connection again.
+inline void AwaitRetry(Client& client, absl::Duration pause, Interrupt& interrupt) {
+  interrupt.Sleep(pause);
+  client.AwaitConnection(kReconnectTime, interrupt);
+}
 
 }  // namespace wdelta

@@ -43,6 +43,10 @@ void SendPieces(const std::string& content, const Faults& faults, Writer& writer
   if (faults.more_after_trailer) writer.Write(response);
 }
 
+grpc::Status DeletedModel(const std::string& model) {
+  return NotFoundWithInfo("MODEL_NOT_FOUND", absl::StrCat("no model '", model, "'"));
+}
+
 // Writes so many messages and drops what comes after; negative: all.
 class BreakingWriter {
  public:
@@ -274,6 +278,7 @@ grpc::Status FakeServer::FetchFile(grpc::ServerContext*, const v1::FetchFileRequ
       --faults.fetches_refused;
       return ErrorWithInfo(grpc::StatusCode::RESOURCE_EXHAUSTED, "TOO_MANY_FETCHES", "too many");
     }
+    if (faults.is_deleted) return DeletedModel(request->model());
     content = models_[std::string(absl::StripPrefix(request->model(), "id:"))][request->path()];
     fetch_offsets.push_back(request->offset());
     const auto enough = [this] { return fetch_offsets.size() >= faults.fetches_at_once; };
@@ -324,6 +329,7 @@ grpc::Status FakeServer::FetchTensors(grpc::ServerContext*, const v1::FetchTenso
     --faults.fetches_refused;
     return ErrorWithInfo(grpc::StatusCode::RESOURCE_EXHAUSTED, "TOO_MANY_FETCHES", "too many");
   }
+  if (faults.is_deleted) return DeletedModel(request->model());
   const bool breaks = faults.tensor_breaks > 0;
   if (breaks) --faults.tensor_breaks;
   BreakingWriter breaking(writer, breaks ? faults.tensor_break_after_messages : -1);

@@ -31,6 +31,8 @@ struct Faults {
   bool other_tensor_on_resume = false;
   // FetchFile and FetchTensors answer RESOURCE_EXHAUSTED (TOO_MANY_FETCHES) so many times.
   int fetches_refused = 0;
+  // FetchFile and FetchTensors answer NOT_FOUND (MODEL_NOT_FOUND), as of a model that was deleted.
+  bool is_deleted = false;
   // The first FetchFile calls answer once so many have begun.
   size_t fetches_at_once = 0;
   bool bad_crc = false;      // on the second piece of a file

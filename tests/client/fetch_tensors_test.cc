@@ -140,6 +140,23 @@ TEST_F(FetchTensorsTest, WaitsForABusyServer) {
   ExpectAll();
 }
 
+TEST_F(FetchTensorsTest, TellsThatItStandsStillAndGoesOn) {
+  std::vector<absl::StatusCode> told;
+  options_.on_stall = [&](const absl::Status& reason) { told.push_back(reason.code()); };
+  server_.faults.tensor_break_after_messages = 1;
+  server_.faults.tensor_breaks = 4;
+  ASSERT_TRUE(Fetch(Model()).ok());
+  EXPECT_THAT(told, ElementsAre(absl::StatusCode::kUnavailable, absl::StatusCode::kOk));
+}
+
+TEST_F(FetchTensorsTest, AModelThatWasDeletedMeanwhileIsSaidToBe) {
+  server_.faults.is_deleted = true;
+  const absl::Status status = FetchToFile(*client_, "m", folder_ / "out").status();
+  EXPECT_TRUE(absl::IsNotFound(status)) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr("model m was there at the beginning, and"));
+  EXPECT_EQ(folder_.EntryCount(), 0u);
+}
+
 TEST_F(FetchTensorsTest, AnotherTensorAfterABreakIsDetected) {
   server_.faults.other_tensor_on_resume = true;
   server_.faults.tensor_break_after_messages = 3;

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "client/cpp/fetch_tensors.h"
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "storage/base/digest.h"
 #include "storage/base/error.h"
@@ -15,6 +16,8 @@
 
 namespace wdelta {
 namespace {
+
+using ::testing::ElementsAre;
 
 class PullTest : public ::testing::Test {
  protected:
@@ -178,6 +181,53 @@ TEST_F(PullTest, WaitingForABusyServerUsesNoReconnectsUp) {
       .jobs = 1, .max_reconnects = 2, .initial_backoff = absl::Microseconds(1)};
   ASSERT_TRUE(Pull(options).ok());
   EXPECT_EQ(folder_.Read("out/sub/w.safetensors"), content_);
+}
+
+class StalledPullTest : public PullTest {
+ protected:
+  StalledPullTest() {
+    options_.paths = {"sub/w.safetensors"};
+    options_.initial_backoff = absl::Microseconds(1);
+    options_.on_stall = [this](const absl::Status& reason) { told_.push_back(reason); };
+  }
+  std::vector<absl::StatusCode> ToldCodes() const {
+    std::vector<absl::StatusCode> codes;
+    for (const absl::Status& status : told_) codes.push_back(status.code());
+    return codes;
+  }
+
+  PullOptions options_;
+  std::vector<absl::Status> told_;
+};
+
+TEST_F(StalledPullTest, AReconnectThatFailsIsToldOnceAndThatItGoesOn) {
+  server_.faults.fetch_breaks = 4;
+  ASSERT_TRUE(Pull(options_).ok());
+  EXPECT_THAT(ToldCodes(), ElementsAre(absl::StatusCode::kUnavailable, absl::StatusCode::kOk));
+  EXPECT_EQ(told_[0].message(), "broken by the test");
+}
+
+TEST_F(StalledPullTest, ABusyServerIsTold) {
+  server_.faults.fetches_refused = 3;
+  ASSERT_TRUE(Pull(options_).ok());
+  EXPECT_THAT(ToldCodes(),
+              ElementsAre(absl::StatusCode::kResourceExhausted, absl::StatusCode::kOk));
+}
+
+TEST_F(StalledPullTest, WhatIsMendedAtOnceIsNotTold) {
+  server_.faults.fetch_break_after_pieces = 2;
+  server_.faults.fetch_breaks = 3;
+  ASSERT_TRUE(Pull(options_).ok());
+  EXPECT_THAT(told_, ::testing::IsEmpty());
+}
+
+TEST_F(PullTest, AModelThatWasDeletedMeanwhileIsSaidToBe) {
+  server_.faults.is_deleted = true;
+  const absl::Status status = Pull();
+  EXPECT_TRUE(absl::IsNotFound(status)) << status;
+  EXPECT_EQ(ErrorReason(status), "MODEL_NOT_FOUND");
+  EXPECT_EQ(status.message(),
+            "model m was there at the beginning, and was deleted meanwhile: no model 'id:m'");
 }
 
 TEST_F(PullTest, AFileThatIsNamedTwiceComesOnce) {
@@ -349,7 +399,11 @@ TEST_F(PullTest, PathsThatLeaveTheFolderAreRefusedBeforeAnythingIsWritten) {
 
 TEST_F(PullTest, DiskErrorIsReported) {
   folder_.Write("out", "a file where the folder should be");
-  EXPECT_FALSE(Pull().ok());
+  const absl::Status status = Pull();
+  EXPECT_EQ(ErrorReason(status), "LOCAL_FILE") << status;
+  EXPECT_THAT(std::string(status.message()),
+              ::testing::AllOf(::testing::HasSubstr(folder_ / "out"),
+                               ::testing::HasSubstr("Not a directory")));
 }
 
 TEST_F(PullTest, ExportNeedsAReadyModel) {

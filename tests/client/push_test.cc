@@ -135,6 +135,24 @@ TEST_F(PushOfKnownContentTest, ABrokenStreamGoesOn) {
   EXPECT_EQ(server_.received_bytes, 10 * 5000u + 1777u);
 }
 
+TEST_F(PushTest, TellsThatItStandsStillAndGoesOn) {
+  std::vector<absl::StatusCode> told;
+  options_.on_stall = [&](const absl::Status& reason) { told.push_back(reason.code()); };
+  server_.faults.break_after_pieces = 0;
+  server_.faults.breaks = 4;
+  ASSERT_TRUE(PushCheckpoint(*client_, folder_.path(), options_).ok());
+  EXPECT_THAT(told, ::testing::ElementsAre(absl::StatusCode::kUnavailable, absl::StatusCode::kOk));
+}
+
+TEST_F(PushTest, SaysHowAnUploadThatIsLeftOpenGoesOn) {
+  server_.faults.breaks = 1000;
+  options_.max_reconnects = 0;
+  const absl::Status status = PushCheckpoint(*client_, folder_.path(), options_).status();
+  EXPECT_THAT(std::string(status.message()),
+              ::testing::HasSubstr("stays open; request id " + server_.start_request.request_id() +
+                                   " goes on with it"));
+}
+
 TEST_F(PushTest, GivesUpWhenNothingGetsThrough) {
   server_.faults.break_after_pieces = 0;
   server_.faults.breaks = 1000;
@@ -262,12 +280,24 @@ TEST_F(PushTest, ManyEntriesGoInSeveralMessages) {
 }
 
 TEST_F(PushTest, DeltaIsOneEntry) {
-  folder_.Write("x.wdelta", Content(200, 'w'));
+  const std::string content = std::string("wdelta\0", 7) + Content(200, 'w');
+  folder_.Write("x.wdelta", content);
   const auto result = PushDelta(*client_, folder_ / "x.wdelta", options_);
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_EQ(server_.uploaded.size(), 1u);
-  EXPECT_EQ(server_.uploaded.begin()->second, Content(200, 'w'));
+  EXPECT_EQ(server_.uploaded.begin()->second, content);
   EXPECT_EQ(server_.start_request.kind(), v1::WDELTA);
+}
+
+TEST_F(PushTest, WhatIsNoDeltaIsNotSent) {
+  for (const std::string& content : {std::string(), std::string("wdel"), Content(200, 'w')}) {
+    folder_.Write("x.wdelta", content);
+    const absl::Status status = PushDelta(*client_, folder_ / "x.wdelta", options_).status();
+    EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+    EXPECT_EQ(ErrorReason(status), "BAD_WDELTA");
+    EXPECT_THAT(std::string(status.message()), ::testing::HasSubstr(folder_ / "x.wdelta"));
+  }
+  EXPECT_EQ(server_.start_calls, 0);
 }
 
 }  // namespace
