@@ -63,7 +63,7 @@ TEST_F(AuthTest, OnlyTokensOpenTheDoor) {
   folder_.Write("tokens", ci.entry);
   Daemon daemon(DataDir(), {"--tokens_file=" + (folder_ / "tokens"), "--http_listen=127.0.0.1:0"});
   const CommandResult stranger = daemon.Wdelta({"ls"});
-  EXPECT_EQ(stranger.exit_code, 1);
+  EXPECT_EQ(stranger.exit_code, 11);
   EXPECT_THAT(stranger.err, HasSubstr("TOKEN_MISSING"));
   EXPECT_EQ(HealthOf(*daemon.NewChannel(), ""), "SERVING");
 
@@ -192,6 +192,40 @@ TEST_F(TlsTest, ChangedCertificatesTakeEffect) {
   } while (result.exit_code != 0 && absl::Now() < deadline);
   EXPECT_EQ(result.exit_code, 0) << result.err;
   EXPECT_EQ(daemon.Wdelta({"ls", Ca()}).exit_code, 6);
+}
+
+TEST_F(TlsTest, OtherPortsAskClientsForCertificatesToo) {
+  const std::string certificate = folder_ / "server.pem";
+  const std::string key = folder_ / "server.key";
+  const std::string ca = folder_ / "ca.pem";
+  const CommandResult alone =
+      RunDaemon(DataDir(), {"--http_tls_client_ca=" + ca, "--validate_config"});
+  EXPECT_THAT(alone.err, HasSubstr("http_tls_client_ca: expected with http_tls_certificate"));
+  const Daemon daemon(
+      DataDir(), {"--http_listen=127.0.0.1:0", "--http_tls_certificate=" + certificate,
+                  "--http_tls_key=" + key, "--http_tls_client_ca=" + ca,
+                  "--operations_listen=127.0.0.1:0", "--operations_tls_certificate=" + certificate,
+                  "--operations_tls_key=" + key, "--operations_tls_client_ca=" + ca});
+  std::vector<std::string> addresses(3);
+  std::ifstream file(DataDir() + ".address");
+  for (std::string& address : addresses) std::getline(file, address);
+  const TestCertificate client = NewCertificate("client", authority_);
+  folder_.Write("client.pem", client.certificate);
+  folder_.Write("client.key", client.key);
+  const std::string operations = addresses[2].substr(std::string("operations ").size());
+  for (const auto& [url, target] :
+       {std::pair(addresses[1], "/healthz"), std::pair(operations, "/livez")}) {
+    httplib::Client with(url, folder_ / "client.pem", folder_ / "client.key");
+    httplib::Client without(url);
+    for (httplib::Client* const each : {&with, &without}) {
+      each->set_ca_cert_path(ca.c_str());
+      each->enable_server_certificate_verification(true);
+    }
+    const httplib::Result answer = with.Get(target);
+    ASSERT_TRUE(answer) << url << ": " << httplib::to_string(answer.error());
+    EXPECT_EQ(answer->status, 200) << url;
+    EXPECT_FALSE(without.Get(target)) << url;
+  }
 }
 
 TEST_F(TlsTest, OtherPortsSpeakTlsToo) {

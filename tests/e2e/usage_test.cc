@@ -26,7 +26,9 @@ TEST(Usage, WhatIsNotUnderstoodIsNamed) {
     EXPECT_THAT(result.err, HasSubstr(words));
     EXPECT_EQ(std::count(result.err.begin(), result.err.end(), '\n'), 1) << result.err;
   };
-  expect({}, "A subcommand is required");
+  expect({}, "A subcommand is required; see `wdelta --help`");
+  expect({"pull", "x"}, "see `wdelta pull --help`");
+  expect({"retention", "set"}, "see `wdelta retention set --help`");
   expect({"psuh", "folder"}, "`psuh` is no command here");
   expect({"retention", "remove"}, "`remove` is no command here");
   expect({"--outptu", "json"}, "unknown option `--outptu`");
@@ -54,7 +56,7 @@ TEST(Usage, AJobThatMayNotBeWatchedIsNamed) {
   const Daemon daemon(folder / "data", {"--tokens_file=" + (folder / "tokens.yaml")});
   const CommandResult collected =
       daemon.Wdelta({"gc", "--wait", "--token", token["token"].get<std::string>()});
-  EXPECT_EQ(collected.exit_code, 1);
+  EXPECT_EQ(collected.exit_code, 11);
   EXPECT_THAT(collected.err, HasSubstr("goes on unwatched: "));
   EXPECT_THAT(collected.err, HasSubstr("lacks the scope read"));
 }

@@ -154,10 +154,27 @@ TEST_F(WrongInputTest, AnIndexThatNamesAShardThatIsNotThere) {
 
 TEST_F(WrongInputTest, ImportOfWhatIsNoDelta) {
   folder_.Write("bad.wdelta", std::string(1000, 'w'));
-  ExpectError(daemon_.Wdelta({"import", folder_ / "bad.wdelta", "--name", "bad"}), 7, "import",
+  ExpectError(daemon_.Wdelta({"import", folder_ / "bad.wdelta", "--name", "bad"}), 5, "import",
               "magic", "BAD_WDELTA");
-  ExpectError(daemon_.Wdelta({"inspect", folder_ / "bad.wdelta"}), 7, "inspect", "magic",
+  ExpectError(daemon_.Wdelta({"inspect", folder_ / "bad.wdelta"}), 5, "inspect", "magic",
               "BAD_WDELTA");
+  // What was one is damaged.
+  daemon_.WdeltaOk({"export", "good", folder_ / "good.wdelta"});
+  const std::string good = folder_.Read("good.wdelta");
+  folder_.Write("bad.wdelta", good.substr(0, good.size() - 1));
+  ExpectError(daemon_.Wdelta({"import", folder_ / "bad.wdelta", "--name", "bad"}), 7, "import", "",
+              "BAD_WDELTA");
+  ExpectError(daemon_.Wdelta({"inspect", folder_ / "bad.wdelta"}), 7, "inspect", "", "BAD_WDELTA");
+}
+
+TEST_F(WrongInputTest, FilesThatCannotBeWrittenOrRead) {
+  folder_.Write("in the way", "a file");
+  ExpectError(daemon_.Wdelta({"pull", "good", folder_ / "in the way/out"}), 10, "pull",
+              "in the way/out: Not a directory", "LOCAL_FILE");
+  ExpectError(daemon_.Wdelta({"export", "good", folder_ / "in the way/out"}), 10, "export",
+              "in the way: Not a directory", "LOCAL_FILE");
+  ExpectError(daemon_.Wdelta({"ls", "--token-file", folder_.path()}), 10, "ls",
+              absl::StrCat("--token-file: ", folder_.path()), "LOCAL_FILE");
 }
 
 // What the command line never sends.
