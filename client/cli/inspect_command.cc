@@ -2,6 +2,7 @@
 #include "client/cpp/local_delta.h"
 #include "client/cpp/local_files.h"
 #include "storage/base/file_system.h"
+#include "storage/base/error.h"
 #include "storage/base/status_macros.h"
 #include "storage/wdelta/dump.h"
 #include "storage/wdelta/v1/dump.h"
@@ -40,11 +41,11 @@ absl::Status Run(Session& session, const Arguments& arguments) {
                           OpenLocalFile(arguments.file));
   WDELTA_RETURN_IF_ERROR(CheckIsDelta(arguments.file, *file));
   WDELTA_ASSIGN_OR_RETURN(const bool is_v1, IsV1File(*file));
-  WDELTA_ASSIGN_OR_RETURN(std::string text, is_v1
-                                                ? DumpVersion1(std::move(file), session.is_json())
-                                                : DumpVersion2(std::move(file), session.is_json()));
-  if (text.empty() || text.back() != '\n') text += '\n';
-  session.Print(text);
+  absl::StatusOr<std::string> text = is_v1 ? DumpVersion1(std::move(file), session.is_json())
+                                           : DumpVersion2(std::move(file), session.is_json());
+  if (!text.ok()) return Annotate(text.status(), arguments.file);
+  if (text->empty() || text->back() != '\n') *text += '\n';
+  session.Print(*text);
   return absl::OkStatus();
 }
 

@@ -62,7 +62,7 @@ std::string HelpHint(const CLI::App& app) {
 // What was not understood is named even where something else is missing too: it is why.
 absl::Status UsageError(const CLI::App& app, const CLI::ParseError& error) {
   const std::vector<std::string> unknown = app.remaining(/*recurse=*/true);
-  const bool names_it = unknown.empty() || error.get_name() == "ExtrasError";
+  const bool names_it = unknown.empty() || dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr;
   if (names_it) return absl::InvalidArgumentError(absl::StrCat(error.what(), HelpHint(app)));
   const std::string text = absl::StrCat("`", unknown.front(), "`");
   const bool lacks_command = absl::StrContains(error.what(), "subcommand is required");

@@ -88,6 +88,10 @@ class Push {
       if (!connected_ && !IsBusy(status)) return status;
       // Such a call may wait for as long as it likes.
       if (absl::IsUnavailable(status)) stalls_.Stalled(status);
+      if (absl::IsDeadlineExceeded(status)) {
+        return absl::DeadlineExceededError(
+            absl::StrCat("no answer within ", absl::FormatDuration(timeout)));
+      }
       const std::optional<absl::Duration> pause = retries.Next(status);
       if (!pause.has_value() || IsInterrupted(options_)) return status;
       Sleep(*pause);

@@ -35,6 +35,7 @@ TEST(Usage, WhatIsNotUnderstoodIsNamed) {
   expect({"push", "folder", "--nam", "x"}, "unknown option `--nam`; --name is required");
   expect({"push", "folder", "x"}, "unexpected argument `x`; --name is required");
   expect({"ls", "--bogus"}, "--bogus");
+  expect({"jobs", "a", "b"}, "usage: The following argument was not expected: b; see");
 }
 
 TEST(Usage, VersionAndHelpNeedNoServer) {

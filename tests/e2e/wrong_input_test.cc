@@ -164,7 +164,8 @@ TEST_F(WrongInputTest, ImportOfWhatIsNoDelta) {
   folder_.Write("bad.wdelta", good.substr(0, good.size() - 1));
   ExpectError(daemon_.Wdelta({"import", folder_ / "bad.wdelta", "--name", "bad"}), 7, "import", "",
               "BAD_WDELTA");
-  ExpectError(daemon_.Wdelta({"inspect", folder_ / "bad.wdelta"}), 7, "inspect", "", "BAD_WDELTA");
+  ExpectError(daemon_.Wdelta({"inspect", folder_ / "bad.wdelta"}), 7, "inspect",
+              folder_ / "bad.wdelta", "BAD_WDELTA");
 }
 
 TEST_F(WrongInputTest, FilesThatCannotBeWrittenOrRead) {
