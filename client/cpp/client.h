@@ -98,7 +98,8 @@ class Client {
   absl::StatusOr<v1::Job> CancelJob(const std::string& job);
   // Calls `on_change` (may be empty), on this thread, with the job as it is and at
   // every change; returns it once it has ended, however it ended. Survives a few
-  // broken streams. CANCELLED when interrupted; `interrupt` may be null.
+  // broken streams, and tells `on_stall` if the server is away. CANCELLED when interrupted;
+  // `interrupt` may be null.
   absl::StatusOr<v1::Job> WatchJob(const std::string& job,
                                    const std::function<void(const v1::Job&)>& on_change = {},
                                    Interrupt* interrupt = nullptr,
