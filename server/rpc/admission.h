@@ -1,4 +1,5 @@
-// How many of a thing may go on at once. The excess is refused, never queued.
+// How many of a thing may go on at once. The excess is refused, never queued; where it is to wait,
+// see admission_queue.h.
 #pragma once
 
 #include <algorithm>
