@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "absl/status/status.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "client/cpp/backoff.h"
 #include "client/cpp/client.h"
@@ -36,7 +37,7 @@ class TransferRetries {
   // Bytes were received: failures before that do not count.
   void Reset() {
     backoff_.Reset();
-    busy_for_ = absl::ZeroDuration();
+    busy_since_.reset();
     broken_ = 0;
   }
 
@@ -44,10 +45,11 @@ class TransferRetries {
   // to be none.
   std::optional<absl::Duration> Next(const absl::Status& status) {
     if (!IsBusy(status)) return absl::IsUnavailable(status) ? NextAfterBreak(status) : std::nullopt;
-    if (busy_for_ >= max_busy_wait_) return std::nullopt;
-    const absl::Duration pause = std::min(Fail(status), kMaxBusyPause);
-    busy_for_ += pause;
-    return pause;
+    // A server may have let each attempt wait.
+    const absl::Time now = absl::Now();
+    if (!busy_since_.has_value()) busy_since_ = now;
+    if (now - *busy_since_ >= max_busy_wait_) return std::nullopt;
+    return std::min(Fail(status), kMaxBusyPause);
   }
   // Likewise after what came of a broken connection, whatever its code.
   std::optional<absl::Duration> NextAfterBreak(const absl::Status& status) {
@@ -65,8 +67,8 @@ class TransferRetries {
   const absl::Duration max_busy_wait_;
   StallReport& stalls_;
   Backoff backoff_;
-  absl::Duration busy_for_;
-  int broken_ = 0;  // connections in a row
+  std::optional<absl::Time> busy_since_;  // the first of refusals in a row
+  int broken_ = 0;                        // connections in a row
 };
 
 // Waits for `pause`, unless interrupted, and then until there is a connection again.
