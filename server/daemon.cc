@@ -168,6 +168,7 @@ absl::Status RunDaemon(const Config& config, spdlog::logger& log) {
   RpcOptions rpc_options{MaxFetchesFor(config), config.max_open_uploads};
   rpc_options.backup_maker = storage->backups.get();
   rpc_options.max_write_streams = MaxWriteStreamsFor(config);
+  rpc_options.max_waiting_write_streams = MaxWaitingWriteStreamsFor(config);
   rpc_options.authenticator = security.authenticator.get();
   RpcEnvironment environment(&store, &log, rpc_options);
   RpcServices services(&environment);

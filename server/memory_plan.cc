@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "server/rpc/admission_limits.h"
 #include "storage/base/limits.h"
 #include "storage/engine/content/cursor.h"
 
@@ -9,7 +10,8 @@ namespace wdelta {
 
 // Shares, of 64 parts: blob store 6 (write buffers 4, parts of blobs 1, index 1),
 // catalog 3 (write buffers 1, cache 2), decoded chunks 17, fetch windows at most 24, streams of
-// uploads 6. The rest is for jobs and the process itself.
+// uploads 10 (pieces 6, what is sent ahead to those that run 1, and to those that wait 3). The
+// rest is for jobs and the process itself.
 namespace {
 
 constexpr uint64_t kParts = 64;
@@ -55,6 +57,12 @@ int MaxFetchesFor(const Config& config) {
 int MaxWriteStreamsFor(const Config& config) {
   return static_cast<int>(std::clamp<uint64_t>(Part(config, 6) / kWriteStreamBytes,
                                                limits::kMinWriteStreams, limits::kMaxWriteStreams));
+}
+
+int MaxWaitingWriteStreamsFor(const Config& config) {
+  return static_cast<int>(std::clamp<uint64_t>(Part(config, 3) / ReadAheadBytesFor(config),
+                                               admission_limits::kMinWaitingWriteStreams,
+                                               admission_limits::kMaxWaitingWriteStreams));
 }
 
 uint64_t ReadAheadBytesFor(const Config& config) {

@@ -16,7 +16,9 @@ uint64_t ChunkCacheBytesFor(const Config& config);
 int MaxFetchesFor(const Config& config);
 // Streams of pieces at once: kMinWriteStreams to kMaxWriteStreams.
 int MaxWriteStreamsFor(const Config& config);
-// What gRPC may receive of a stream before it is asked for.
+// Those that wait for one of these places: kMinWaitingWriteStreams to kMaxWaitingWriteStreams.
+int MaxWaitingWriteStreamsFor(const Config& config);
+// What gRPC may receive of a stream, running or waiting, before it is asked for.
 uint64_t ReadAheadBytesFor(const Config& config);
 
 }  // namespace wdelta

@@ -50,5 +50,7 @@ inline constexpr size_t kMaxListedTags = 1000;
 inline constexpr size_t kMaxListedCommits = 100;
 inline constexpr size_t kMaxErrorMessageChars = 1024;
 inline constexpr int kRetryAfterSeconds = 1;
+// Until other fetches end; clients of the Hub give up a request after ten seconds.
+inline constexpr int kMaxFetchWaitMs = 5'000;
 
 }  // namespace wdelta::http_limits

@@ -11,7 +11,7 @@
 #include "server/http/http_limits.h"
 #include "server/http/http_stats.h"
 #include "server/http/socket_server.h"
-#include "server/rpc/admission.h"
+#include "server/rpc/admission_queue.h"
 #include "spdlog/logger.h"
 #include "storage/base/clock.h"
 #include "storage/base/file_system.h"
@@ -37,7 +37,7 @@ class HttpServer {
     FileSystem* files = nullptr;
     const Clock* clock = nullptr;
     // Each download takes a place of these, and downloads at most half of them.
-    Admission* fetches = nullptr;
+    AdmissionQueue* fetches = nullptr;
     spdlog::logger* log = nullptr;
     // A folder of the server's own, emptied at its start: what clients send before they
     // commit it.

@@ -12,6 +12,7 @@
 #include "absl/strings/strip.h"
 #include "server/http/byte_range.h"
 #include "server/http/connection_stream.h"
+#include "server/http/http_limits.h"
 #include "server/http/hub_answer.h"
 #include "server/http/hub_listing.h"
 #include "storage/base/error.h"
@@ -28,7 +29,7 @@ constexpr char kFileType[] = "application/octet-stream";
 // What a response sends its body from; goes with it.
 struct OpenBody {
   Admission::Slot download;
-  Admission::Slot fetch;
+  AdmissionQueue::Slot fetch;
   std::shared_ptr<Cursor> cursor;
   std::shared_ptr<PieceBuffers> buffers;  // of the cursor's pieces
 };
@@ -121,12 +122,12 @@ absl::Status HubFiles::Answer(const HubRoute& route, const httplib::Request& req
 absl::Status HubFiles::StartBody(const Model& model, const FileRecord& file, uint64_t offset,
                                  uint64_t size, httplib::Response& response) {
   std::optional<Admission::Slot> download = downloads_.TryEnter();
-  std::optional<Admission::Slot> fetch = download.has_value() ? fetches_.TryEnter() : std::nullopt;
-  if (!fetch.has_value()) {
-    const Admission& full = download.has_value() ? fetches_ : downloads_;
+  if (!download.has_value()) {
     return MakeError(absl::StatusCode::kResourceExhausted, "TOO_MANY_FETCHES",
-                     absl::StrCat("expected at most ", full.limit(), " at once; try again"));
+                     absl::StrCat("expected at most ", downloads_.limit(), " at once; try again"));
   }
+  WDELTA_ASSIGN_OR_RETURN(AdmissionQueue::Slot fetch,
+                          fetches_.Await(absl::Milliseconds(http_limits::kMaxFetchWaitMs)));
   WDELTA_ASSIGN_OR_RETURN(ContentSourcePtr source, store_.reader().OpenToServe(model.record));
   const Checkpoint& checkpoint = source->checkpoint();
   const auto found = std::find_if(checkpoint.files.begin(), checkpoint.files.end(),
@@ -138,7 +139,7 @@ absl::Status HubFiles::StartBody(const Model& model, const FileRecord& file, uin
   std::vector<StreamRange> ranges = RangesOfFile(checkpoint, index, offset, size);
   auto cursor = store_.reader().NewCursor(std::move(source), std::move(ranges));
   const auto body = std::make_shared<OpenBody>(OpenBody{
-      *std::move(download), *std::move(fetch), std::move(cursor), store_.reader().buffers()});
+      *std::move(download), std::move(fetch), std::move(cursor), store_.reader().buffers()});
   response.set_content_provider(
       size, kFileType,
       [body, log = &log_, what = absl::StrCat(model.record.name(), "/", file.path())](

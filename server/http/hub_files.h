@@ -7,6 +7,7 @@
 #include "server/http/hub_models.h"
 #include "server/http/hub_route.h"
 #include "server/rpc/admission.h"
+#include "server/rpc/admission_queue.h"
 #include "spdlog/logger.h"
 
 namespace wdelta {
@@ -16,8 +17,9 @@ namespace wdelta {
 class HubFiles {
  public:
   // Owns none of them; all must outlive it. A GET holds a slot of `fetches` while it runs,
-  // and all GETs hold at most half of them, so that slow ones leave the rest to gRPC.
-  HubFiles(ModelStore* store, HubModels* models, Admission* fetches, spdlog::logger* log)
+  // and all GETs hold or wait for at most half of them, so that slow ones leave the rest to gRPC.
+  // One waits its turn in its connection's thread, for kMaxFetchWaitMs at most.
+  HubFiles(ModelStore* store, HubModels* models, AdmissionQueue* fetches, spdlog::logger* log)
       : store_(*store),
         models_(*models),
         fetches_(*fetches),
@@ -35,7 +37,7 @@ class HubFiles {
 
   ModelStore& store_;
   HubModels& models_;
-  Admission& fetches_;
+  AdmissionQueue& fetches_;
   Admission downloads_;
   spdlog::logger& log_;
 };

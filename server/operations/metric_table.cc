@@ -30,8 +30,11 @@ constexpr Metric kTable[] = {
      "grpc: content of pieces that were uploaded; http: all bytes of connections"},
     {kSentBytes, "wdelta_sent_bytes_total", kCounter,
      "grpc: content of pieces that were fetched; http: all bytes of connections"},
-    {kSlots, "wdelta_slots", kGauge, "How many of a thing may run at once; more are refused"},
+    {kSlots, "wdelta_slots", kGauge,
+     "How many of a thing may run at once; more wait or are refused"},
     {kSlotsTaken, "wdelta_slots_taken", kGauge, "How many of it run"},
+    {kSlotsWaiting, "wdelta_slots_waiting", kGauge,
+     "How many of it wait for others to end, where any may"},
 
     {kModels, "wdelta_models", kGauge, "Models by kind (of declared lineage) and state"},
     {kLogicalBytes, "wdelta_logical_bytes", kGauge, "Bytes of models as they are served"},

@@ -25,6 +25,7 @@ enum class MetricId {
   kSentBytes,
   kSlots,
   kSlotsTaken,
+  kSlotsWaiting,
   // Models and their bytes.
   kModels,
   kLogicalBytes,

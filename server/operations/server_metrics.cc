@@ -10,6 +10,12 @@ void CollectSlots(const char* of, const Admission& admission, MetricWriter& writ
   writer.Add(MetricId::kSlotsTaken, admission.taken(), {{"of", of}});
 }
 
+void CollectQueue(const char* of, const AdmissionQueue& queue, MetricWriter& writer) {
+  writer.Add(MetricId::kSlots, queue.limit(), {{"of", of}});
+  writer.Add(MetricId::kSlotsTaken, queue.taken(), {{"of", of}});
+  writer.Add(MetricId::kSlotsWaiting, queue.waiting(), {{"of", of}});
+}
+
 void CollectCache(const MetricWriter::Labels& labels, const CacheUse& use, MetricWriter& writer) {
   writer.Add(MetricId::kCacheHits, static_cast<double>(use.hits), labels);
   writer.Add(MetricId::kCacheMisses, static_cast<double>(use.misses), labels);
@@ -29,8 +35,8 @@ void CollectRpc(RpcEnvironment& environment, MetricWriter& writer) {
   const MetricWriter::Labels labels = {{"protocol", "grpc"}};
   writer.Add(MetricId::kReceivedBytes, static_cast<double>(stats.received_bytes.load()), labels);
   writer.Add(MetricId::kSentBytes, static_cast<double>(stats.sent_bytes.load()), labels);
-  CollectSlots("fetches", environment.fetches(), writer);
-  CollectSlots("upload_streams", environment.write_streams(), writer);
+  CollectQueue("fetches", environment.fetches(), writer);
+  CollectQueue("upload_streams", environment.write_streams(), writer);
   CollectSlots("job_watches", environment.watches(), writer);
   CollectSlots("comparisons", environment.comparisons(), writer);
   CollectSlots("foldings", environment.foldings(), writer);

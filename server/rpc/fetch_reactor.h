@@ -10,20 +10,18 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/functional/any_invocable.h"
 #include "absl/status/statusor.h"
-#include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "grpcpp/server_context.h"
 #include "grpcpp/support/server_callback.h"
 #include "server/rpc/fetch_producers.h"
 #include "server/rpc/rpc_call.h"
 #include "server/rpc/rpc_environment.h"
-#include "storage/base/error.h"
 
 namespace wdelta {
 
-// One write in flight. Three kinds of threads come here: the pool thread that opens
-// the producer, decoding threads that wake the stream, and gRPC's. The first two
-// hold a reference, gRPC's is given up in OnDone, and after Finish nobody touches
+// One write in flight. Four kinds of threads come here: those that give it a place or refuse it,
+// the pool thread that opens the producer, decoding threads that wake the stream, and gRPC's. The
+// others hold a reference, gRPC's is given up in OnDone, and after Finish nobody touches
 // gRPC any more: so whoever is late finds a live object with nothing to do.
 template <typename Response>
 class FetchReactor final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
@@ -35,20 +33,31 @@ class FetchReactor final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   using Opener = absl::AnyInvocable<absl::StatusOr<std::unique_ptr<Producer>>(
       RpcCall& call, const CheckAlive& check_alive)>;
 
-  // `open` asks the call about its request, and runs in a pool thread. The reactor owns itself and
-  // goes with its rpc.
+  // `open` asks the call about its request, and runs in a pool thread once there is a place for
+  // the fetch; `request_bytes` are in memory until then. The reactor owns itself and goes with its
+  // rpc.
   static FetchReactor* Start(RpcEnvironment* environment, std::string_view method,
-                             grpc::CallbackServerContext* context, Opener open) {
+                             grpc::CallbackServerContext* context, uint64_t request_bytes,
+                             Opener open) {
     std::shared_ptr<FetchReactor> reactor(new FetchReactor(environment, method, context));
     FetchReactor* const raw = reactor.get();
     raw->self_ = reactor;
-    if (const absl::Status admitted = raw->CheckAdmission(*environment); !admitted.ok()) {
-      absl::MutexLock lock(&raw->mutex_);
-      raw->End(admitted);
+    if (const absl::Status allowed = raw->CheckAllowed(*environment); !allowed.ok()) {
+      raw->Refuse(allowed);
       return raw;
     }
-    environment->ScheduleOpening(
-        [reactor = std::move(reactor), open = std::move(open)]() mutable { reactor->Open(open); });
+    // May be called where another fetch ends, under its lock: takes none of this one then.
+    auto go_on = [environment, reactor = std::move(reactor),
+                  open = std::move(open)](absl::StatusOr<AdmissionQueue::Slot> slot) mutable {
+      if (!slot.ok()) {
+        reactor->Refuse(slot.status());
+        return;
+      }
+      environment->ScheduleOpening(
+          [reactor = std::move(reactor), open = std::move(open),
+           slot = *std::move(slot)]() mutable { reactor->Open(std::move(slot), open); });
+    };
+    raw->ticket_ = raw->places_.Enter(request_bytes, std::move(go_on));
     return raw;
   }
 
@@ -61,9 +70,14 @@ class FetchReactor final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   }
 
   void OnCancel() override ABSL_LOCKS_EXCLUDED(mutex_) {
+    const bool has_waited = places_.Leave(ticket_);
     absl::MutexLock lock(&mutex_);
     cancelled_ = true;
-    Pump();
+    if (has_waited) {
+      End(GoneError());
+    } else {
+      Pump();
+    }
   }
 
   // Late holders may outlive the environment, so what is its own is given back here.
@@ -78,19 +92,20 @@ class FetchReactor final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
       : context_(*context),
         token_(environment->active_calls().Enter()),
         call_(environment, method, context),
-        slot_(environment->fetches().TryEnter()),
+        places_(environment->fetches()),
         stats_(environment->stats()),
         buffers_(environment->store().reader().buffers()) {}
 
-  absl::Status CheckAdmission(RpcEnvironment& environment) const {
-    if (!call_.access().ok()) return call_.access();
-    if (slot_.has_value()) return environment.CheckServing();
-    return MakeError(absl::StatusCode::kResourceExhausted, "TOO_MANY_FETCHES",
-                     absl::StrCat("expected at most ", environment.fetches().limit(),
-                                  " fetches at once; try later"));
+  absl::Status CheckAllowed(const RpcEnvironment& environment) const {
+    return call_.access().ok() ? environment.CheckServing() : call_.access();
   }
 
-  void Open(Opener& open) ABSL_LOCKS_EXCLUDED(mutex_);
+  void Refuse(const absl::Status& status) ABSL_LOCKS_EXCLUDED(mutex_) {
+    absl::MutexLock lock(&mutex_);
+    End(status);
+  }
+
+  void Open(AdmissionQueue::Slot slot, Opener& open) ABSL_LOCKS_EXCLUDED(mutex_);
 
   absl::Status CheckWanted() ABSL_LOCKS_EXCLUDED(mutex_) {
     absl::MutexLock lock(&mutex_);
@@ -111,12 +126,14 @@ class FetchReactor final : public grpc::ServerWriteReactor<grpc::ByteBuffer>,
   grpc::CallbackServerContext& context_;  // until Finish
   std::optional<ActiveCalls::Token> token_;
   RpcCall call_;
-  std::optional<Admission::Slot> slot_;
+  AdmissionQueue& places_;  // until OnDone
+  AdmissionQueue::Ticket ticket_ = AdmissionQueue::kNoTicket;
   RpcStats& stats_;                     // until Finish
   std::shared_ptr<FetchReactor> self_;  // gRPC's reference
   const std::shared_ptr<PieceBuffers> buffers_;
 
   absl::Mutex mutex_;
+  std::optional<AdmissionQueue::Slot> slot_ ABSL_GUARDED_BY(mutex_);
   std::unique_ptr<Producer> producer_ ABSL_GUARDED_BY(mutex_);  // null until open
   Response message_ ABSL_GUARDED_BY(mutex_);
   grpc::ByteBuffer buffer_ ABSL_GUARDED_BY(mutex_);  // the message being written

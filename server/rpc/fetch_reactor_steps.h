@@ -11,7 +11,15 @@
 namespace wdelta {
 
 template <typename Response>
-void FetchReactor<Response>::Open(Opener& open) {
+void FetchReactor<Response>::Open(AdmissionQueue::Slot slot, Opener& open) {
+  {
+    absl::MutexLock lock(&mutex_);
+    slot_.emplace(std::move(slot));
+    if (cancelled_) {
+      End(GoneError());
+      return;
+    }
+  }
   absl::StatusOr<std::unique_ptr<Producer>> producer =
       open(call_, [this] { return CheckWanted(); });
   absl::MutexLock lock(&mutex_);

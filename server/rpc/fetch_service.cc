@@ -16,19 +16,18 @@ namespace {
 using CheckAlive = std::function<absl::Status()>;
 
 // `open(request, call, check_alive)` makes the producer if the caller may make the request; it
-// runs in a pool thread.
+// runs in a pool thread. gRPC keeps the request's bytes until the call is over; a fetch that waits
+// for others holds nothing besides.
 template <typename Request, typename Response, typename Open>
 FetchService::Reactor* Start(RpcEnvironment& environment, std::string_view method,
                              grpc::CallbackServerContext* context, const grpc::ByteBuffer& bytes,
                              Open open) {
-  Request request;
-  absl::Status parsed = ParseRequest(bytes, request);
   return FetchReactor<Response>::Start(
-      &environment, method, context,
-      [open = std::move(open), parsed = std::move(parsed), request = std::move(request)](
-          RpcCall& call, const CheckAlive& check_alive)
+      &environment, method, context, bytes.Length(),
+      [open = std::move(open), &bytes](RpcCall& call, const CheckAlive& check_alive)
           -> absl::StatusOr<std::unique_ptr<FetchProducer<Response>>> {
-        WDELTA_RETURN_IF_ERROR(parsed);
+        Request request;
+        WDELTA_RETURN_IF_ERROR(ParseRequest(bytes, request));
         WDELTA_RETURN_IF_ERROR(call.CheckRequest(request));
         return open(request, call, check_alive);
       });

@@ -7,6 +7,13 @@
 #include "storage/base/status_macros.h"
 
 namespace wdelta {
+namespace {
+
+absl::Status StoppingError() {
+  return MakeError(absl::StatusCode::kUnavailable, "STOPPING", "the server is stopping");
+}
+
+}  // namespace
 
 RpcEnvironment::RpcEnvironment(ModelStore* store, spdlog::logger* log, const RpcOptions& options)
     : store_(store),
@@ -14,8 +21,17 @@ RpcEnvironment::RpcEnvironment(ModelStore* store, spdlog::logger* log, const Rpc
       options_(options),
       queries_(limits::kMaxWaitingCalls),
       changes_(limits::kMaxWaitingCalls),
-      fetches_(options.max_fetches),
-      write_streams_(options.max_write_streams),
+      fetches_({.limit = options.max_fetches,
+                .max_waiting = options.max_waiting_fetches,
+                .max_waiting_bytes = admission_limits::kMaxWaitingFetchBytes,
+                .max_wait = options.max_admission_wait,
+                .reason = "TOO_MANY_FETCHES",
+                .things = "fetches"}),
+      write_streams_({.limit = options.max_write_streams,
+                      .max_waiting = options.max_waiting_write_streams,
+                      .max_wait = options.max_admission_wait,
+                      .reason = "TOO_MANY_STREAMS",
+                      .things = "streams of pieces"}),
       watches_(limits::kMaxJobWatches),
       comparisons_(limits::kMaxComparisons),
       foldings_(options.max_foldings),
@@ -28,8 +44,14 @@ RpcEnvironment::RpcEnvironment(ModelStore* store, spdlog::logger* log, const Rpc
       folding_(options.max_foldings) {}
 
 absl::Status RpcEnvironment::CheckServing() const {
-  if (!IsDraining()) return absl::OkStatus();
-  return MakeError(absl::StatusCode::kUnavailable, "STOPPING", "the server is stopping");
+  return IsDraining() ? StoppingError() : absl::OkStatus();
+}
+
+// A stream that comes while it runs finds its queue closed.
+void RpcEnvironment::StartDraining() {
+  draining_.Notify();
+  fetches_.Close(StoppingError());
+  write_streams_.Close(StoppingError());
 }
 
 absl::Status RpcEnvironment::ScheduleQuery(absl::AnyInvocable<void()> call) {

@@ -8,6 +8,8 @@
 #include "absl/time/time.h"
 #include "server/rpc/active_calls.h"
 #include "server/rpc/admission.h"
+#include "server/rpc/admission_limits.h"
+#include "server/rpc/admission_queue.h"
 #include "server/rpc/rpc_stats.h"
 #include "spdlog/logger.h"
 #include "storage/base/limits.h"
@@ -31,6 +33,10 @@ struct RpcOptions {
   absl::Duration max_write_wait = absl::Milliseconds(limits::kMaxWriteWaitMs);
   int max_write_streams = limits::kMaxWriteStreams;  // of pieces, at once
   int max_foldings = limits::kMaxFoldings;           // of deltas, at once
+  // Streams that wait until others of their kind end, and how long each may.
+  int max_waiting_fetches = admission_limits::kMaxWaitingFetches;
+  int max_waiting_write_streams = admission_limits::kMaxWaitingWriteStreams;
+  absl::Duration max_admission_wait = absl::Milliseconds(admission_limits::kMaxWaitMs);
 };
 
 // Any thread may call it. Must outlive the server and every rpc. Does not own
@@ -72,14 +78,16 @@ class RpcEnvironment {
   // and may block.
   void ScheduleWatch(absl::AnyInvocable<void()> task) { watching_.Schedule(std::move(task)); }
 
-  Admission& fetches() { return fetches_; }
-  Admission& write_streams() { return write_streams_; }
+  // Streams beyond the limits of these wait their turn, without a thread.
+  AdmissionQueue& fetches() { return fetches_; }
+  AdmissionQueue& write_streams() { return write_streams_; }
   Admission& watches() { return watches_; }
   Admission& comparisons() { return comparisons_; }
   Admission& foldings() { return foldings_; }
 
-  // Refuses further calls and ends watches, which would otherwise hold up a drain. Once.
-  void StartDraining() { draining_.Notify(); }
+  // Refuses further calls and those that wait, and ends watches, which would otherwise hold up a
+  // drain. Once.
+  void StartDraining();
   bool IsDraining() const { return draining_.HasBeenNotified(); }
 
  private:
@@ -92,8 +100,8 @@ class RpcEnvironment {
   ActiveCalls active_calls_;
   Admission queries_;
   Admission changes_;
-  Admission fetches_;
-  Admission write_streams_;
+  AdmissionQueue fetches_;
+  AdmissionQueue write_streams_;
   Admission watches_;
   Admission comparisons_;
   Admission foldings_;

@@ -56,9 +56,10 @@ absl::Status CheckPiece(const v1::WriteEntriesRequest& piece, const std::string&
   return absl::OkStatus();
 }
 
-// Reading, writing a piece and finishing follow one another strictly: a read starts
-// only when the task of the last piece is over, and a task's last act is to start a
-// read or to finish. So nothing needs a lock, and no task runs when OnDone comes.
+// Waiting for a place, reading, writing a piece and finishing follow one another strictly: the
+// first read starts when the queue has given the place, another when the task of the last piece is
+// over, and a task's last act is to start a read or to finish. So nothing needs a lock, and no task
+// runs when OnDone comes. Of those who may end the wait, the queue lets one.
 class UploadReactor final : public grpc::ServerReadReactor<v1::WriteEntriesRequest> {
  public:
   UploadReactor(RpcEnvironment* environment, grpc::CallbackServerContext* context,
@@ -67,8 +68,7 @@ class UploadReactor final : public grpc::ServerReadReactor<v1::WriteEntriesReque
         context_(*context),
         response_(response),
         token_(environment->active_calls().Enter()),
-        call_(environment, "Uploads.WriteEntries", context),
-        slot_(environment->write_streams().TryEnter()) {
+        call_(environment, "Uploads.WriteEntries", context) {
     if (!call_.access().ok()) {
       End(call_.access());
       return;
@@ -77,13 +77,9 @@ class UploadReactor final : public grpc::ServerReadReactor<v1::WriteEntriesReque
       End(serving);
       return;
     }
-    if (!slot_.has_value()) {
-      End(MakeError(absl::StatusCode::kResourceExhausted, "TOO_MANY_STREAMS",
-                    absl::StrCat("expected at most ", environment->write_streams().limit(),
-                                 " streams of pieces at once; try later")));
-      return;
-    }
-    StartRead(&piece_);
+    // gRPC deletes nothing before it has been given this, however soon another thread goes on.
+    ticket_ = environment->write_streams().Enter(
+        0, [this](absl::StatusOr<AdmissionQueue::Slot> slot) { Begin(std::move(slot)); });
   }
 
   void OnReadDone(bool ok) override {
@@ -94,9 +90,25 @@ class UploadReactor final : public grpc::ServerReadReactor<v1::WriteEntriesReque
     }
   }
 
+  // Who does not wait hears of it from the next read.
+  void OnCancel() override {
+    if (environment_.write_streams().Leave(ticket_)) {
+      End(absl::CancelledError("the client went away"));
+    }
+  }
+
   void OnDone() override { delete this; }
 
  private:
+  void Begin(absl::StatusOr<AdmissionQueue::Slot> slot) {
+    if (!slot.ok()) {
+      End(slot.status());
+      return;
+    }
+    slot_.emplace(*std::move(slot));
+    StartRead(&piece_);
+  }
+
   void TakePiece() {
     const absl::Status status = WritePiece();
     if (!status.ok()) {
@@ -168,7 +180,8 @@ class UploadReactor final : public grpc::ServerReadReactor<v1::WriteEntriesReque
   v1::WriteEntriesResponse* const response_;
   const ActiveCalls::Token token_;
   RpcCall call_;
-  std::optional<Admission::Slot> slot_;
+  AdmissionQueue::Ticket ticket_ = AdmissionQueue::kNoTicket;
+  std::optional<AdmissionQueue::Slot> slot_;
   v1::WriteEntriesRequest piece_;
   std::string path_;  // that pieces without one belong to
   std::unique_ptr<UploadWriter> writer_;

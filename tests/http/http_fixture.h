@@ -9,7 +9,7 @@
 #include "httplib.h"
 #include "nlohmann/json.hpp"
 #include "server/http/http_server.h"
-#include "server/rpc/admission.h"
+#include "server/rpc/admission_queue.h"
 #include "spdlog/logger.h"
 #include "storage/base/clock.h"
 #include "storage/base/file_system.h"
@@ -55,7 +55,7 @@ class HttpTest : public ::testing::Test {
   const Clock& clock() const { return clock_; }
   // Of content that was sent and not committed.
   size_t IncomingFiles() const { return files_.List(folder_ / "incoming")->size(); }
-  Admission& fetches() { return fetches_; }
+  AdmissionQueue& fetches() { return fetches_; }
   // For hooks.
   HookedBlobStore& blobs() { return hooked_blobs_; }
   FaultFileSystem& files() { return files_; }
@@ -79,7 +79,7 @@ class HttpTest : public ::testing::Test {
   mutable FaultFileSystem files_;
   const std::unique_ptr<spdlog::logger> log_;
   std::unique_ptr<ModelStore> store_;
-  Admission fetches_{kMaxFetches};
+  AdmissionQueue fetches_{{.limit = kMaxFetches, .reason = "TOO_MANY_FETCHES"}};
   const Authenticator* authenticator_ = nullptr;
   const TlsCertificate* tls_ = nullptr;
   std::unique_ptr<HttpServer> server_;

@@ -132,7 +132,7 @@ TEST_F(HubResolveTest, MissingThingsAreToldApart) {
 }
 
 TEST_F(HubResolveTest, FetchesBeyondTheLimitAreAskedToComeAgain) {
-  std::vector<Admission::Slot> taken;
+  std::vector<AdmissionQueue::Slot> taken;
   while (auto slot = fetches().TryEnter()) taken.push_back(*std::move(slot));
   const httplib::Result refused = Get(TargetOf("model.safetensors"));
   EXPECT_EQ(StatusAndCode(refused), "503 TOO_MANY_FETCHES");
@@ -167,7 +167,7 @@ TEST_F(HubResolveTest, AClientThatLeavesGivesItsFetchBack) {
     EXPECT_EQ(connection.Receive(9), "HTTP/1.1 ");
   }
   server().Drain(absl::Seconds(60));
-  std::vector<Admission::Slot> all;
+  std::vector<AdmissionQueue::Slot> all;
   while (auto slot = fetches().TryEnter()) all.push_back(*std::move(slot));
   EXPECT_EQ(all.size(), static_cast<size_t>(kMaxFetches));
 }

@@ -75,7 +75,7 @@ TEST_F(SlowPeersTest, DownloadsLeaveHalfOfTheFetchesToOthers) {
   std::vector<std::unique_ptr<RawConnection>> stuck;
   for (int i = 0; i < kMaxFetches / 2; ++i) stuck.push_back(OpenStuck());
   EXPECT_EQ(StatusAndCode(Get("/large/resolve/main/model.safetensors")), "503 TOO_MANY_FETCHES");
-  std::vector<Admission::Slot> others;
+  std::vector<AdmissionQueue::Slot> others;
   while (auto slot = fetches().TryEnter()) others.push_back(*std::move(slot));
   EXPECT_EQ(others.size(), static_cast<size_t>(kMaxFetches - kMaxFetches / 2));
 }
@@ -164,7 +164,7 @@ TEST_F(SlowPeersTest, AClosedConnectionEndsItsDownload) {
   reads = 0;
   EXPECT_EQ(StatusAndCode(Get("/large/resolve/main/model.safetensors")), "200");
   const int reads_of_all = reads;
-  std::vector<Admission::Slot> all;
+  std::vector<AdmissionQueue::Slot> all;
   while (all.size() < kMaxFetches) {
     if (auto slot = fetches().TryEnter()) all.push_back(*std::move(slot));
   }

@@ -177,6 +177,7 @@ TEST(FetchService, OneAfterTheOtherTakesOnePlace) {
 TEST(FetchService, ACancelledFetchGivesItsPlaceBack) {
   RpcOptions options;
   options.max_fetches = 1;
+  options.max_waiting_fetches = 0;
   TestServer server(options);
   // Larger than what a stream buffers, so that the fetch cannot end by itself.
   const TestFiles files = {
