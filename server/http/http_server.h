@@ -22,7 +22,7 @@ namespace wdelta {
 
 struct HttpOptions {
   std::string listen;  // HOST:PORT; port 0: any free one
-  // With a thread each; uploads take at most three quarters of them.
+  // A thread each. Uploads take at most three quarters, downloads that wait a quarter.
   int max_connections = http_limits::kDefaultMaxConnections;
   Pace pace;
 };

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "absl/time/clock.h"
 #include "server/http/byte_range.h"
 #include "server/http/connection_stream.h"
 #include "server/http/http_limits.h"
@@ -28,7 +29,7 @@ constexpr char kFileType[] = "application/octet-stream";
 
 // What a response sends its body from; goes with it.
 struct OpenBody {
-  Admission::Slot download;
+  AdmissionQueue::Slot download;
   AdmissionQueue::Slot fetch;
   std::shared_ptr<Cursor> cursor;
   std::shared_ptr<PieceBuffers> buffers;  // of the cursor's pieces
@@ -121,13 +122,9 @@ absl::Status HubFiles::Answer(const HubRoute& route, const httplib::Request& req
 
 absl::Status HubFiles::StartBody(const Model& model, const FileRecord& file, uint64_t offset,
                                  uint64_t size, httplib::Response& response) {
-  std::optional<Admission::Slot> download = downloads_.TryEnter();
-  if (!download.has_value()) {
-    return MakeError(absl::StatusCode::kResourceExhausted, "TOO_MANY_FETCHES",
-                     absl::StrCat("expected at most ", downloads_.limit(), " at once; try again"));
-  }
-  WDELTA_ASSIGN_OR_RETURN(AdmissionQueue::Slot fetch,
-                          fetches_.Await(absl::Milliseconds(http_limits::kMaxFetchWaitMs)));
+  const absl::Time end = absl::Now() + absl::Milliseconds(http_limits::kMaxFetchWaitMs);
+  WDELTA_ASSIGN_OR_RETURN(AdmissionQueue::Slot download, downloads_.Await(end - absl::Now()));
+  WDELTA_ASSIGN_OR_RETURN(AdmissionQueue::Slot fetch, fetches_.Await(end - absl::Now()));
   WDELTA_ASSIGN_OR_RETURN(ContentSourcePtr source, store_.reader().OpenToServe(model.record));
   const Checkpoint& checkpoint = source->checkpoint();
   const auto found = std::find_if(checkpoint.files.begin(), checkpoint.files.end(),
@@ -139,7 +136,7 @@ absl::Status HubFiles::StartBody(const Model& model, const FileRecord& file, uin
   std::vector<StreamRange> ranges = RangesOfFile(checkpoint, index, offset, size);
   auto cursor = store_.reader().NewCursor(std::move(source), std::move(ranges));
   const auto body = std::make_shared<OpenBody>(OpenBody{
-      *std::move(download), std::move(fetch), std::move(cursor), store_.reader().buffers()});
+      std::move(download), std::move(fetch), std::move(cursor), store_.reader().buffers()});
   response.set_content_provider(
       size, kFileType,
       [body, log = &log_, what = absl::StrCat(model.record.name(), "/", file.path())](

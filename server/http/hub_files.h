@@ -6,7 +6,6 @@
 #include "httplib.h"
 #include "server/http/hub_models.h"
 #include "server/http/hub_route.h"
-#include "server/rpc/admission.h"
 #include "server/rpc/admission_queue.h"
 #include "spdlog/logger.h"
 
@@ -16,14 +15,19 @@ namespace wdelta {
 // pieces at a time, whatever the file's size. Any thread may call it.
 class HubFiles {
  public:
-  // Owns none of them; all must outlive it. A GET holds a slot of `fetches` while it runs,
-  // and all GETs hold or wait for at most half of them, so that slow ones leave the rest to gRPC.
-  // One waits its turn in its connection's thread, for kMaxFetchWaitMs at most.
-  HubFiles(ModelStore* store, HubModels* models, AdmissionQueue* fetches, spdlog::logger* log)
+  // Owns none of them; all must outlive it. A GET holds a slot of `fetches` while it runs, and all
+  // GETs hold or wait for at most half of them, so that slow ones leave the rest to gRPC. Up to
+  // `max_waiting` more wait until GETs end. Each waits in its connection's thread, for
+  // kMaxFetchWaitMs at most.
+  HubFiles(ModelStore* store, HubModels* models, AdmissionQueue* fetches, int max_waiting,
+           spdlog::logger* log)
       : store_(*store),
         models_(*models),
         fetches_(*fetches),
-        downloads_(std::max(1, fetches->limit() / 2)),
+        downloads_({.limit = std::max(1, fetches->limit() / 2),
+                    .max_waiting = max_waiting,
+                    .reason = "TOO_MANY_FETCHES",
+                    .things = "downloads"}),
         log_(*log) {}
 
   void Serve(const HubRoute& route, const httplib::Request& request, const NameCheck& check_name,
@@ -38,7 +42,7 @@ class HubFiles {
   ModelStore& store_;
   HubModels& models_;
   AdmissionQueue& fetches_;
-  Admission downloads_;
+  AdmissionQueue downloads_;
   spdlog::logger& log_;
 };
 

@@ -71,6 +71,7 @@ TEST_F(SlowPeersTest, HeadsThatDoNotEnd) {
 }
 
 TEST_F(SlowPeersTest, DownloadsLeaveHalfOfTheFetchesToOthers) {
+  StartServer(3);  // so few that none of them waits
   StageLarge();
   std::vector<std::unique_ptr<RawConnection>> stuck;
   for (int i = 0; i < kMaxFetches / 2; ++i) stuck.push_back(OpenStuck());
@@ -78,6 +79,18 @@ TEST_F(SlowPeersTest, DownloadsLeaveHalfOfTheFetchesToOthers) {
   std::vector<AdmissionQueue::Slot> others;
   while (auto slot = fetches().TryEnter()) others.push_back(*std::move(slot));
   EXPECT_EQ(others.size(), static_cast<size_t>(kMaxFetches - kMaxFetches / 2));
+}
+
+TEST_F(SlowPeersTest, DownloadsBeyondTheirHalfTakeTurns) {
+  StartServer(16);
+  StageLarge();
+  std::vector<std::thread> clients;
+  for (int i = 0; i < 6; ++i) {  // of which two go on, and four may wait
+    clients.emplace_back([this] {
+      EXPECT_EQ(StatusAndCode(NewClient()->Get("/large/resolve/main/model.safetensors")), "200");
+    });
+  }
+  for (std::thread& client : clients) client.join();
 }
 
 TEST_F(SlowPeersTest, UploadsLeaveThreadsToOthers) {
