@@ -29,7 +29,7 @@ constexpr double kWorthFolding = 15.0 / 16;
 constexpr absl::string_view kFoldedPrefix = "folded:";
 // Raised whenever encoding the same models gives other bytes: who has a part of a folded delta
 // goes on with the rest of the same one.
-constexpr int kEncoderRevision = 2;
+constexpr int kEncoderRevision = 3;
 
 // Of a `.wdelta` beside its payloads, about.
 constexpr double kChunkEntryBytes = 16;

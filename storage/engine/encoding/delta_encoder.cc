@@ -33,8 +33,8 @@ class DeltaEncoder {
         writer_(std::move(sink), limits::kChunkBytes),
         files_(input.target->checkpoint().files),
         is_lossy_file_(files_.size(), false),
-        rank_tests_(input, chunks_, pool),
-        tasks_(pool, [this](ChunkResult& result) { return Write(result); }) {
+        tasks_(pool, [this](ChunkResult& result) { return Write(result); }),
+        rank_tests_(input, chunks_, pool) {
     NoteLossyStreams();
   }
 
@@ -161,9 +161,10 @@ class DeltaEncoder {
   Sha256Hasher stream_hasher_;
   Sha256Hasher file_hasher_;
   Sha256Hasher uploaded_hasher_;
-  RankTests rank_tests_;
   // Last: its tasks refer to this object.
   OrderedTasks<ChunkResult> tasks_;
+  // Ends first: what it breaks off takes longest.
+  RankTests rank_tests_;
 };
 
 }  // namespace

@@ -38,8 +38,9 @@ struct DeltaEncoderInput {
 // Where the target is stored already, chunks that are no larger than the new ones are
 // taken as they are, and so is what its file says of its fidelity. Tensors whose difference to
 // the parent has a low rank are coded against a corrected parent (low_rank/correction_choice.h).
-// At most two chunks a thread are in memory, and while corrections are looked for, two more with
-// their parents, and as many numbers (low_rank/rank_tests.h). DATA_LOSS (`DIGEST_MISMATCH`) names
+// At most two chunks a thread are in memory, with those of their parents where both are read
+// already, and what is looked at ahead for corrections, whose bytes are bounded whatever the
+// number of threads (low_rank/rank_tests.h). DATA_LOSS (`DIGEST_MISMATCH`) names
 // the file whose bytes differ from the digest promised in `target->checkpoint()`. Blocks until all
 // of its tasks in `pool` have ended.
 absl::StatusOr<WdeltaFile> EncodeDelta(const DeltaEncoderInput& input, ThreadPool* pool,

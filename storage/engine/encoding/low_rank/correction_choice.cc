@@ -46,7 +46,7 @@ class Shares {
   // Takes what there is to take before candidates are known.
   absl::Status Begin() {
     if (search_.is_measured) return absl::OkStatus();
-    WDELTA_ASSIGN_OR_RETURN(ShareEstimate estimate, ShareEstimate::Of(matrix_));
+    WDELTA_ASSIGN_OR_RETURN(ShareEstimate estimate, ShareEstimate::Of(matrix_, WholeTensor()));
     estimate_.emplace(std::move(estimate));
     return absl::OkStatus();
   }
@@ -67,6 +67,9 @@ class Shares {
   }
 
  private:
+  const TensorInfo& WholeTensor() const {
+    return search_.input.target->checkpoint().streams[matrix_.stream()].tensor;
+  }
   // Of all payloads of the stream, extrapolated from some of the matrix.
   absl::StatusOr<double> MeasureBytes(const CorrectionPtr& correction);
 
@@ -77,7 +80,6 @@ class Shares {
 };
 
 absl::StatusOr<double> Shares::MeasureBytes(const CorrectionPtr& correction) {
-  const TensorInfo& tensor = search_.input.target->checkpoint().streams[matrix_.stream()].tensor;
   const std::vector<ChunkRef> all = ChunksOfStream(matrix_.stream(), matrix_.tensor().size_bytes);
   const size_t count = std::min(all.size(), kMaxMeasuredChunks);
   uint64_t payload_bytes = 0;
@@ -97,7 +99,7 @@ absl::StatusOr<double> Shares::MeasureBytes(const CorrectionPtr& correction) {
   const double factor_bytes =
       correction == nullptr ? 0 : static_cast<double>(correction->correction.factors.size());
   return factor_bytes + static_cast<double>(payload_bytes) *
-                            static_cast<double>(tensor.size_bytes) /
+                            static_cast<double>(WholeTensor().size_bytes) /
                             static_cast<double>(measured_bytes);
 }
 

@@ -1,6 +1,8 @@
 #include "storage/engine/encoding/low_rank/rank_estimate.h"
 
 #include <algorithm>
+#include <cmath>
+#include <utility>
 #include <vector>
 
 #include "storage/base/limits.h"
@@ -34,45 +36,109 @@ uint64_t GroupsOf(const DeltaMatrix& matrix) {
   return std::clamp<uint64_t>(matrix.tensor().size_bytes / kBytesAGroup, 1, kMaxGroups);
 }
 
+// Which rows are looked at.
+struct RowGroups {
+  uint64_t count = 0;
+  uint64_t rows_each = 0;
+
+  uint64_t rows() const { return count * rows_each; }
+};
+
+// As many rows as are wanted, or a few less.
+RowGroups RowGroupsOf(const DeltaMatrix& matrix, uint64_t wanted) {
+  const uint64_t count = matrix.is_held() ? wanted : GroupsOf(matrix);
+  return {count, wanted / count};
+}
+
 uint64_t FirstRowsBytes(const DeltaMatrix& matrix) {
   return kFirstRows * matrix.columns() * LaneBytes(matrix.tensor().dtype);
 }
 
-absl::StatusOr<ThinMatrix> ReadRows(const DeltaMatrix& matrix, uint64_t wanted) {
-  const uint64_t groups = matrix.is_held() ? wanted : GroupsOf(matrix);
-  const uint64_t rows_a_group = wanted / groups;
-  ThinMatrix rows(groups * rows_a_group, matrix.columns());
+// Calls `visit` with the place of each row among those of `groups`, and its numbers. In memory is
+// a chunk of the tensor, or a row where that is more.
+template <typename Visit>
+absl::Status VisitRows(const DeltaMatrix& matrix, const RowGroups& groups, const Visit& visit) {
+  const uint64_t columns = matrix.columns();
+  const uint64_t row_bytes = columns * LaneBytes(matrix.tensor().dtype);
+  const uint64_t rows_at_once = std::max<uint64_t>(limits::kChunkBytes / row_bytes, 1);
   DeltaRun run;
-  for (uint64_t g = 0; g < groups; ++g) {
+  for (uint64_t g = 0; g < groups.count; ++g) {
     const uint64_t first_row =
-        (matrix.rows() - rows_a_group) * g / std::max<uint64_t>(groups - 1, 1);
-    const uint64_t count = rows_a_group * matrix.columns();
-    WDELTA_ASSIGN_OR_RETURN(const float* const numbers,
-                            matrix.Read(first_row * matrix.columns(), count, run));
-    std::copy_n(numbers, count, rows.row(g * rows_a_group));
+        (matrix.rows() - groups.rows_each) * g / std::max<uint64_t>(groups.count - 1, 1);
+    for (uint64_t begin = 0; begin < groups.rows_each; begin += rows_at_once) {
+      const uint64_t count = std::min(rows_at_once, groups.rows_each - begin);
+      WDELTA_ASSIGN_OR_RETURN(const float* const numbers,
+                              matrix.Read((first_row + begin) * columns, count * columns, run));
+      for (uint64_t i = 0; i < count; ++i) {
+        visit(g * groups.rows_each + begin + i, numbers + i * columns);
+      }
+    }
   }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<ThinMatrix> ReadRows(const DeltaMatrix& matrix, uint64_t wanted) {
+  const RowGroups groups = RowGroupsOf(matrix, wanted);
+  ThinMatrix rows(groups.rows(), matrix.columns());
+  WDELTA_RETURN_IF_ERROR(VisitRows(matrix, groups, [&](uint64_t i, const float* numbers) {
+    std::copy_n(numbers, rows.width, rows.row(i));
+  }));
   return rows;
 }
 
-// Some of the columns of `rows`, as rows.
-ThinMatrix SampleColumns(const ThinMatrix& rows) {
-  const size_t count = std::min(rows.width, rows.rows);
-  ThinMatrix columns(count, rows.rows);
-  for (size_t c = 0; c < count; ++c) {
-    const size_t column = c * rows.width / count;
-    for (size_t i = 0; i < rows.rows; ++i) columns.row(c)[i] = rows.row(i)[column];
+// Some of the columns of some rows, as rows.
+class ColumnSample {
+ public:
+  ColumnSample(size_t rows, size_t columns)
+      : columns_(columns), sample_(std::min(columns, rows), rows) {}
+
+  void SetRow(size_t i, const float* numbers) {
+    for (size_t c = 0; c < sample_.rows; ++c) {
+      sample_.row(c)[i] = numbers[c * columns_ / sample_.rows];
+    }
   }
-  return columns;
+  ThinMatrix Take() { return std::move(sample_); }
+
+ private:
+  size_t columns_;
+  ThinMatrix sample_;
+};
+
+ThinMatrix SampleColumns(const ThinMatrix& rows) {
+  ColumnSample sample(rows.rows, rows.width);
+  for (size_t i = 0; i < rows.rows; ++i) sample.SetRow(i, rows.row(i));
+  return sample.Take();
+}
+
+// The same of the first rows to be looked at, which are not in memory together.
+absl::StatusOr<ThinMatrix> ReadSample(const DeltaMatrix& matrix) {
+  const RowGroups groups = RowGroupsOf(matrix, kFirstRows);
+  ColumnSample sample(groups.rows(), matrix.columns());
+  WDELTA_RETURN_IF_ERROR(VisitRows(matrix, groups, [&](uint64_t i, const float* numbers) {
+    sample.SetRow(i, numbers);
+  }));
+  return sample.Take();
+}
+
+// Makes the largest magnitude 1 to 2, exactly, so that no product of two numbers that count is out
+// of the range of floats.
+void Scale(ThinMatrix& sample) {
+  float largest = 0;
+  for (const float number : sample.numbers) largest = std::max(largest, std::fabs(number));
+  if (largest == 0) return;
+  const double scale = std::ldexp(1.0, -std::ilogb(largest));
+  for (float& number : sample.numbers) number = static_cast<float>(number * scale);
 }
 
 // Of independent numbers, (trace G)^2 / trace G^2 is about 1 / (1 / rows + 1 / columns); a rank r
 // adds 1 / r to the sum.
-bool IsLow(const ThinMatrix& sample) {
+bool IsLow(ThinMatrix sample) {
   size_t changed = 0;
   for (const float number : sample.numbers) changed += number != 0 ? 1 : 0;
   if (static_cast<double>(changed) < kMinChanged * static_cast<double>(sample.numbers.size())) {
     return false;
   }
+  Scale(sample);
   ThinMatrix gram(sample.width, sample.width);
   kernels::AddTransposedTimes({sample.numbers.data(), sample.numbers.size(), 0, sample.width},
                               sample.numbers.data(), sample.width, gram.numbers.data());
@@ -124,8 +190,8 @@ uint32_t MaxRankOf(const DeltaMatrix& matrix) {
 
 absl::StatusOr<bool> MayHaveLowRank(const DeltaMatrix& matrix) {
   if (MaxRankOf(matrix) == 0) return false;
-  WDELTA_ASSIGN_OR_RETURN(const ThinMatrix rows, ReadRows(matrix, kFirstRows));
-  return IsLow(SampleColumns(rows));
+  WDELTA_ASSIGN_OR_RETURN(ThinMatrix sample, ReadSample(matrix));
+  return IsLow(std::move(sample));
 }
 
 bool IsToldByFirstChunk(const DeltaMatrix& matrix) {
@@ -149,12 +215,10 @@ absl::StatusOr<RankEstimate> EstimateRank(const DeltaMatrix& matrix) {
   const uint64_t wanted = std::min<uint64_t>(
       matrix.rows(), std::max<uint64_t>(max_rank * 3 / 2 + kSpareRows, kFirstRows));
   if (!matrix.is_held()) {
-    WDELTA_ASSIGN_OR_RETURN(estimate.rows, ReadRows(matrix, kFirstRows));
-    if (!IsLow(SampleColumns(estimate.rows))) return estimate;
+    WDELTA_ASSIGN_OR_RETURN(ThinMatrix sample, ReadSample(matrix));
+    if (!IsLow(std::move(sample))) return estimate;
   }
-  if (estimate.rows.rows < wanted) {
-    WDELTA_ASSIGN_OR_RETURN(estimate.rows, ReadRows(matrix, wanted));
-  }
+  WDELTA_ASSIGN_OR_RETURN(estimate.rows, ReadRows(matrix, wanted));
   const ThinMatrix sample = SampleColumns(estimate.rows);
   const auto explained = static_cast<uint32_t>(std::min(sample.rows, sample.width) - 1);
   FindRank(sample, std::min(max_rank, explained), estimate);

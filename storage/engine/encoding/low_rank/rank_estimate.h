@@ -20,7 +20,8 @@ struct RankEstimate {
 };
 
 // False where some 64 rows, which are read, rule out that EstimateRank finds a rank, as they do
-// for most matrices.
+// for most matrices. In memory is a chunk of the tensor and of its parent, or a row where that is
+// more, and as many floats.
 absl::StatusOr<bool> MayHaveLowRank(const DeltaMatrix& matrix);
 
 // Whether those rows are the matrix's first, and lie in its first chunk.
@@ -29,7 +30,7 @@ bool IsToldByFirstChunk(const DeltaMatrix& matrix);
 // The same of such a matrix, whose first chunk and the parent's, converted, are these.
 bool MayHaveLowRank(const DeltaMatrix& matrix, absl::string_view target, absl::string_view parent);
 
-// Reads some 64 rows, which rule most matrices out, then up to 128 for the others. A matrix that is
+// Reads some 64 rows, which rule most matrices out, then 64 to 128 for the others. A matrix that is
 // held is taken to have been asked for by MayHaveLowRank.
 absl::StatusOr<RankEstimate> EstimateRank(const DeltaMatrix& matrix);
 

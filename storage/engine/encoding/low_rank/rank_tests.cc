@@ -10,12 +10,6 @@
 #include "storage/engine/encoding/low_rank/rank_estimate.h"
 
 namespace wdelta {
-namespace {
-
-// Of a tensor that is read once, by one thread.
-constexpr uint64_t kMaxHeldBytes = 2 * limits::kChunkBytes;
-
-}  // namespace
 
 absl::StatusOr<RankTests::Outcome> RankTests::Take(uint32_t stream) {
   const auto count = static_cast<uint32_t>(input_.target->checkpoint().streams.size());
@@ -24,26 +18,40 @@ absl::StatusOr<RankTests::Outcome> RankTests::Take(uint32_t stream) {
   const std::shared_ptr<Test> test = tests_.front();
   test->done.WaitForNotification();
   tests_.pop_front();
+  bytes_ahead_ -= test->bytes_ahead;
   const uint64_t ahead = std::min<uint64_t>(count, end + pool_->thread_count());
-  for (; next_stream_ < ahead; ++next_stream_) Begin(next_stream_);
+  for (; next_stream_ < ahead && bytes_ahead_ < limits::kMaxBytesAhead; ++next_stream_) {
+    Begin(next_stream_);
+  }
   WDELTA_RETURN_IF_ERROR(test->status);
   return std::move(test->outcome);
 }
 
 void RankTests::Begin(uint32_t stream) {
   const std::shared_ptr<Test> test = tests_.emplace_back(std::make_shared<Test>());
-  test->outcome.matrix = MatrixToCorrect(input_, stream);
-  if (!test->outcome.matrix.has_value() || chunks_.HasStoredParent(stream)) {
+  std::optional<DeltaMatrix>& matrix = test->outcome.matrix;
+  matrix = MatrixToCorrect(input_, stream);
+  const bool is_stored = chunks_.HasStoredParent(stream);
+  if (matrix.has_value() && !is_stored && MaxRankOf(*matrix) == 0) matrix.reset();
+  if (!matrix.has_value() || is_stored) {
     test->done.Notify();
     return;
   }
+  test->bytes_ahead = std::min(matrix->tensor().size_bytes, limits::kMaxHeldBytes);
+  bytes_ahead_ += test->bytes_ahead;
   pool_->Schedule([this, stream, test] {
     test->status = Run(stream, test->outcome);
     test->done.Notify();
   });
 }
 
+absl::Status RankTests::GoOn() const {
+  return is_stopped_ ? absl::CancelledError("the search for low ranks was stopped")
+                     : absl::OkStatus();
+}
+
 absl::Status RankTests::Run(uint32_t stream, Outcome& outcome) const {
+  WDELTA_RETURN_IF_ERROR(GoOn());
   const DeltaMatrix& matrix = *outcome.matrix;
   if (!IsToldByFirstChunk(matrix)) {
     WDELTA_ASSIGN_OR_RETURN(const bool may_have, MayHaveLowRank(matrix));
@@ -58,7 +66,7 @@ absl::Status RankTests::Run(uint32_t stream, Outcome& outcome) const {
   if (!parent.has_value() || !MayHaveLowRank(matrix, chunks[0].bytes, *parent)) {
     outcome.matrix.reset();
   }
-  if (!outcome.matrix.has_value() || size_bytes > kMaxHeldBytes) {
+  if (!outcome.matrix.has_value() || size_bytes > limits::kMaxHeldBytes) {
     outcome.chunks = std::make_shared<std::vector<ReadChunk>>(std::move(chunks));
     return absl::OkStatus();
   }
@@ -71,7 +79,7 @@ absl::Status RankTests::Run(uint32_t stream, Outcome& outcome) const {
 absl::Status RankTests::Choose(std::vector<ReadChunk> chunks, Outcome& outcome) const {
   // Runs what it is given in this thread, which is one of the pool's.
   ThreadPool here(0);
-  const CorrectionSearch search{input_, chunks_, &here, [] { return absl::OkStatus(); },
+  const CorrectionSearch search{input_, chunks_, &here, [this] { return GoOn(); },
                                 input_.effort != Effort::kFast};
   WDELTA_RETURN_IF_ERROR(outcome.matrix->Hold(std::move(chunks)));
   WDELTA_ASSIGN_OR_RETURN(MeasuredCorrection chosen, ChooseCorrection(search, *outcome.matrix));

@@ -2,6 +2,7 @@
 // have a correction, and chooses that of small ones.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -23,7 +24,9 @@ class RankTests {
   // The arguments must outlive it.
   RankTests(const DeltaEncoderInput& input, ChunkEncoder& chunks, ThreadPool* pool)
       : input_(input), chunks_(chunks), pool_(pool) {}
+  // Breaks off what is not ended.
   ~RankTests() {
+    Stop();
     for (const auto& test : tests_) test->done.WaitForNotification();
   }
 
@@ -35,13 +38,18 @@ class RankTests {
     std::shared_ptr<std::vector<ReadChunk>> chunks;
   };
 
-  // Of a stream, for all in ascending order from 0 on. Begins the tests of the next streams, as
-  // many as there are threads, which run in the pool while this one is encoded. In memory are up
-  // to kMaxHeldBytes (rank_tests.cc) of each, and of their parents.
+  // Of a stream, for all in ascending order from 0 on. Begins the tests of the next streams, which
+  // run in the pool while this one is encoded: no more than there are threads, and none once those
+  // that may have a rank take limits::kMaxBytesAhead, of each at most limits::kMaxHeldBytes. That
+  // much of each is in memory, as much of its parent, and while it runs their difference as floats.
   absl::StatusOr<Outcome> Take(uint32_t stream);
+
+  // Tests that are not ended end soon, with CANCELLED. Any thread may call it.
+  void Stop() { is_stopped_ = true; }
 
  private:
   struct Test {
+    uint64_t bytes_ahead = 0;  // that it may hold
     Outcome outcome;
     // Set by the pool before `done`.
     absl::Status status;
@@ -49,6 +57,7 @@ class RankTests {
   };
 
   void Begin(uint32_t stream);
+  absl::Status GoOn() const;
   absl::Status Run(uint32_t stream, Outcome& outcome) const;
   // Chooses the correction of a matrix that is held.
   absl::Status Choose(std::vector<ReadChunk> chunks, Outcome& outcome) const;
@@ -57,7 +66,9 @@ class RankTests {
   ChunkEncoder& chunks_;
   ThreadPool* const pool_;
   uint32_t next_stream_ = 0;  // whose test is not begun
+  uint64_t bytes_ahead_ = 0;  // of tests_
   std::deque<std::shared_ptr<Test>> tests_;
+  std::atomic<bool> is_stopped_ = false;
 };
 
 }  // namespace wdelta

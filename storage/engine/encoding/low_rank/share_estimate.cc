@@ -20,8 +20,9 @@ constexpr double kLeastBits = 1e-3;  // of a lane
 
 }  // namespace
 
-absl::StatusOr<ShareEstimate> ShareEstimate::Of(const DeltaMatrix& matrix) {
-  ShareEstimate estimate(matrix);
+absl::StatusOr<ShareEstimate> ShareEstimate::Of(const DeltaMatrix& matrix,
+                                                const TensorInfo& tensor) {
+  ShareEstimate estimate(tensor, matrix.columns());
   const uint64_t lane_bytes = LaneBytes(matrix.tensor().dtype);
   const std::vector<ChunkRef> all = ChunksOfStream(matrix.stream(), matrix.tensor().size_bytes);
   const size_t count = std::min(all.size(), kMaxChunks);

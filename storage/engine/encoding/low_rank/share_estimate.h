@@ -14,13 +14,13 @@ namespace wdelta {
 // Lanes of up to four chunks, with what those take without a correction. One thread at a time.
 class ShareEstimate {
  public:
-  // Reads the chunks.
-  static absl::StatusOr<ShareEstimate> Of(const DeltaMatrix& matrix);
+  // Reads the chunks. `tensor` is the matrix's, whole where the matrix is the FirstRows of it.
+  static absl::StatusOr<ShareEstimate> Of(const DeltaMatrix& matrix, const TensorInfo& tensor);
 
   // About what a lane takes, at least a little.
   double bits_a_lane() const { return bits_a_lane_; }
 
-  // Of the payload's bytes, with those of the correction, whose factors are those of the matrix.
+  // Of the payload's bytes, with those of the correction, whose factors are the whole tensor's.
   double With(const Correction& correction);
 
  private:
@@ -36,8 +36,7 @@ class ShareEstimate {
     std::string parent;
   };
 
-  explicit ShareEstimate(const DeltaMatrix& matrix)
-      : tensor_(matrix.tensor()), columns_(matrix.columns()) {}
+  ShareEstimate(const TensorInfo& tensor, uint64_t columns) : tensor_(tensor), columns_(columns) {}
   absl::Status Add(const DeltaMatrix& matrix, uint64_t first, uint64_t count, DeltaRun& run);
   double BitsOf(const std::string& target, const std::string& parent) const;
 
