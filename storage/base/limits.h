@@ -46,7 +46,8 @@ inline constexpr uint64_t kDeltaPieceBytes = 4 * kMiB;         // of a `.wdelta`
 inline constexpr uint64_t kMinSharedPayloadBytes = 32 * kKiB;  // of a stream, to lie by itself
 inline constexpr uint64_t kMaxBlobBytes = 16 * kMiB;
 
-// Search for low ranks, of differences of tensors to their parents (storage/engine/encoding/low_rank).
+// Search for low ranks, of differences of tensors to their parents
+// (storage/engine/encoding/low_rank).
 inline constexpr uint64_t kMaxHeldBytes = 2 * kChunkBytes;  // of a tensor that is read once
 // Of tensors that are looked at while others are encoded, each of no more than it may hold. A byte
 // takes four in memory at most: the tensor's, the parent's, and their difference as floats.

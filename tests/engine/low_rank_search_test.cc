@@ -1,64 +1,30 @@
 // How corrections are looked for: what is estimated, what is held, and what effort fast leaves out.
 #include <cmath>
+#include <functional>
+#include <optional>
 
 #include "gmock/gmock.h"
 #include "hwy/targets.h"
 #include "storage/base/limits.h"
 #include "storage/base/thread_pool.h"
+#include "storage/engine/content/chunk_cache.h"
+#include "storage/engine/content/codec_pool.h"
+#include "storage/engine/content/wdelta_source.h"
 #include "storage/engine/encoding/chunk_encoder.h"
+#include "storage/engine/encoding/chunk_input.h"
 #include "storage/engine/encoding/delta_encoder.h"
 #include "storage/engine/encoding/low_rank/correction_choice.h"
 #include "storage/engine/encoding/low_rank/range_finder.h"
 #include "storage/engine/encoding/low_rank/rank_estimate.h"
 #include "storage/engine/encoding/low_rank/share_estimate.h"
-#include "storage/engine/encoding/storage_plan.h"
-#include "storage/tensor/safetensors.h"
-#include "tests/engine/delta_route_fixture.h"
-#include "tests/engine/low_rank_tensors.h"
+#include "tests/engine/memory_models.h"
 #include "tests/support/checkpoint_builder.h"
 
 namespace wdelta::testing {
 namespace {
 
-// A checkpoint of one file, that is stored nowhere.
-class MemorySource final : public ContentSource {
- public:
-  explicit MemorySource(const std::vector<TestTensor>& tensors)
-      : MemorySource(BuildSafetensors(tensors)) {}
-  const Checkpoint& checkpoint() const override { return checkpoint_; }
-  absl::Status Read(uint32_t stream, uint64_t offset, size_t size,
-                    char* destination) const override {
-    const uint64_t begin = checkpoint_.streams[stream].tensor.offset_bytes + offset;
-    return file_.Read(begin, destination, size);
-  }
-  std::optional<Digest> StreamDigest(uint32_t) const override { return std::nullopt; }
-
- private:
-  explicit MemorySource(const std::string& bytes) : file_(bytes) {
-    const SafetensorsLayout layout = *ReadSafetensorsLayout(file_);
-    CheckpointFile& file = checkpoint_.files.emplace_back();
-    file.path = kPath;
-    file.is_safetensors = true;
-    file.size_bytes = bytes.size();
-    file.sha256 = Digest::Of(bytes);
-    AppendStreams(0, bytes.size(), &layout, checkpoint_.streams);
-  }
-
-  const StringFile file_;
-  Checkpoint checkpoint_;
-};
-
 class LowRankSearchTest : public ::testing::Test {
  protected:
-  static DeltaEncoderInput Input(const std::vector<TestTensor>& target,
-                                 const std::vector<TestTensor>& parent) {
-    DeltaEncoderInput input;
-    input.target = std::make_shared<const MemorySource>(target);
-    input.parent = std::make_shared<const MemorySource>(parent);
-    input.parent_streams = MatchStreams(input.target->checkpoint(), input.parent->checkpoint());
-    input.advance = [](uint64_t) { return absl::OkStatus(); };
-    return input;
-  }
   static MeasuredCorrection Choose(const DeltaEncoderInput& input, uint32_t stream,
                                    bool is_measured) {
     ChunkEncoder chunks(input);
@@ -68,6 +34,46 @@ class LowRankSearchTest : public ::testing::Test {
     const auto chosen = ChooseCorrection(search, *MatrixToCorrect(input, stream));
     EXPECT_TRUE(chosen.ok()) << chosen.status();
     return *chosen;
+  }
+  // The stream, of one chunk, comes back bit for bit over the parent that is corrected.
+  static void ExpectExact(const DeltaEncoderInput& input, uint32_t stream,
+                          const CorrectionPtr& correction) {
+    const TensorInfo& tensor = input.target->checkpoint().streams[stream].tensor;
+    ChunkEncoder chunks(input);
+    const ChunkRef at{stream, 0, tensor.size_bytes};
+    const absl::StatusOr<ReadChunk> read = chunks.Read(at);
+    ChunkResult result;
+    const absl::Status encoded = chunks.Encode(at, correction, nullptr, result);
+    ASSERT_TRUE(read.ok() && encoded.ok()) << read.status() << encoded;
+    std::string parent = *read->parent;
+    std::vector<float> scratch;
+    CorrectNumbers(tensor, correction->correction.form, correction->correction.factors, 0, parent,
+                   scratch);
+    Codec codec;
+    std::string decoded(at.size, '\0');
+    const absl::Status status =
+        codec.Decode(LaneFormatOf(tensor.dtype), result.encoded.mode, result.encoded.payload,
+                     parent, decoded.data(), decoded.size());
+    EXPECT_TRUE(status.ok()) << status;
+    EXPECT_TRUE(decoded == read->bytes);
+  }
+  // All streams of the file come back bit for bit.
+  static void ExpectDecodes(const std::string& bytes, const DeltaEncoderInput& input) {
+    const auto reader = WdeltaReader::Open(std::make_shared<const StringFile>(bytes));
+    ASSERT_TRUE(reader.ok()) << reader.status();
+    CodecPool codecs;
+    ChunkCache cache(limits::kMiB);
+    const auto source = WdeltaSource::Open("encoded", *reader, input.parent, &codecs, &cache);
+    ASSERT_TRUE(source.ok()) << source.status();
+    const std::vector<StreamInfo>& streams = input.target->checkpoint().streams;
+    for (uint32_t i = 0; i < streams.size(); ++i) {
+      std::string wanted(streams[i].tensor.size_bytes, '\0');
+      std::string found = wanted;
+      ASSERT_TRUE(input.target->Read(i, 0, wanted.size(), wanted.data()).ok());
+      const absl::Status read = (*source)->Read(i, 0, found.size(), found.data());
+      ASSERT_TRUE(read.ok()) << read;
+      EXPECT_TRUE(found == wanted) << i;
+    }
   }
   static std::string Encode(const DeltaEncoderInput& input, int threads, WdeltaFile* file) {
     ThreadPool pool(threads);
@@ -145,8 +151,8 @@ TEST_F(LowRankSearchTest, AMatrixThatIsHeldHasTheFactorsOfOneThatIsRead) {
     for (size_t i = 0; i < of_read->size(); ++i) {
       EXPECT_TRUE((*of_read)[i].form == (*of_held)[i].form);
       EXPECT_TRUE((*of_read)[i].factors == (*of_held)[i].factors) << i;
-      EXPECT_EQ(ShareEstimate::Of(read)->With((*of_read)[i]),
-                ShareEstimate::Of(held)->With((*of_held)[i]));
+      EXPECT_EQ(ShareEstimate::Of(read, read.tensor())->With((*of_read)[i]),
+                ShareEstimate::Of(held, held.tensor())->With((*of_held)[i]));
     }
   }
   const std::vector<ReadChunk> taken = held.TakeChunks();
@@ -207,6 +213,95 @@ TEST_F(LowRankSearchTest, EffortFastFindsMostOfASlowDecay) {
   EXPECT_LE(fast.correction->correction.form.rank, 16u);
   EXPECT_LT(fast.share, max.share + 0.02);
   EXPECT_LT(max.share, 0.9);
+}
+
+TEST_F(LowRankSearchTest, TheFirstRowsTellTheShareOfAllByTheFactorsOfAll) {
+  const TestTensor base = Weights(DType::kBF16, 1500, 600, 1);
+  const DeltaEncoderInput input = Input({Merged(base, 4, 6e-4f, DType::kBF16)}, {base});
+  const DeltaMatrix matrix = *MatrixToCorrect(input, 1);
+  const MeasuredCorrection chosen = Choose(input, 1, false);
+  ASSERT_NE(chosen.correction, nullptr);
+  ASSERT_LT(chosen.share, 0.8);
+  const auto first = ShareEstimate::Of(matrix.FirstRows(500), matrix.tensor());
+  ASSERT_TRUE(first.ok()) << first.status();
+  EXPECT_NEAR(ShareEstimate(*first).With(chosen.correction->correction), chosen.share, 0.03);
+}
+
+// Products of such numbers are out of the range of floats.
+TEST_F(LowRankSearchTest, ALowRankIsSeenAtAnyMagnitude) {
+  const TestTensor zeros = {"w", DType::kF32, {300, 256}, std::string(300 * 256 * 4, '\0')};
+  const std::vector<float> low = Numbers(Merged(zeros, 4, 1, DType::kF32));
+  const std::vector<float> independent = Normal(low.size(), 1, 3);
+  std::optional<uint32_t> rank;
+  // 1, some 1e25 and 1e-30, so that all else is exactly the same.
+  for (const int exponent : {0, 83, -100}) {
+    SCOPED_TRACE(exponent);
+    for (const bool is_low : {true, false}) {
+      std::vector<float> numbers = is_low ? low : independent;
+      for (float& number : numbers) number = std::ldexp(number, exponent);
+      const TestTensor tuned = {"w", DType::kF32, zeros.shape, Lanes(numbers, DType::kF32)};
+      const DeltaEncoderInput input = Input({tuned}, {zeros});
+      const DeltaMatrix matrix = *MatrixToCorrect(input, 1);
+      const absl::StatusOr<bool> may_have = MayHaveLowRank(matrix);
+      ASSERT_TRUE(may_have.ok()) << may_have.status();
+      EXPECT_EQ(*may_have, is_low);
+      ASSERT_TRUE(IsToldByFirstChunk(matrix));
+      EXPECT_EQ(MayHaveLowRank(matrix, tuned.data, zeros.data), is_low);
+      if (!is_low) continue;
+      if (!rank.has_value()) rank = EstimateRank(matrix)->rank;
+      EXPECT_GE(*rank, 4u);
+      EXPECT_EQ(EstimateRank(matrix)->rank, *rank);
+    }
+  }
+}
+
+// Some numbers of each tensor are special; what is there to be gained by the others is found.
+TEST_F(LowRankSearchTest, SpecialNumbersLeaveNoCorrectionOrAnExactOne) {
+  std::vector<TestTensor> base, tuned;
+  for (const DType dtype : {DType::kF32, DType::kBF16, DType::kF16}) {
+    for (const float special : {NAN, INFINITY, -INFINITY, 1e38f, -3.4e38f, 1e-45f}) {
+      for (const size_t step : {1, 7, 997}) {
+        TestTensor tensor = Weights(dtype, 128, 192, static_cast<uint32_t>(base.size()));
+        tensor.name = absl::StrCat("w", base.size());
+        std::vector<float> numbers = Numbers(Merged(tensor, 4, 6e-4f, dtype));
+        for (size_t i = 0; i < numbers.size(); i += step) numbers[i] = special;
+        base.push_back(tensor);
+        tuned.push_back({tensor.name, dtype, tensor.shape, Lanes(numbers, dtype)});
+        // The same, of the parent's numbers.
+        base.push_back(tuned.back());
+        tuned.push_back(tensor);
+        base.back().name = tuned.back().name = absl::StrCat("x", base.size());
+      }
+    }
+  }
+  // All are of the greatest magnitudes.
+  for (const float scale : {1e36f, 1e38f}) {
+    base.push_back({absl::StrCat("w", base.size()), DType::kF32, {128, 192}, ""});
+    base.back().data = std::string(128 * 192 * 4, '\0');
+    tuned.push_back(base.back());
+    std::vector<float> numbers = Numbers(Merged(base.back(), 3, 1, DType::kF32));
+    for (float& number : numbers) number *= scale;
+    tuned.back().data = Lanes(numbers, DType::kF32);
+  }
+  size_t correction_count = 0;
+  for (const Effort effort : {Effort::kFast, Effort::kMax}) {
+    DeltaEncoderInput input = Input(tuned, base);
+    input.effort = effort;
+    for (uint32_t stream = 1; stream <= base.size(); ++stream) {
+      SCOPED_TRACE(stream);
+      for (const bool is_measured : {false, true}) {
+        const MeasuredCorrection chosen = Choose(input, stream, is_measured);
+        EXPECT_LE(chosen.share, chosen.correction == nullptr ? 1 : 0.95);
+        if (chosen.correction == nullptr) continue;
+        ++correction_count;
+        ExpectExact(input, stream, chosen.correction);
+      }
+    }
+    WdeltaFile file;
+    const std::string bytes = Encode(input, 2, &file);
+    ExpectDecodes(bytes, input);
+  }
+  EXPECT_GT(correction_count, 20u);
 }
 
 }  // namespace

@@ -6,10 +6,12 @@
 #include <random>
 #include <set>
 
+#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "storage/base/error.h"
 #include "storage/base/limits.h"
 #include "tests/engine/engine_fixture.h"
+#include "tests/engine/low_rank_tensors.h"
 #include "tests/support/checkpoint_builder.h"
 
 namespace wdelta {
@@ -147,6 +149,43 @@ TEST_F(RepackTest, MaxEffortKnowsWhichRowsChangeMore) {
   RunJobs();
   EXPECT_LT(RecordOf("tuned").stored_bytes(), before.stored_bytes() * 95 / 100);
   EXPECT_EQ(ReadBack("tuned"), tuned);
+}
+
+// What is looked at ahead holds nothing up, and a later run starts over.
+TEST_F(RepackTest, AStopBreaksOffTheSearchForLowRanks) {
+  std::vector<testing::TestTensor> base, merged;
+  for (uint32_t i = 0; i < 24; ++i) {
+    base.push_back(testing::Weights(DType::kBF16, 512, 512, i));
+    base.back().name = absl::StrCat("w", i);
+    merged.push_back(testing::Merged(base.back(), 3, 6e-4f, DType::kBF16));
+  }
+  const Files files = {{testing::kPath, testing::BuildSafetensors(merged)}};
+  UploadAlone("merged", files);
+  UploadAlone("base", {{testing::kPath, testing::BuildSafetensors(base)}});
+  before_ = RecordOf("merged");
+  const std::string job = Repack("merged");
+  int stops = 0;
+  for (int asked_before = 4;; asked_before += asked_before / 2) {
+    SCOPED_TRACE(asked_before);
+    absl::StatusOr<JobQueue::Claim> claim = store_->jobs().ClaimNext();
+    ASSERT_TRUE(claim.ok() && claim->job.has_value());
+    int asked = 0;
+    const absl::Status ran =
+        store_->runner().Run(*std::move(claim->job), [&] { return ++asked > asked_before; });
+    if (ran.ok()) break;
+    ++stops;
+    EXPECT_EQ(ErrorReason(ran), "STOPPING") << ran;
+    EXPECT_EQ(StateOfJob(job), JobRecord::PENDING);
+    EXPECT_EQ(RecordOf("merged").delta_digest(), before_.delta_digest());
+    clock_.Advance(absl::Minutes(5));
+  }
+  EXPECT_GE(stops, 4);
+  RunJobs();
+  EXPECT_EQ(StateOfJob(job), JobRecord::SUCCEEDED);
+  EXPECT_EQ(RecordOf("merged").storage_parent_id(), RecordOf("base").id());
+  EXPECT_LT(2 * RecordOf("merged").stored_bytes(), before_.stored_bytes());
+  EXPECT_EQ(ReadBack("merged"), files);
+  ExpectNothingLeftBehind({"base", "merged"});
 }
 
 TEST_F(RepackTest, AskingAgainGivesTheJobThatWaits) {

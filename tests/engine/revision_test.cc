@@ -1,19 +1,12 @@
 // New versions that have the tensors of a stored one.
-#include <algorithm>
-#include <cstring>
-#include <functional>
-#include <memory>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
-#include "gtest/gtest.h"
 #include "storage/base/error.h"
 #include "storage/catalog/keys.h"
-#include "tests/engine/gc_fixture.h"
-#include "tests/support/bf16.h"
-#include "tests/support/checkpoint_builder.h"
+#include "tests/engine/revision_fixture.h"
 
 namespace wdelta::testing {
 namespace {
@@ -24,82 +17,8 @@ using ::testing::Gt;
 using ::testing::Lt;
 using ::testing::UnorderedElementsAreArray;
 
-constexpr char kWeights[] = "model.safetensors";
 // Far less than the tensors take: the changed files, and what is known of all of them.
 constexpr uint64_t kFewBytes = 4096;
-
-class BytesInMemory final : public RandomAccessFile {
- public:
-  // Counts itself in `open` while it lives.
-  BytesInMemory(std::string bytes, int* open) : bytes_(std::move(bytes)), open_(*open) { ++open_; }
-  ~BytesInMemory() override { --open_; }
-  BytesInMemory(const BytesInMemory&) = delete;
-  BytesInMemory& operator=(const BytesInMemory&) = delete;
-  absl::Status Read(uint64_t offset, char* destination, size_t size) const override {
-    std::memcpy(destination, bytes_.data() + offset, size);
-    return absl::OkStatus();
-  }
-  absl::StatusOr<uint64_t> SizeBytes() const override { return bytes_.size(); }
-
- private:
-  const std::string bytes_;
-  int& open_;
-};
-
-// `base`, and `tuned`, which is stored against it.
-class RevisionTest : public GcFixture {
- protected:
-  RevisionTest() {
-    const TestTensor weights = RandomWeights("w", {1024, 1024}, 1);
-    const TestTensor bias = RandomWeights("b", {512}, 2);
-    base_ = {{kWeights, BuildSafetensors({weights, bias})}, {"config.json", "{}\n"}};
-    tuned_ = {{kWeights, BuildSafetensors({FineTuned(weights, 3), FineTuned(bias, 4)})},
-              {"config.json", "{\"a\": 1}\n"}};
-    UploadReady("base", base_);
-    UploadReady("tuned", tuned_, {"base"});
-    EXPECT_EQ(RecordOf("tuned").storage_parent_id(), ids_["base"]);
-  }
-
-  // As a new version of the model, with what it has of these files taken from it.
-  absl::StatusOr<Model> Revise(const std::string& model, const Files& files,
-                               std::function<absl::Status()> check = nullptr) {
-    const ModelRecord before = RecordOf(model);
-    RevisionParams params;
-    params.model_id = before.id();
-    params.parents.push_back({"id:" + before.id(), {}, {}});
-    params.labels = {{"team", "a"}};
-    params.check = std::move(check);
-    for (const auto& [path, bytes] : files) {
-      RevisedFile& file = params.files.emplace_back();
-      file.path = path;
-      file.sha256 = Digest::Of(bytes);
-      file.size_bytes = bytes.size();
-      for (int i = 0; i < before.files_size(); ++i) {
-        if (before.files(i).sha256() == file.sha256.ToBytes()) file.kept = i;
-      }
-      if (file.kept.has_value()) continue;
-      file.open_content = [this, content = bytes] {
-        auto opened = std::make_shared<const BytesInMemory>(content, &open_files_);
-        max_open_files_ = std::max(max_open_files_, open_files_);
-        return absl::StatusOr<std::shared_ptr<const RandomAccessFile>>(std::move(opened));
-      };
-    }
-    return store_->revisions().Make(params);
-  }
-  Files WithCard(Files files, const std::string& card = "# a card\n") const {
-    files["README.md"] = card;
-    return files;
-  }
-  void DeleteById(const std::string& id) {
-    ASSERT_TRUE(store_->models().Delete("id:" + id).ok());
-    TryJobs().IgnoreError();
-  }
-
-  Files base_, tuned_;
-  // Of new side files.
-  int open_files_ = 0;
-  int max_open_files_ = 0;
-};
 
 TEST_F(RevisionTest, SharesTheBytesOfWhatItKeeps) {
   const ModelRecord before = RecordOf("tuned");
@@ -174,68 +93,6 @@ TEST_F(RevisionTest, EitherStaysWholeWithoutTheOther) {
   DeleteById(RecordOf("base").id());
   RunGc();
   EXPECT_EQ(ReadBack("tuned"), tuned_);
-}
-
-TEST_F(RevisionTest, WhatWasLostIsKeptInMind) {
-  StartUploadParams params;
-  params.name = "lossy";
-  params.parents.push_back({"base", {}, {}});
-  params.fidelity.mutable_all()->set_strategy(store::v1::SPARSE);
-  params.fidelity.mutable_all()->set_sparsity(0.97);
-  ASSERT_TRUE(Upload(params, tuned_).ok());
-  RunJobs();
-  const ModelRecord before = RecordOf("lossy");
-  ASSERT_TRUE(before.outcome().lossy());
-  const Files served = ReadBack("lossy");
-  ASSERT_TRUE(Revise("lossy", WithCard(served)).ok());
-  const ModelRecord record = RecordOf("lossy");
-  EXPECT_NE(record.id(), before.id());
-  EXPECT_EQ(record.outcome().SerializeAsString(), before.outcome().SerializeAsString());
-  EXPECT_EQ(record.fidelity().SerializeAsString(), before.fidelity().SerializeAsString());
-  EXPECT_EQ(ReadBack("lossy"), WithCard(served));
-  const auto fidelity = Open("lossy").value()->stored()->file().fidelity;
-  const auto old_fidelity = Open("id:" + before.id()).value()->stored()->file().fidelity;
-  ASSERT_TRUE(fidelity.has_value() && old_fidelity.has_value());
-  ASSERT_EQ(fidelity->streams.size(), old_fidelity->streams.size());
-  for (size_t i = 0; i < fidelity->streams.size(); ++i) {
-    // The card comes before the weights.
-    EXPECT_EQ(fidelity->streams[i].stream, old_fidelity->streams[i].stream + 1);
-    EXPECT_EQ(fidelity->streams[i].squared_error, old_fidelity->streams[i].squared_error);
-  }
-  DeleteById(before.id());
-  RunGc();
-  EXPECT_EQ(ReadBack("lossy"), WithCard(served));
-}
-
-// Changes that are all of one size are told whole by one bit each.
-TEST_F(RevisionTest, WhatLostNothingStillHasNot) {
-  TestTensor ones = RandomWeights("w", {1024, 1024}, 5);
-  TestTensor tuned = ones;
-  for (size_t i = 0; i < ones.data.size() / 2; ++i) {
-    const bool is_up = (ones.data[2 * i] & 1) != 0;
-    PutBf16(ones.data, i, 1);
-    PutBf16(tuned.data, i, is_up ? 1 + 1.0 / 64 : 1 - 1.0 / 64);
-  }
-  UploadReady("ones", {{kWeights, BuildSafetensors({ones})}});
-  const Files files = {{kWeights, BuildSafetensors({tuned})}};
-  StartUploadParams params;
-  params.name = "same";
-  params.parents.push_back({"ones", {}, {}});
-  params.fidelity.mutable_all()->set_strategy(store::v1::ONE_BIT);
-  ASSERT_TRUE(Upload(params, files).ok());
-  RunJobs();
-  const ModelRecord before = RecordOf("same");
-  ASSERT_EQ(before.outcome().uploaded_digest(), before.digest()) << before.outcome().note();
-  ASSERT_TRUE(Revise("same", WithCard(files)).ok());
-  const ModelRecord record = RecordOf("same");
-  EXPECT_FALSE(record.outcome().lossy());
-  EXPECT_NE(record.digest(), before.digest());
-  EXPECT_EQ(record.outcome().uploaded_digest(), record.digest());
-  const ContentSourcePtr source = Open("same").value();
-  const WdeltaFile& file = source->stored()->file();
-  ASSERT_TRUE(file.fidelity.has_value());
-  EXPECT_EQ(file.fidelity->uploaded_digest, file.model_digest);
-  EXPECT_EQ(file.model_digest.ToBytes(), record.digest());
 }
 
 TEST_F(RevisionTest, GarbageIsCollectedWhileItIsMade) {

@@ -13,6 +13,7 @@
 #include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "gtest/gtest.h"
+#include "tests/engine/low_rank_tensors.h"
 #include "tests/server/read_gate.h"
 #include "tests/server/test_server.h"
 #include "tests/support/fault_file_system.h"
@@ -82,6 +83,19 @@ class CancellationTest : public ::testing::Test {
     server_->Push("base", Large());
     server_->Push("tuned", Large(7), {"base"});
     server_->RunJobs();
+  }
+
+  std::string Repack(const std::string& model, v1::FidelityPolicy::Effort effort) {
+    v1::RepackModelRequest request;
+    request.set_model(model);
+    request.set_effort(effort);
+    v1::RepackModelResponse response;
+    grpc::ClientContext context;
+    EXPECT_EQ(CodeAndReason(server_->models->RepackModel(&context, request, &response)), "OK");
+    return response.job();
+  }
+  uint64_t StoredBytes(const std::string& name) {
+    return server_->store().models().Resolve(name)->record.stored_bytes();
   }
 
   void Report(const std::string& what, const ReadGate& gate, int max_steps) {
@@ -311,17 +325,39 @@ TEST_F(CancellationTest, Jobs) {
   grpc::ClientContext merge_context;
   ASSERT_EQ(CodeAndReason(server_->merge->MergeModels(&merge_context, merge, &merging)), "OK");
   CancelJobAmid("MERGE", 4, merging.job());
-  v1::RepackModelRequest repack;
-  repack.set_model("other");
-  v1::RepackModelResponse repacking;
-  grpc::ClientContext repack_context;
-  ASSERT_EQ(CodeAndReason(server_->models->RepackModel(&repack_context, repack, &repacking)), "OK");
-  CancelJobAmid("REPACK", 4, repacking.job());
+  CancelJobAmid("REPACK", 4, Repack("other", v1::FidelityPolicy::FAST));
   v1::StartScrubResponse scrubbing;
   grpc::ClientContext scrub_context;
   ASSERT_EQ(CodeAndReason(server_->maintenance->StartScrub(&scrub_context, {}, &scrubbing)), "OK");
   CancelJobAmid("SCRUB", 2, scrubbing.job());
   EXPECT_TRUE(server_->FetchFile("other", "model.safetensors").status.ok());
+}
+
+// Amid the sample of the model, and while its low ranks are looked for, some ahead of others.
+TEST_F(CancellationTest, RepacksThatLookForLowRanks) {
+  std::vector<TestTensor> plain, adapted;
+  for (uint32_t i = 0; i < 24; ++i) {
+    plain.push_back(Weights(DType::kBF16, 512, 512, i));
+    plain.back().name = absl::StrCat("w", i);
+    adapted.push_back(Merged(plain.back(), 3, 6e-4f, DType::kBF16));
+  }
+  server_->Push("adapted", {{kPath, BuildSafetensors(adapted)}});
+  // What the third is stored against, which so is free for the first.
+  std::vector<TestTensor> larger = plain;
+  larger.push_back(RandomWeights("x", {512, 512}, 1));
+  server_->Push("larger", {{kPath, BuildSafetensors(larger)}});
+  server_->Push("plain", {{kPath, BuildSafetensors(plain)}}, {"larger"});
+  server_->RunJobs();
+  const uint64_t stored_bytes = StoredBytes("adapted");
+  for (const int step : {4, 60}) {
+    CancelJobAmid(absl::StrCat("REPACK for low ranks ", step), step,
+                  Repack("adapted", v1::FidelityPolicy::MAX));
+    EXPECT_EQ(StoredBytes("adapted"), stored_bytes);
+  }
+  Repack("adapted", v1::FidelityPolicy::MAX);
+  server_->RunJobs();
+  EXPECT_LT(2 * StoredBytes("adapted"), stored_bytes);
+  EXPECT_TRUE(server_->FetchFile("adapted", kPath).status.ok());
 }
 
 // A unary call that its client has given up before its turn does nothing.

@@ -114,9 +114,8 @@ ThinMatrix SampleColumns(const ThinMatrix& rows) {
 absl::StatusOr<ThinMatrix> ReadSample(const DeltaMatrix& matrix) {
   const RowGroups groups = RowGroupsOf(matrix, kFirstRows);
   ColumnSample sample(groups.rows(), matrix.columns());
-  WDELTA_RETURN_IF_ERROR(VisitRows(matrix, groups, [&](uint64_t i, const float* numbers) {
-    sample.SetRow(i, numbers);
-  }));
+  WDELTA_RETURN_IF_ERROR(VisitRows(
+      matrix, groups, [&](uint64_t i, const float* numbers) { sample.SetRow(i, numbers); }));
   return sample.Take();
 }
 
