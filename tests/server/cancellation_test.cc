@@ -350,8 +350,7 @@ TEST_F(CancellationTest, RepacksThatLookForLowRanks) {
   server_->RunJobs();
   const uint64_t stored_bytes = StoredBytes("adapted");
   for (const int step : {4, 60}) {
-    CancelJobAmid(absl::StrCat("REPACK for low ranks ", step), step,
-                  Repack("adapted", v1::FidelityPolicy::MAX));
+    CancelJobAmid("REPACK of low ranks", step, Repack("adapted", v1::FidelityPolicy::MAX));
     EXPECT_EQ(StoredBytes("adapted"), stored_bytes);
   }
   Repack("adapted", v1::FidelityPolicy::MAX);
