@@ -45,13 +45,9 @@ inline constexpr uint64_t kMaxStreamsPerModel = 2'000'000;
 inline constexpr uint64_t kDeltaPieceBytes = 4 * kMiB;         // of a `.wdelta` in the blob store
 inline constexpr uint64_t kMinSharedPayloadBytes = 32 * kKiB;  // of a stream, to lie by itself
 inline constexpr uint64_t kMaxBlobBytes = 16 * kMiB;
-
-// Search for low ranks, of differences of tensors to their parents
-// (storage/engine/encoding/low_rank).
-inline constexpr uint64_t kMaxHeldBytes = 2 * kChunkBytes;  // of a tensor that is read once
-// Of tensors that are looked at while others are encoded, each of no more than it may hold. A byte
-// takes four in memory at most: the tensor's, the parent's, and their difference as floats.
-inline constexpr uint64_t kMaxBytesAhead = 2 * kMiB;
+// Of tensors that are searched for low ranks; in memory are up to four times as many.
+inline constexpr uint64_t kMaxHeldBytes = 2 * kChunkBytes;  // of one that is read once
+inline constexpr uint64_t kMaxBytesAhead = 2 * kMiB;        // before it is their turn
 
 // Storage parents.
 inline constexpr uint32_t kMaxStorageDepth = 16;  // of any chain that is read
@@ -81,11 +77,9 @@ inline constexpr size_t kMaxNearModels = 8;            // whose every stream is 
 inline constexpr uint64_t kMaxContentsPerCall = 10'000;
 inline constexpr uint64_t kCopyStepBytes = 8 * kMiB;  // copied before other streams have a turn
 
-// Comparing.
+// Comparing and merging.
 inline constexpr uint64_t kMaxBlamedAncestors = 10'000;  // opened for one answer
-
-// Merging.
-inline constexpr size_t kMaxMergeSources = 16;  // each has a chunk a thread in memory
+inline constexpr size_t kMaxMergeSources = 16;           // each has a chunk a thread in memory
 
 // Serving.
 inline constexpr uint64_t kMaxPieceBytes = 2 * kMiB;
@@ -124,14 +118,12 @@ inline constexpr int kMaxTensorSelections = 32;        // of one fetch, each wit
 inline constexpr uint64_t kMaxChunksOfSlicePiece = 8;  // decoded for one piece of a slice
 inline constexpr uint32_t kMaxVersionsTried = 1000;    // of a name, for one that can be fetched
 
-// Disk.
+// Disk and backups.
 inline constexpr uint64_t kDefaultMinFreeBytes = 256 * kMiB;
 inline constexpr uint64_t kDiskRecoveryDivisor = 4;  // of the minimum, that must be free beyond it
 inline constexpr int64_t kDiskFullRetryMs = 5'000;   // until a job looks again
 inline constexpr uint64_t kDiskCheckBytes = 4 * kMiB;  // that a stream writes between two looks
-
-// Backups.
-inline constexpr int kMaxMendedBackupFiles = 64;  // of former backups, by one backup
+inline constexpr int kMaxMendedBackupFiles = 64;       // of former backups, by one backup
 
 // Jobs.
 inline constexpr uint32_t kMaxJobFailures = 3;

@@ -349,7 +349,7 @@ TEST_F(CancellationTest, RepacksThatLookForLowRanks) {
   server_->Push("plain", {{kPath, BuildSafetensors(plain)}}, {"larger"});
   server_->RunJobs();
   const uint64_t stored_bytes = StoredBytes("adapted");
-  for (const int step : {4, 60}) {
+  for (const int step : {4, 90}) {
     CancelJobAmid("REPACK of low ranks", step, Repack("adapted", v1::FidelityPolicy::MAX));
     EXPECT_EQ(StoredBytes("adapted"), stored_bytes);
   }
