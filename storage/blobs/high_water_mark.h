@@ -4,6 +4,8 @@
 // The log of a RocksDB database ends where a record is damaged: a flipped bit amid it looks
 // like the torn end of a loss of power, and what was acknowledged behind it is gone without
 // a word. After each synced write the database's number of the last write is recorded here.
+// It counts as found only when no number is missing before it: each log has to go on where the
+// tables, or the log before, end.
 // Only what is durable is ever recorded, so the file, which is not synced, may lag behind
 // the database after a loss of power, and never leads.
 //

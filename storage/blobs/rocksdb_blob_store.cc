@@ -141,15 +141,28 @@ uint64_t PartCount(const RocksdbBlobStore::Layout& layout) {
   return layout.size_bytes / layout.part_bytes + (layout.size_bytes % layout.part_bytes != 0);
 }
 
+RocksdbDatabaseOptions DatabaseOptionsFor(const std::string& path,
+                                          const RocksdbBlobStoreOptions& options) {
+  return {absl::StrCat("blob store ", path),
+          path,
+          MakeOptions(options),
+          options.is_read_only,
+          options.warn,
+          options.accept_lost_writes,
+          options.is_complete,
+          options.probe_pause};
+}
+
 }  // namespace
+
+absl::Status RocksdbBlobStore::CheckComplete(const std::string& path,
+                                             const RocksdbBlobStoreOptions& options) {
+  return RocksdbDatabase::CheckComplete(DatabaseOptionsFor(path, options));
+}
 
 absl::StatusOr<std::unique_ptr<RocksdbBlobStore>> RocksdbBlobStore::Open(
     const std::string& path, const RocksdbBlobStoreOptions& options) {
-  WDELTA_ASSIGN_OR_RETURN(
-      auto database,
-      RocksdbDatabase::Open({absl::StrCat("blob store ", path), path, MakeOptions(options),
-                             options.is_read_only, options.warn, options.accept_lost_writes,
-                             options.probe_pause}));
+  WDELTA_ASSIGN_OR_RETURN(auto database, RocksdbDatabase::Open(DatabaseOptionsFor(path, options)));
   return std::unique_ptr<RocksdbBlobStore>(new RocksdbBlobStore(options, std::move(database)));
 }
 

@@ -33,6 +33,7 @@ struct RocksdbBlobStoreOptions {
   // Called in any thread with RocksDB's warnings and errors.
   std::function<void(absl::string_view line)> warn;
   OnLostWrites accept_lost_writes;                  // see rocksdb_database.h
+  bool is_complete = false;                         // likewise
   absl::Duration probe_pause = kDefaultProbePause;  // likewise
   rocksdb::Env* env = rocksdb::Env::Default();      // outlives the store
 };
@@ -43,6 +44,9 @@ class RocksdbBlobStore final : public BlobStore {
  public:
   struct Layout;  // of one blob in the database
 
+  // As RocksdbDatabase::CheckComplete.
+  static absl::Status CheckComplete(const std::string& path,
+                                    const RocksdbBlobStoreOptions& options = {});
   // The parent of `path` exists. Errors: as RocksdbDatabase::Open.
   static absl::StatusOr<std::unique_ptr<RocksdbBlobStore>> Open(
       const std::string& path, const RocksdbBlobStoreOptions& options = {});

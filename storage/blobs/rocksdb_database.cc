@@ -54,41 +54,38 @@ class WarningLog final : public rocksdb::Logger {
 
 std::string ProbePath(const std::string& path) { return absl::StrCat(path, "/probe.tmp"); }
 
-// 0: nothing to expect.
-absl::StatusOr<uint64_t> ReadMark(const RocksdbDatabaseOptions& options) {
-  const absl::StatusOr<std::optional<uint64_t>> recorded = HighWaterMark::Read(options.path);
-  if (recorded.ok()) return recorded->value_or(0);
-  if (!absl::IsDataLoss(recorded.status())) return recorded.status();
-  const absl::Status lost = Annotate(recorded.status(), options.name);
-  if (options.accept_lost_writes == nullptr) return lost;
-  options.accept_lost_writes(lost.message());
-  return 0;
-}
-
 // Opens it for writing.
 absl::StatusOr<std::unique_ptr<rocksdb::DB>> OpenComplete(const RocksdbDatabaseOptions& options) {
-  WDELTA_ASSIGN_OR_RETURN(const uint64_t expected, ReadMark(options));
-  const auto check = [&](uint64_t found) {
-    return CheckLastWrite(options.name, options.path, expected, found);
-  };
-  if (expected > 0 && options.accept_lost_writes == nullptr) {
-    const std::optional<uint64_t> found = LookForLastWrite(options.rocksdb, options.path);
-    if (found.has_value()) WDELTA_RETURN_IF_ERROR(check(*found));
-  }
+  if (!options.is_complete) WDELTA_RETURN_IF_ERROR(RocksdbDatabase::CheckComplete(options));
   // Of a process that was killed amidst a probe.
   options.rocksdb.env->DeleteFile(ProbePath(options.path)).PermitUncheckedError();
   std::unique_ptr<rocksdb::DB> db;
   WDELTA_RETURN_IF_ERROR(
       FromRocksdb(OpenRocksdb(options.rocksdb, options.path, /*is_read_only=*/false, db),
                   absl::StrCat(options.name, ": open")));
-  const absl::Status lost = check(db->GetLatestSequenceNumber());
-  if (lost.ok()) return db;
-  if (options.accept_lost_writes == nullptr) return lost;
-  options.accept_lost_writes(lost.message());
   return db;
 }
 
 }  // namespace
+
+absl::Status RocksdbDatabase::CheckComplete(const RocksdbDatabaseOptions& options) {
+  const absl::StatusOr<std::optional<uint64_t>> mark = HighWaterMark::Read(options.path);
+  if (!mark.ok() && !absl::IsDataLoss(mark.status())) return mark.status();
+  if (mark.ok() && !mark->has_value()) return absl::OkStatus();
+  WDELTA_RETURN_IF_ERROR(CheckHasDatabase(options.name, options.rocksdb, options.path));
+  absl::Status lost;
+  if (mark.ok()) {
+    rocksdb::Options rocksdb = options.rocksdb;
+    rocksdb.info_log = std::make_shared<WarningLog>(options.warn);
+    lost = wdelta::CheckComplete(options.name, rocksdb, options.path, **mark);
+    if (ErrorReason(lost) != "DATABASE_WENT_BACK") return lost;
+  } else {
+    lost = Annotate(mark.status(), options.name);
+  }
+  if (options.accept_lost_writes == nullptr) return lost;
+  options.accept_lost_writes(lost.message());
+  return absl::OkStatus();
+}
 
 absl::StatusOr<std::unique_ptr<RocksdbDatabase>> RocksdbDatabase::Open(
     RocksdbDatabaseOptions options) {
@@ -217,8 +214,10 @@ absl::StatusOr<bool> RocksdbDatabase::Repair() {
   // just read.
   rocksdb::CancelAllBackgroundWork(&*Borrow(), true);
   absl::MutexLock lock(&mutex_);
-  WDELTA_RETURN_IF_ERROR(Reopen());
-  return true;
+  last_probe_ = Reopen();
+  if (last_probe_.ok()) return true;
+  next_probe_ = absl::Now() + options_.probe_pause;
+  return last_probe_;
 }
 
 absl::Status RocksdbDatabase::Probe() {
@@ -243,12 +242,13 @@ absl::Status RocksdbDatabase::Probe() {
 }
 
 absl::Status RocksdbDatabase::Reopen() {
-  const auto open = [this](bool is_read_only, std::unique_ptr<rocksdb::DB>& db) -> absl::Status {
-    db = nullptr;
-    WDELTA_RETURN_IF_ERROR(ToStatus(OpenRocksdb(options_.rocksdb, options_.path, is_read_only, db),
-                                    is_read_only ? "open for reading" : "open anew"));
-    return CheckLastWrite(name(), options_.path, mark_->number(), db->GetLatestSequenceNumber());
+  const auto open = [this](bool is_read_only, std::unique_ptr<rocksdb::DB>& db) {
+    return ToStatus(OpenRocksdb(options_.rocksdb, options_.path, is_read_only, db),
+                    is_read_only ? "open for reading" : "open anew");
   };
+  WDELTA_ASSIGN_OR_RETURN(const uint64_t found,
+                          FindLastWrite(name(), options_.rocksdb, options_.path));
+  WDELTA_RETURN_IF_ERROR(CheckLastWrite(name(), options_.path, mark_->number(), found));
   // First a second one for reading, so that reads go on whatever comes.
   std::unique_ptr<rocksdb::DB> readable;
   WDELTA_RETURN_IF_ERROR(open(/*is_read_only=*/true, readable));

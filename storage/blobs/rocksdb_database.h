@@ -40,8 +40,10 @@ struct RocksdbDatabaseOptions {
   bool is_read_only = false;
   // Called in any thread with lines of RocksDB's warnings and errors; empty: they are dropped.
   std::function<void(absl::string_view line)> warn;
-  // Set: a database that lost writes is opened with what is there, and Open calls this.
+  // Set: a database that lost writes is opened with what is there, and CheckComplete calls this.
   OnLostWrites accept_lost_writes;
+  // CheckComplete has been called, and nobody has opened the database since: Open does not.
+  bool is_complete = false;
   // For so long a failed probe stands for those of all who want to write.
   absl::Duration probe_pause = kDefaultProbePause;
 };
@@ -67,9 +69,13 @@ class RocksdbDatabase {
     RocksdbDatabase& database_;
   };
 
-  // FAILED_PRECONDITION (`DATA_DIR_IN_USE`) when the database is open elsewhere. DATA_LOSS:
-  // `DATABASE_WENT_BACK` when it lacks writes that were acknowledged, `HIGH_WATER_DAMAGED` when
-  // that cannot be told; unless they are accepted, nothing in the folder is changed then.
+  // Whether Open would find all that was acknowledged; changes nothing in the folder, which need
+  // not be there. FAILED_PRECONDITION (`DATA_DIR_IN_USE`) when the database is open elsewhere.
+  // DATA_LOSS: `DATABASE_WENT_BACK` when it lacks writes that were acknowledged,
+  // `HIGH_WATER_DAMAGED` when that cannot be told, unless they are accepted; `DATABASE_WENT_BACK`
+  // when its CURRENT is missing, always. Other errors: why it cannot be read.
+  static absl::Status CheckComplete(const RocksdbDatabaseOptions& options);
+  // Errors: as CheckComplete, which it calls first.
   static absl::StatusOr<std::unique_ptr<RocksdbDatabase>> Open(RocksdbDatabaseOptions options);
 
   Lease Borrow() { return Lease(this); }

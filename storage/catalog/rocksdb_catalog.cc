@@ -69,15 +69,28 @@ absl::StatusOr<uint64_t> ReadRevision(RocksdbDatabase& database) {
   return ByteReader(value).ReadU64("revision");
 }
 
+RocksdbDatabaseOptions DatabaseOptionsFor(const std::string& path,
+                                          const RocksdbCatalogOptions& options) {
+  return {absl::StrCat("catalog ", path),
+          path,
+          MakeOptions(options),
+          options.is_read_only,
+          options.warn,
+          options.accept_lost_writes,
+          options.is_complete,
+          options.probe_pause};
+}
+
 }  // namespace
+
+absl::Status RocksdbCatalog::CheckComplete(const std::string& path,
+                                           const RocksdbCatalogOptions& options) {
+  return RocksdbDatabase::CheckComplete(DatabaseOptionsFor(path, options));
+}
 
 absl::StatusOr<std::unique_ptr<RocksdbCatalog>> RocksdbCatalog::Open(
     const std::string& path, const RocksdbCatalogOptions& options) {
-  WDELTA_ASSIGN_OR_RETURN(
-      auto database,
-      RocksdbDatabase::Open({absl::StrCat("catalog ", path), path, MakeOptions(options),
-                             options.is_read_only, options.warn, options.accept_lost_writes,
-                             options.probe_pause}));
+  WDELTA_ASSIGN_OR_RETURN(auto database, RocksdbDatabase::Open(DatabaseOptionsFor(path, options)));
   WDELTA_ASSIGN_OR_RETURN(const uint64_t revision, ReadRevision(*database));
   return std::unique_ptr<RocksdbCatalog>(
       new RocksdbCatalog(options.watch, std::move(database), revision));

@@ -30,6 +30,7 @@ struct RocksdbCatalogOptions {
   // Called in any thread with RocksDB's warnings and errors.
   std::function<void(absl::string_view line)> warn;
   OnLostWrites accept_lost_writes;                  // see rocksdb_database.h
+  bool is_complete = false;                         // likewise
   absl::Duration probe_pause = kDefaultProbePause;  // likewise
   rocksdb::Env* env = rocksdb::Env::Default();      // outlives the catalog
 };
@@ -40,6 +41,9 @@ class RocksdbCommitGroup;
 // become durable by one write; reads are not held up by them.
 class RocksdbCatalog final : public Catalog {
  public:
+  // As RocksdbDatabase::CheckComplete.
+  static absl::Status CheckComplete(const std::string& path,
+                                    const RocksdbCatalogOptions& options = {});
   // The parent of `path` exists. Errors: as RocksdbDatabase::Open.
   static absl::StatusOr<std::unique_ptr<RocksdbCatalog>> Open(
       const std::string& path, const RocksdbCatalogOptions& options = {});

@@ -1,14 +1,17 @@
 // A database that lost acknowledged writes is not opened unless they are accepted; what only looks
 // like it, a loss of power above all, is no hindrance.
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <random>
 #include <string>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "rocksdb/file_system.h"
 #include "storage/base/error.h"
 #include "storage/base/limits.h"
 #include "storage/blobs/high_water_mark.h"
@@ -33,6 +36,20 @@ using testing::LogsIn;
 using testing::SmallBlobStore;
 using testing::ValueOf;
 using Fault = testing::FaultDisk::Fault;
+
+// Whose logs cannot be read for a while.
+class UnreadableLogs final : public rocksdb::FileSystemWrapper {
+ public:
+  UnreadableLogs() : FileSystemWrapper(rocksdb::FileSystem::Default()) {}
+
+  const char* Name() const override { return "UnreadableLogs"; }
+  rocksdb::IOStatus NewSequentialFile(const std::string& path, const rocksdb::FileOptions& options,
+                                      std::unique_ptr<rocksdb::FSSequentialFile>* file,
+                                      rocksdb::IODebugContext* debug) override {
+    if (absl::EndsWith(path, ".log")) return rocksdb::IOStatus::IOError("no reads");
+    return FileSystemWrapper::NewSequentialFile(path, options, file, debug);
+  }
+};
 
 class LostWritesTest : public ::testing::Test {
  protected:
@@ -154,11 +171,114 @@ TEST_F(LostWritesTest, MissingLogsAndAMissingDatabaseAreNoticed) {
   EXPECT_EQ(ErrorReason(Open()), kWentBack);
   CopyFolder(kept, Path());
   fs::remove(Path() + "/CURRENT");
-  const absl::Status lost = Open();
-  EXPECT_EQ(ErrorReason(lost), kWentBack) << lost;
+  // To accept it would lose all.
+  for (const bool is_accepted : {false, true, false}) {
+    options_.accept_lost_writes = nullptr;
+    if (is_accepted) {
+      options_.accept_lost_writes = [](absl::string_view message) { ADD_FAILURE() << message; };
+    }
+    const absl::Status lost = Open();
+    EXPECT_TRUE(absl::IsDataLoss(lost));
+    EXPECT_EQ(ErrorReason(lost), kWentBack) << lost;
+    EXPECT_THAT(std::string(lost.message()),
+                HasSubstr(absl::StrCat("catalog ", Path(), ": expected the file CURRENT in ",
+                                       Path(), ", found none: write the name")));
+  }
   fs::copy(kept + "/CURRENT", Path() + "/CURRENT");
   ASSERT_TRUE(Open().ok());
   EXPECT_EQ(*catalog_->CurrentRevision(), 20u);
+}
+
+// RocksDB replays what lies behind an earlier log that is gone or cut where a record ends.
+TEST_F(LostWritesTest, OfAnEarlierLogAreNoticed) {
+  options_.memtable_bytes = limits::kMiB;
+  ASSERT_TRUE(Open().ok());
+  Fill(20);
+  ASSERT_TRUE(Open().ok());  // which writes the log out
+  // As a kill amidst a flush leaves it.
+  ASSERT_TRUE(catalog_->Borrow()->PauseBackgroundWork().ok());
+  uint64_t end_of_third = 0;
+  int count = 0;
+  for (; LogsIn(Path()).size() < 2; ++count) {
+    ASSERT_LT(count, 100);
+    if (count == 3) end_of_third = fs::file_size(LogsIn(Path())[0]);
+    const auto written = catalog_->Apply(Commit().Write("large", ValueOf(count, 20'000)));
+    ASSERT_TRUE(written.ok()) << written.status();
+  }
+  Fill(3);
+  const std::string kept = folder_ / "kept";
+  CopyFolder(Path(), kept);
+  ASSERT_TRUE(catalog_->Borrow()->ContinueBackgroundWork().ok());
+  catalog_.reset();
+
+  const fs::path first = fs::path(Path()) / LogsIn(kept)[0].filename();
+  struct Case {
+    const char* name;
+    int found;
+    std::function<void()> damage;
+  };
+  const Case cases[] = {{"emptied", 40, [&] { fs::resize_file(first, 0); }},
+                        {"removed", 40, [&] { fs::remove(first); }},
+                        {"cut", 46, [&] { fs::resize_file(first, end_of_third); }}};
+  for (const Case& damaged : cases) {
+    SCOPED_TRACE(damaged.name);
+    options_.accept_lost_writes = nullptr;
+    CopyFolder(kept, Path());
+    damaged.damage();
+    for (int i = 0; i < 2; ++i) {
+      const absl::Status lost = Open();
+      EXPECT_EQ(ErrorReason(lost), kWentBack) << lost;
+      EXPECT_THAT(std::string(lost.message()),
+                  AllOf(HasSubstr(absl::StrCat(": expected ", 2 * (20 + count + 3), " ")),
+                        HasSubstr(absl::StrCat(", found ", damaged.found, ":"))));
+    }
+    int told = 0;
+    options_.accept_lost_writes = [&](absl::string_view) { ++told; };
+    for (int i = 0; i < 2; ++i) {
+      const absl::Status accepted = Open();
+      ASSERT_TRUE(accepted.ok()) << accepted;
+    }
+    EXPECT_EQ(told, 1);
+    catalog_.reset();
+  }
+  options_.accept_lost_writes = nullptr;
+  CopyFolder(kept, Path());
+  const absl::Status whole = Open();
+  ASSERT_TRUE(whole.ok()) << whole;
+  EXPECT_EQ(*catalog_->CurrentRevision(), static_cast<uint64_t>(20 + count + 3));
+}
+
+TEST_F(LostWritesTest, AreToldByALookThatChangesNothing) {
+  EXPECT_TRUE(RocksdbCatalog::CheckComplete(Path(), options_).ok()) << "a folder to be made";
+  EXPECT_FALSE(fs::exists(Path()));
+  ASSERT_TRUE(Open().ok());
+  Fill(20);
+  EXPECT_EQ(ErrorReason(RocksdbCatalog::CheckComplete(Path(), options_)), "DATA_DIR_IN_USE");
+  catalog_.reset();
+  EXPECT_TRUE(RocksdbCatalog::CheckComplete(Path(), options_).ok());
+  DamageMiddle();
+  EXPECT_EQ(ErrorReason(RocksdbCatalog::CheckComplete(Path(), options_)), kWentBack);
+  DamageMiddle();  // mends it
+  options_.is_complete = true;
+  ASSERT_TRUE(Open().ok());
+  EXPECT_EQ(*catalog_->CurrentRevision(), 20u);
+}
+
+// An error of the look, which may pass, does not lead to an opening that removes what it reads.
+TEST_F(LostWritesTest, AFailingLookEndsTheOpening) {
+  ASSERT_TRUE(Open().ok());
+  Fill(20);
+  catalog_.reset();
+  DamageMiddle();
+  const auto disk = std::make_shared<UnreadableLogs>();
+  const std::unique_ptr<rocksdb::Env> env = rocksdb::NewCompositeEnv(disk);
+  options_.env = env.get();
+  const absl::Status failed = Open();
+  EXPECT_TRUE(absl::IsInternal(failed)) << failed;
+  EXPECT_THAT(std::string(failed.message()),
+              HasSubstr(absl::StrCat("catalog ", Path(), ": open: ")));
+  options_.env = rocksdb::Env::Default();
+  EXPECT_EQ(ErrorReason(Open()), kWentBack);
 }
 
 // Where nothing is left that has a number.
@@ -207,6 +327,26 @@ TEST_F(LostWritesTest, AreNoticedWhenARunningDatabaseIsOpenedAnew) {
   DamageMiddle();  // mends it
   ASSERT_TRUE(Apply("mended").ok());
   EXPECT_GE(*catalog_->CurrentRevision(), 21u);
+  catalog_.reset();
+}
+
+TEST_F(LostWritesTest, ARefusedOpeningAnewIsRemembered) {
+  const auto disk = std::make_shared<FaultDisk>();
+  const std::unique_ptr<rocksdb::Env> env = rocksdb::NewCompositeEnv(disk);
+  options_.env = env.get();
+  options_.probe_pause = absl::InfiniteDuration();
+  ASSERT_TRUE(Open().ok());
+  Fill(20);
+  DamageMiddle();
+  // The failed write is followed by a probe of a disk that is well.
+  disk->FailAfter(0, Fault::kInputOutput, /*count=*/1);
+  const auto refusal = [&] { return catalog_->Apply(Commit().Write("refused", "")).status(); };
+  EXPECT_FALSE(refusal().ok());
+  const absl::Status refused = refusal();
+  DamageMiddle();  // mends it, which nobody looks at
+  EXPECT_EQ(refusal(), refused);
+  EXPECT_EQ(ErrorReason(refused), kWentBack) << refused;
+  EXPECT_TRUE((*catalog_->Get("key19")).has_value());
   catalog_.reset();
 }
 
