@@ -32,7 +32,8 @@ absl::Status FromRocksdb(const rocksdb::Status& status, absl::string_view what) 
     return MakeError(absl::StatusCode::kResourceExhausted, "DISK_FULL", message);
   }
   if (status.IsCorruption()) return absl::DataLossError(message);
-  if (status.IsBusy() || status.IsTimedOut() || status.IsTryAgain()) {
+  if (status.IsBusy() || status.IsTimedOut() || status.IsTryAgain() ||
+      status.IsShutdownInProgress()) {
     return absl::UnavailableError(message);
   }
   if (IsLockHeld(status)) {

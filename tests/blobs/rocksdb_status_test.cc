@@ -14,6 +14,7 @@ TEST(RocksdbStatus, MapsCodes) {
   EXPECT_TRUE(absl::IsUnavailable(FromRocksdb(Status::Busy(), "x")));
   EXPECT_TRUE(absl::IsUnavailable(FromRocksdb(Status::TimedOut(), "x")));
   EXPECT_TRUE(absl::IsUnavailable(FromRocksdb(Status::TryAgain(), "x")));
+  EXPECT_TRUE(absl::IsUnavailable(FromRocksdb(Status::ShutdownInProgress(), "x")));
   EXPECT_TRUE(absl::IsInternal(FromRocksdb(Status::IOError("broken"), "x")));
   EXPECT_TRUE(absl::IsInternal(FromRocksdb(Status::NotFound(), "x")));
 }
