@@ -22,6 +22,7 @@
 #include "storage/backup/deletion_gate.h"
 #include "storage/backup/store_backup.h"
 #include "storage/base/clock.h"
+#include "storage/base/error.h"
 #include "storage/base/file_system.h"
 #include "storage/base/status_macros.h"
 #include "storage/base/stop_signals.h"
@@ -66,6 +67,17 @@ struct Storage {
   std::unique_ptr<StoreBackup> backups;
 };
 
+// Of both databases before either is changed, so that an error names all that is lost.
+absl::Status CheckComplete(const DataDir& dir, const RocksdbBlobStoreOptions& blob_options,
+                           const RocksdbCatalogOptions& catalog_options) {
+  const absl::Status blobs = RocksdbBlobStore::CheckComplete(dir.blobs_path(), blob_options);
+  const absl::Status catalog = RocksdbCatalog::CheckComplete(dir.catalog_path(), catalog_options);
+  if (blobs.ok()) return catalog;
+  if (catalog.ok()) return blobs;
+  return MakeError(blobs.code(), ErrorReason(blobs),
+                   absl::StrCat(blobs.message(), "; ", catalog.message()));
+}
+
 absl::StatusOr<std::unique_ptr<Storage>> OpenStorage(const Config& config, spdlog::logger& log) {
   RocksdbBlobStoreOptions blob_options = BlobStoreOptionsFor(config);
   blob_options.warn = [&log](absl::string_view line) {
@@ -85,6 +97,9 @@ absl::StatusOr<std::unique_ptr<Storage>> OpenStorage(const Config& config, spdlo
   WDELTA_ASSIGN_OR_RETURN(DataDir data_dir, DataDir::Open(config.data_dir));
   auto storage = std::make_unique<Storage>(std::move(data_dir));
   const DataDir& dir = storage->data_dir;
+  WDELTA_RETURN_IF_ERROR(CheckComplete(dir, blob_options, catalog_options));
+  blob_options.is_complete = true;
+  catalog_options.is_complete = true;
   // Whether there is an HTTP server or not.
   WDELTA_RETURN_IF_ERROR(storage->files->RemoveAll(dir.incoming_path()));
   WDELTA_ASSIGN_OR_RETURN(storage->blobs, RocksdbBlobStore::Open(dir.blobs_path(), blob_options));

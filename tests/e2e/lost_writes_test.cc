@@ -114,6 +114,26 @@ TEST_F(LostWritesTest, OfTheCatalogAreRefusedOrAccepted) {
   EXPECT_EQ(daemon.Stop(), 0);
 }
 
+TEST_F(LostWritesTest, OfBothAreToldByARefusalThatChangesNothing) {
+  {
+    Daemon daemon(DataDir());
+    Push(daemon, "base", base_);
+    Kill(daemon);
+  }
+  folder_.Write("data/incoming/part", "piece");
+  FlipBit("blobs");
+  FlipBit("catalog");
+  ExpectRefused("blobs", "blob store");
+  ExpectRefused("catalog", "catalog");
+  EXPECT_EQ(folder_.Read("data/incoming/part"), "piece");
+  FlipBit("blobs");
+  ExpectRefused("catalog", "catalog");
+  FlipBit("catalog");
+  Daemon daemon(DataDir());
+  ExpectPulledEqual(daemon, "base", base_);
+  EXPECT_EQ(daemon.Stop(), 0);
+}
+
 TEST_F(LostWritesTest, OfTheBlobsAreFoundByScrubOnceAccepted) {
   {
     Daemon daemon(DataDir());
