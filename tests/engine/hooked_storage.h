@@ -19,6 +19,9 @@ class HookedBlobStore final : public BlobStore {
  public:
   explicit HookedBlobStore(BlobStore* inner) : inner_(*inner) {}
   absl::StatusOr<PutResult> Put(const Digest& digest, absl::string_view data) override {
+    if (before_put) {
+      if (absl::Status status = before_put(); !status.ok()) return status;
+    }
     return inner_.Put(digest, data);
   }
   absl::StatusOr<std::string> Get(const Digest& digest, uint64_t offset, uint64_t size) override {
@@ -35,6 +38,7 @@ class HookedBlobStore final : public BlobStore {
     return inner_.Delete(digest);
   }
 
+  std::function<absl::Status()> before_put;  // an error keeps it from being done
   std::function<void()> before_delete;
   std::function<void()> before_get;
   std::atomic<int> reads = 0;  // calls of Get, from any thread
