@@ -50,6 +50,12 @@ TEST(ChunkCacheTest, NeverHoldsMoreThanItMay) {
   EXPECT_EQ(none.Find(KeyOf(1)), nullptr);
 }
 
+TEST(ChunkCacheTest, MemoryThatWaitsForChunksIsPartOfItsCapacity) {
+  EXPECT_EQ(ChunkCache(64 * limits::kChunkBytes).stats().capacity_bytes, 60 * limits::kChunkBytes);
+  EXPECT_EQ(ChunkCache(10'000 * limits::kChunkBytes).stats().capacity_bytes,
+            (10'000 - limits::kMaxIdleChunks) * limits::kChunkBytes);
+}
+
 TEST(ChunkCacheTest, CountsHitsMissesAndEvictions) {
   ChunkCache cache(2 * kEntryBytes);
   const int source = 0;

@@ -8,10 +8,18 @@
 
 namespace wdelta {
 
+namespace {
+
+// Whose memory waits for others.
+uint64_t MaxIdleChunks(uint64_t capacity_bytes) {
+  return std::min(limits::kMaxIdleChunks, capacity_bytes / limits::kChunkBytes / 16);
+}
+
+}  // namespace
+
 ChunkCache::ChunkCache(uint64_t capacity_bytes, Waiting* waiting)
-    : capacity_bytes_(capacity_bytes),
-      buffers_(std::make_shared<PieceBuffers>(
-          std::min(limits::kMaxIdleChunks, capacity_bytes / limits::kChunkBytes / 16))),
+    : capacity_bytes_(capacity_bytes - MaxIdleChunks(capacity_bytes) * limits::kChunkBytes),
+      buffers_(std::make_shared<PieceBuffers>(MaxIdleChunks(capacity_bytes))),
       waits_by_(waiting) {}
 
 ChunkCache::Bytes ChunkCache::Find(const ChunkKey& key) const {

@@ -44,8 +44,8 @@ class ChunkCache {
  public:
   using Bytes = std::shared_ptr<const std::string>;
 
-  // Holds at most `capacity_bytes`; 0: holds nothing. `waiting`: how a thread waits for
-  // another's chunk; null: it blocks.
+  // Holds at most `capacity_bytes`, memory that waits for chunks included; 0: holds nothing.
+  // `waiting`: how a thread waits for another's chunk; null: it blocks.
   explicit ChunkCache(uint64_t capacity_bytes, Waiting* waiting = nullptr);
 
   // Null when absent.
@@ -77,7 +77,7 @@ class ChunkCache {
     uint64_t evictions = 0;
     uint64_t entries = 0;
     uint64_t size_bytes = 0;
-    uint64_t capacity_bytes = 0;
+    uint64_t capacity_bytes = 0;  // for entries
   };
   Stats stats() const ABSL_LOCKS_EXCLUDED(mutex_);
 
@@ -112,7 +112,7 @@ class ChunkCache {
   Bytes Share(std::string bytes);
   void EvictOne() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
-  const uint64_t capacity_bytes_;
+  const uint64_t capacity_bytes_;                // of entries
   const std::shared_ptr<PieceBuffers> buffers_;  // of whole chunks
   Waiting* const waits_by_;
   mutable std::atomic<uint64_t> hits_ = 0;
