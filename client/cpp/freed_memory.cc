@@ -10,7 +10,7 @@ namespace wdelta {
 
 void KeepFreedMemory() {
 #if defined(__GLIBC__)
-  constexpr int kKeptBytes = 64 << 20;
+  constexpr int kKeptBytes = 16 << 20;
   constexpr int kMaxHeapBlockBytes = 32 << 20;  // the most that glibc takes
   mallopt(M_TRIM_THRESHOLD, kKeptBytes);
   mallopt(M_MMAP_THRESHOLD, kMaxHeapBlockBytes);
