@@ -129,7 +129,7 @@ TEST_F(DiskFaultTest, JobsWaitWhileTheBlobStoreLacksWrites) {
     return MakeError(absl::StatusCode::kDataLoss, "DATABASE_WENT_BACK", "blob store: lost");
   };
   ASSERT_TRUE(Upload("next", next_).ok());
-  for (int attempt = 0; attempt < 2 * limits::kMaxJobFailures; ++attempt) {
+  for (uint32_t attempt = 0; attempt < 2 * limits::kMaxJobFailures; ++attempt) {
     absl::StatusOr<JobQueue::Claim> claim = store_->jobs().ClaimNext();
     ASSERT_TRUE(claim.ok()) << claim.status();
     ASSERT_TRUE(claim->job.has_value()) << "attempt " << attempt;
