@@ -96,20 +96,6 @@ class SharedWriteTest : public ::testing::Test {
   std::unique_ptr<RocksdbCatalog> catalog_;
 };
 
-// How many share one depends on the disk; that none ever does is not possible.
-TEST_F(SharedWriteTest, TakesFewerSyncsThanCommits) {
-  constexpr int kThreads = 8;
-  constexpr int kCommits = 100;
-  const uint64_t before = catalog_->Stats().log_syncs;
-  std::vector<std::thread> threads;
-  for (int i = 0; i < kThreads; ++i) {
-    threads.emplace_back([&, i] { EXPECT_EQ(CountUp(absl::StrCat(i), kCommits), kCommits); });
-  }
-  for (std::thread& thread : threads) thread.join();
-  EXPECT_EQ(*catalog_->CurrentRevision(), uint64_t{kThreads * kCommits});
-  EXPECT_LT(catalog_->Stats().log_syncs - before, uint64_t{kThreads * kCommits});
-}
-
 TEST_F(SharedWriteTest, NothingAcknowledgedIsLostAndWatchersSeeWhatThereIs) {
   constexpr int kThreads = 8;
   const uint32_t seed = testing::TestSeed();
