@@ -51,6 +51,8 @@ absl::Status TlsCertificate::AskClients(const std::string& authorities, SSL_CTX&
   WDELTA_ASSIGN_OR_RETURN(const std::vector<Certificate> certificates,
                           ParseCertificates(client_ca_.option, client_ca_.path, authorities));
   X509_STORE* const trusted = SSL_CTX_get_cert_store(&context);
+  // As gRPC does: an authority of the file need not be its own, so that an intermediate will do.
+  X509_STORE_set_flags(trusted, X509_V_FLAG_PARTIAL_CHAIN | X509_V_FLAG_TRUSTED_FIRST);
   bool is_taken = true;
   for (const Certificate& certificate : certificates) {
     // The names are told to clients, which choose by them.

@@ -25,7 +25,8 @@ class TlsCertificate {
     std::string path;
   };
   // Files in PEM: the chain of certificates, that of the server first, and its key; certificates
-  // of authorities, of which those of clients must be, or no path: clients need none. NOT_FOUND,
+  // of authorities, of which those of clients must be (an intermediate will do, without its own
+  // authority), or no path: clients need none. NOT_FOUND,
   // INVALID_ARGUMENT naming option and file.
   static absl::StatusOr<std::unique_ptr<TlsCertificate>> Open(File certificate, File key,
                                                               File client_ca = {});

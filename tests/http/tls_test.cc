@@ -204,6 +204,18 @@ TEST_F(ClientCertificateTest, OnlyThoseOfTheAuthorityAreServed) {
   EXPECT_FALSE(NewTlsClient()->Get("/healthz"));
 }
 
+// As by the gRPC port, which takes the same file.
+TEST_F(ClientCertificateTest, AnIntermediateAuthorityWillDo) {
+  const TestCertificate root = NewAuthority("root");
+  const TestCertificate intermediate = NewIntermediate("intermediate", root);
+  WriteClient("of-intermediate", NewCertificate("of-intermediate", intermediate));
+  WriteClient("of-root", NewCertificate("of-root", root));
+  folder_.Write("clients.pem", intermediate.certificate);
+  EXPECT_TRUE(*asking_->ReloadIfChanged());
+  EXPECT_EQ(GetAs("of-intermediate"), "200");
+  EXPECT_EQ(GetAs("of-root"), "none");
+}
+
 TEST_F(ClientCertificateTest, AnotherAuthorityIsTaken) {
   const TestCertificate authority = NewAuthority("new clients");
   WriteClient("new", NewCertificate("new", authority));

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <utility>
 
 #include "gtest/gtest.h"
 #include "server/auth/openssl_handles.h"
@@ -57,25 +58,43 @@ TestCertificate ToPem(X509* certificate, EVP_PKEY* key) {
   return {TextOf(certificate_text.get()), TextOf(key_text.get())};
 }
 
+std::pair<Certificate, PrivateKey> FromPem(const TestCertificate& made) {
+  const Bio certificate_text(BIO_new_mem_buf(made.certificate.data(), -1));
+  const Bio key_text(BIO_new_mem_buf(made.key.data(), -1));
+  return {Certificate(PEM_read_bio_X509(certificate_text.get(), nullptr, nullptr, nullptr)),
+          PrivateKey(PEM_read_bio_PrivateKey(key_text.get(), nullptr, nullptr, nullptr))};
+}
+
+void ExtendAuthority(X509* certificate, X509* issuer) {
+  Extend(certificate, issuer, NID_basic_constraints, "critical,CA:TRUE");
+  Extend(certificate, issuer, NID_key_usage, "critical,keyCertSign,cRLSign");
+  Extend(certificate, issuer, NID_subject_key_identifier, "hash");
+}
+
 }  // namespace
 
 TestCertificate NewAuthority(const std::string& name) {
   const PrivateKey key(EVP_EC_gen("P-256"));
   const Certificate certificate = NewUnsigned(name, key.get());
   X509_set_issuer_name(certificate.get(), X509_get_subject_name(certificate.get()));
-  Extend(certificate.get(), certificate.get(), NID_basic_constraints, "critical,CA:TRUE");
-  Extend(certificate.get(), certificate.get(), NID_key_usage, "critical,keyCertSign,cRLSign");
-  Extend(certificate.get(), certificate.get(), NID_subject_key_identifier, "hash");
+  ExtendAuthority(certificate.get(), certificate.get());
   EXPECT_GT(X509_sign(certificate.get(), key.get(), EVP_sha256()), 0);
   return ToPem(certificate.get(), key.get());
 }
 
+TestCertificate NewIntermediate(const std::string& name, const TestCertificate& parent) {
+  const auto [issuer, issuer_key] = FromPem(parent);
+  const PrivateKey key(EVP_EC_gen("P-256"));
+  const Certificate certificate = NewUnsigned(name, key.get());
+  X509_set_issuer_name(certificate.get(), X509_get_subject_name(issuer.get()));
+  ExtendAuthority(certificate.get(), issuer.get());
+  Extend(certificate.get(), issuer.get(), NID_authority_key_identifier, "keyid");
+  EXPECT_GT(X509_sign(certificate.get(), issuer_key.get(), EVP_sha256()), 0);
+  return ToPem(certificate.get(), key.get());
+}
+
 TestCertificate NewCertificate(const std::string& name, const TestCertificate& authority) {
-  const Bio issuer_text(BIO_new_mem_buf(authority.certificate.data(), -1));
-  const Bio issuer_key_text(BIO_new_mem_buf(authority.key.data(), -1));
-  const Certificate issuer(PEM_read_bio_X509(issuer_text.get(), nullptr, nullptr, nullptr));
-  const PrivateKey issuer_key(
-      PEM_read_bio_PrivateKey(issuer_key_text.get(), nullptr, nullptr, nullptr));
+  const auto [issuer, issuer_key] = FromPem(authority);
   const PrivateKey key(EVP_EC_gen("P-256"));
   const Certificate certificate = NewUnsigned(name, key.get());
   X509_set_issuer_name(certificate.get(), X509_get_subject_name(issuer.get()));
