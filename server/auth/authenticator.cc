@@ -23,15 +23,15 @@ absl::Status TokenUnknown() {
 
 }  // namespace
 
-Authenticator::Authenticator(std::string path, FileState state, std::vector<TokenEntry> entries)
+Authenticator::Authenticator(std::string path, FileState state, std::vector<IdentityPtr> entries)
     : path_(std::move(path)),
       seen_(state),
-      entries_(std::make_shared<const std::vector<TokenEntry>>(std::move(entries))) {}
+      entries_(std::make_shared<const std::vector<IdentityPtr>>(std::move(entries))) {}
 
 absl::StatusOr<std::unique_ptr<Authenticator>> Authenticator::Open(const std::string& path) {
   // Looked at before it is read: a change in between is seen later.
   const FileState state = StateOf(path);
-  WDELTA_ASSIGN_OR_RETURN(std::vector<TokenEntry> entries, ReadTokenFile(path));
+  WDELTA_ASSIGN_OR_RETURN(std::vector<IdentityPtr> entries, ReadTokenFile(path));
   return std::unique_ptr<Authenticator>(new Authenticator(path, state, std::move(entries)));
 }
 
@@ -49,12 +49,12 @@ Authenticator::Entries Authenticator::entries() const {
   return entries_;
 }
 
-std::optional<TokenEntry> Authenticator::Find(absl::string_view name) const {
+IdentityPtr Authenticator::Find(absl::string_view name) const {
   const Entries known = entries();
-  for (const TokenEntry& entry : *known) {
-    if (entry.identity->name == name) return entry;
+  for (const IdentityPtr& entry : *known) {
+    if (entry->name == name) return entry;
   }
-  return std::nullopt;
+  return nullptr;
 }
 
 size_t Authenticator::token_count() const { return entries()->size(); }
@@ -71,8 +71,8 @@ absl::StatusOr<IdentityPtr> Authenticator::Authenticate(absl::string_view author
   const std::string hash = Digest::Of(token).ToBytes();
   IdentityPtr found;
   const Entries known = entries();
-  for (const TokenEntry& entry : *known) {
-    if (CRYPTO_memcmp(entry.sha256.data(), hash.data(), kDigestBytes) == 0) found = entry.identity;
+  for (const IdentityPtr& entry : *known) {
+    if (CRYPTO_memcmp(entry->token_sha256.data(), hash.data(), kDigestBytes) == 0) found = entry;
   }
   if (found == nullptr) return TokenUnknown();
   return found;
@@ -84,7 +84,7 @@ absl::StatusOr<bool> Authenticator::ReloadIfChanged() {
   // What kept the file from being read may pass without a change of it.
   if (!is_changed && !absl::IsNotFound(told_)) return false;
   seen_ = state;
-  absl::StatusOr<std::vector<TokenEntry>> read = ReadTokenFile(path_);
+  absl::StatusOr<std::vector<IdentityPtr>> read = ReadTokenFile(path_);
   if (!read.ok()) {
     const bool is_told = !is_changed && read.status() == told_;
     told_ = read.status();
@@ -92,7 +92,7 @@ absl::StatusOr<bool> Authenticator::ReloadIfChanged() {
     return told_;
   }
   told_ = absl::OkStatus();
-  auto entries = std::make_shared<const std::vector<TokenEntry>>(*std::move(read));
+  auto entries = std::make_shared<const std::vector<IdentityPtr>>(*std::move(read));
   absl::MutexLock lock(&mutex_);
   entries_ = std::move(entries);
   return true;

@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,8 +28,8 @@ class Authenticator {
   absl::StatusOr<IdentityPtr> Authenticate(absl::string_view authorization) const
       ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // The entry of that name, as it is in force; nullopt: there is none (any more).
-  std::optional<TokenEntry> Find(absl::string_view name) const ABSL_LOCKS_EXCLUDED(mutex_);
+  // Of the token of that name, as it is in force; null: there is none (any more).
+  IdentityPtr Find(absl::string_view name) const ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Reads the file again when it has changed since it was last looked at, or could not be read
   // then; true: what it says is in force. Errors of ReadTokenFile, once for a change of the file
@@ -41,7 +40,7 @@ class Authenticator {
   size_t token_count() const ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
-  using Entries = std::shared_ptr<const std::vector<TokenEntry>>;
+  using Entries = std::shared_ptr<const std::vector<IdentityPtr>>;
   // What changes with a file, be it written or replaced.
   struct FileState {
     uint64_t device = 0;
@@ -52,7 +51,7 @@ class Authenticator {
     friend bool operator==(const FileState&, const FileState&) = default;
   };
 
-  Authenticator(std::string path, FileState state, std::vector<TokenEntry> entries);
+  Authenticator(std::string path, FileState state, std::vector<IdentityPtr> entries);
   static FileState StateOf(const std::string& path);
   Entries entries() const ABSL_LOCKS_EXCLUDED(mutex_);
 

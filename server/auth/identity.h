@@ -23,7 +23,8 @@ absl::string_view ScopeWord(Scope scope);
 
 // Immutable once shared.
 struct Identity {
-  std::string name;  // of the token
+  std::string name;          // of the token
+  std::string token_sha256;  // of it, 32 bytes
   bool may_read = false;
   bool may_write = false;
   bool may_administer = false;

@@ -97,7 +97,7 @@ absl::Status SetNames(const YAML::Node& node, Identity& identity) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<TokenEntry> ParseEntry(const YAML::Node& node) {
+absl::StatusOr<IdentityPtr> ParseEntry(const YAML::Node& node) {
   if (!node.IsMap()) return absl::InvalidArgumentError("expected fields name, sha256 and scopes");
   WDELTA_RETURN_IF_ERROR(CheckFields(node));
   auto identity = std::make_shared<Identity>();
@@ -118,7 +118,8 @@ absl::StatusOr<TokenEntry> ParseEntry(const YAML::Node& node) {
   if (!node["scopes"].IsDefined()) return Bad("scopes", "a value, found none");
   WDELTA_RETURN_IF_ERROR(SetScopes(node["scopes"], *identity));
   if (node["names"].IsDefined()) WDELTA_RETURN_IF_ERROR(SetNames(node["names"], *identity));
-  return TokenEntry{digest->ToBytes(), std::move(identity)};
+  identity->token_sha256 = digest->ToBytes();
+  return IdentityPtr(std::move(identity));
 }
 
 // `entry 3 ('ci')`
@@ -132,7 +133,7 @@ std::string EntryLabel(size_t number, const YAML::Node& node) {
   return label;
 }
 
-absl::StatusOr<std::vector<TokenEntry>> ParseEntries(const YAML::Node& root) {
+absl::StatusOr<std::vector<IdentityPtr>> ParseEntries(const YAML::Node& root) {
   if (!root.IsSequence()) {
     return absl::InvalidArgumentError(
         "expected a list of entries with name, sha256 and scopes; [] for none");
@@ -141,17 +142,17 @@ absl::StatusOr<std::vector<TokenEntry>> ParseEntries(const YAML::Node& root) {
     return absl::InvalidArgumentError(absl::StrCat("expected at most ", auth_limits::kMaxTokens,
                                                    " entries, found ", root.size()));
   }
-  std::vector<TokenEntry> entries;
+  std::vector<IdentityPtr> entries;
   std::set<std::string> names;
   std::set<std::string> hashes;
   for (const YAML::Node& node : root) {
     const std::string label = EntryLabel(entries.size() + 1, node);
-    absl::StatusOr<TokenEntry> entry = ParseEntry(node);
+    absl::StatusOr<IdentityPtr> entry = ParseEntry(node);
     if (!entry.ok()) return Annotate(entry.status(), label);
-    if (!names.insert(entry->identity->name).second) {
+    if (!names.insert((*entry)->name).second) {
       return absl::InvalidArgumentError(label + ": name: an earlier entry has the same");
     }
-    if (!hashes.insert(entry->sha256).second) {
+    if (!hashes.insert((*entry)->token_sha256).second) {
       return absl::InvalidArgumentError(label + ": sha256: an earlier entry has the same");
     }
     entries.push_back(*std::move(entry));
@@ -161,14 +162,14 @@ absl::StatusOr<std::vector<TokenEntry>> ParseEntries(const YAML::Node& root) {
 
 }  // namespace
 
-absl::StatusOr<std::vector<TokenEntry>> ParseTokenFile(const std::string& path,
-                                                       const std::string& text) {
+absl::StatusOr<std::vector<IdentityPtr>> ParseTokenFile(const std::string& path,
+                                                        const std::string& text) {
   if (text.size() > auth_limits::kMaxTokenFileBytes) {
     return absl::InvalidArgumentError(
         absl::StrCat(path, ": expected at most ", auth_limits::kMaxTokenFileBytes, " bytes"));
   }
   try {
-    absl::StatusOr<std::vector<TokenEntry>> entries = ParseEntries(YAML::Load(text));
+    absl::StatusOr<std::vector<IdentityPtr>> entries = ParseEntries(YAML::Load(text));
     if (!entries.ok()) return Annotate(entries.status(), path);
     return entries;
   } catch (const YAML::Exception& error) {
@@ -177,7 +178,7 @@ absl::StatusOr<std::vector<TokenEntry>> ParseTokenFile(const std::string& path,
   }
 }
 
-absl::StatusOr<std::vector<TokenEntry>> ReadTokenFile(const std::string& path) {
+absl::StatusOr<std::vector<IdentityPtr>> ReadTokenFile(const std::string& path) {
   WDELTA_ASSIGN_OR_RETURN(const std::string text,
                           ReadSmallFile(path, auth_limits::kMaxTokenFileBytes));
   return ParseTokenFile(path, text);

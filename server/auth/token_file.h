@@ -16,17 +16,12 @@
 
 namespace wdelta {
 
-struct TokenEntry {
-  std::string sha256;  // 32 bytes
-  IdentityPtr identity;
-};
-
 // Bounds: auth_limits.h. INVALID_ARGUMENT, in one line that names the file, the entry and the
 // field, without what was found in place of a hash: it may be a token. Pure; any thread.
-absl::StatusOr<std::vector<TokenEntry>> ParseTokenFile(const std::string& path,
-                                                       const std::string& text);
+absl::StatusOr<std::vector<IdentityPtr>> ParseTokenFile(const std::string& path,
+                                                        const std::string& text);
 
 // Likewise of a file. NOT_FOUND when it cannot be read.
-absl::StatusOr<std::vector<TokenEntry>> ReadTokenFile(const std::string& path);
+absl::StatusOr<std::vector<IdentityPtr>> ReadTokenFile(const std::string& path);
 
 }  // namespace wdelta

@@ -50,15 +50,16 @@ class HttpServer::Routes {
     objects_.Sweep();
     const absl::StatusOr<HubRoute> route = ParseHubTarget(request.target);
     if (!route.ok()) return AnswerError(route.status(), response);
-    const absl::StatusOr<HubCaller> caller = access_.Check(*route, request);
-    if (!caller.ok()) return AnswerError(caller.status(), response);
-    const NameCheck check_name = caller->name_check();
+    HubCaller caller;
+    const absl::Status allowed = access_.Check(*route, request, caller);
+    if (!allowed.ok()) return AnswerError(allowed, response);
+    const NameCheck check_name = caller.name_check();
     switch (route->kind) {
       case HubRoute::Kind::kHealth:
       case HubRoute::Kind::kTelemetry:
         return AnswerJson(nlohmann::json::object(), response);
       case HubRoute::Kind::kWhoAmI:
-        return HubPages::WhoAmI(caller->identity.get(), response);
+        return HubPages::WhoAmI(caller.identity.get(), response);
       case HubRoute::Kind::kResolve:
         return files_.Serve(*route, request, check_name, response);
       case HubRoute::Kind::kInfo:
@@ -93,13 +94,14 @@ class HttpServer::Routes {
     objects_.Sweep();
     const absl::StatusOr<HubRoute> route = ParseHubTarget(request.target);
     if (!route.ok()) return AnswerError(route.status(), response);
-    absl::StatusOr<HubCaller> caller = access_.Check(*route, request);
-    if (caller.ok()) {
-      WriteAs(*caller, *route, request, response, reader);
+    HubCaller caller;
+    const absl::Status allowed = access_.Check(*route, request, caller);
+    if (allowed.ok()) {
+      WriteAs(caller, *route, request, response, reader);
     } else {
-      AnswerError(caller.status(), response);
+      AnswerError(allowed, response);
     }
-    HubAccess::Audit(log_, *route, caller.ok() ? *caller : HubCaller(), request, response);
+    HubAccess::Audit(log_, *route, caller, request, response);
   }
 
  private:

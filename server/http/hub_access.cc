@@ -1,6 +1,5 @@
 #include "server/http/hub_access.h"
 
-#include <optional>
 #include <utility>
 
 #include "absl/strings/escaping.h"
@@ -60,9 +59,9 @@ RouteRule RuleOf(Kind kind) {
 
 // What a signature is of. No part holds a line end. By the hash of the token it ends with it.
 std::string SignedText(absl::string_view repo, absl::string_view oid, absl::string_view size_bytes,
-                       absl::string_view expires, const TokenEntry& token) {
-  return absl::StrCat(repo, "\n", oid, "\n", size_bytes, "\n", expires, "\n", token.identity->name,
-                      "\n", absl::BytesToHexString(token.sha256));
+                       absl::string_view expires, const Identity& token) {
+  return absl::StrCat(repo, "\n", oid, "\n", size_bytes, "\n", expires, "\n", token.name, "\n",
+                      absl::BytesToHexString(token.token_sha256));
 }
 
 absl::Status Denied(absl::string_view reason, absl::string_view message) {
@@ -80,16 +79,14 @@ NameCheck HubCaller::name_check() const {
   return [identity = identity](absl::string_view name) { return CheckName(*identity, name); };
 }
 
-absl::StatusOr<HubCaller> HubAccess::Check(const HubRoute& route,
-                                           const httplib::Request& request) const {
+absl::Status HubAccess::Check(const HubRoute& route, const httplib::Request& request,
+                              HubCaller& caller) const {
   const RouteRule rule = RuleOf(route.kind);
-  HubCaller caller;
-  if (authenticator_ == nullptr || rule.is_open) return caller;
+  if (authenticator_ == nullptr || rule.is_open) return absl::OkStatus();
   if (route.kind == Kind::kLfsObject) {
-    WDELTA_ASSIGN_OR_RETURN(caller.identity, CheckLink(route));
+    WDELTA_RETURN_IF_ERROR(CheckLink(route, caller));
     WDELTA_RETURN_IF_ERROR(CheckScope(*caller.identity, rule.scope, request.method));
-    WDELTA_RETURN_IF_ERROR(caller.MayName(route.repo));
-    return caller;
+    return caller.MayName(route.repo);
   }
   absl::StatusOr<IdentityPtr> identity =
       authenticator_->Authenticate(request.get_header_value_count("Authorization") > 1
@@ -103,20 +100,19 @@ absl::StatusOr<HubCaller> HubAccess::Check(const HubRoute& route,
   WDELTA_RETURN_IF_ERROR(identity.status());
   caller.identity = *std::move(identity);
   WDELTA_RETURN_IF_ERROR(CheckScope(*caller.identity, rule.scope, request.method));
-  if (!route.repo.empty()) WDELTA_RETURN_IF_ERROR(caller.MayName(route.repo));
-  return caller;
+  return route.repo.empty() ? absl::OkStatus() : caller.MayName(route.repo);
 }
 
-absl::StatusOr<IdentityPtr> HubAccess::CheckLink(const HubRoute& route) const {
+absl::Status HubAccess::CheckLink(const HubRoute& route, HubCaller& caller) const {
   const std::string signature = route.Query("signature");
   if (signature.empty()) {
     return MakeError(absl::StatusCode::kUnauthenticated, "TOKEN_MISSING",
                      "expected a signed link, as objects/batch gives it");
   }
   const std::string expires = route.Query("expires");
-  const std::optional<TokenEntry> token = authenticator_->Find(route.Query("token"));
+  IdentityPtr token = authenticator_->Find(route.Query("token"));
   const bool is_signed =
-      token.has_value() &&
+      token != nullptr &&
       signer_.Verify(SignedText(route.repo, route.path, route.Query("size"), expires, *token),
                      signature);
   if (!is_signed) {
@@ -124,12 +120,13 @@ absl::StatusOr<IdentityPtr> HubAccess::CheckLink(const HubRoute& route) const {
                   "the link was not signed by this server since it started, or the token that it "
                   "was given to is not known any more");
   }
+  caller.identity = std::move(token);
   int64_t expire_seconds = 0;
   if (!absl::SimpleAtoi(expires, &expire_seconds) ||
       clock_.Now() >= absl::FromUnixSeconds(expire_seconds)) {
     return Denied("LINK_EXPIRED", "the link has expired");
   }
-  return token->identity;
+  return absl::OkStatus();
 }
 
 std::string HubAccess::ObjectQuery(const HubCaller& caller, const std::string& repo,
@@ -138,15 +135,14 @@ std::string HubAccess::ObjectQuery(const HubCaller& caller, const std::string& r
   if (authenticator_ == nullptr || caller.identity == nullptr) {
     return absl::StrCat("size=", size_bytes);
   }
-  const std::string& name = caller.identity->name;
-  // One that was taken away meanwhile gets a link that leads nowhere.
-  const TokenEntry token =
-      authenticator_->Find(name).value_or(TokenEntry{.identity = caller.identity});
+  // By what came with the request: a token that was taken away or replaced since then gets a link
+  // that leads nowhere.
+  const Identity& token = *caller.identity;
   const std::string expires = absl::StrCat(
       absl::ToUnixSeconds(clock_.Now() + absl::Seconds(auth_limits::kSignedLinkSeconds)));
   const std::string signature =
       signer_.Sign(SignedText(repo, content.digest.ToHex(), size_bytes, expires, token));
-  return absl::StrCat("size=", size_bytes, "&token=", name, "&expires=", expires,
+  return absl::StrCat("size=", size_bytes, "&token=", token.name, "&expires=", expires,
                       "&signature=", signature);
 }
 

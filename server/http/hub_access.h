@@ -39,11 +39,14 @@ class HubAccess {
   // link, as clients send it without a token: the caller is who was given the link, as long as
   // the file of tokens has that token and it may do this. Health, telemetry and what is not there
   // need none. UNAUTHENTICATED (`TOKEN_MISSING`, `TOKEN_UNKNOWN`); PERMISSION_DENIED
-  // (`SCOPE_MISSING`, `NAME_NOT_ALLOWED`, `BAD_SIGNATURE`, `LINK_EXPIRED`).
-  absl::StatusOr<HubCaller> Check(const HubRoute& route, const httplib::Request& request) const;
+  // (`SCOPE_MISSING`, `NAME_NOT_ALLOWED`, `BAD_SIGNATURE`, `LINK_EXPIRED`). `caller` tells who it
+  // is also after a refusal, as soon as the token or the signature has proved it.
+  absl::Status Check(const HubRoute& route, const httplib::Request& request,
+                     HubCaller& caller) const;
 
   // The query of the link by which `caller` may send an object; holds for kSignedLinkSeconds,
-  // unless its token is taken away, or replaced by another of its name, before that.
+  // unless the token that came with the request is taken away, or replaced by another of its
+  // name, before that.
   std::string ObjectQuery(const HubCaller& caller, const std::string& repo,
                           const ContentName& content) const;
 
@@ -52,7 +55,7 @@ class HubAccess {
                     const httplib::Request& request, const httplib::Response& response);
 
  private:
-  absl::StatusOr<IdentityPtr> CheckLink(const HubRoute& route) const;
+  absl::Status CheckLink(const HubRoute& route, HubCaller& caller) const;
 
   const Authenticator* const authenticator_;
   const LinkSigner signer_;

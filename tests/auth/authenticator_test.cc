@@ -67,13 +67,13 @@ TEST_F(AuthenticatorTest, TellsTokensApart) {
 TEST_F(AuthenticatorTest, FindsWhatIsInForceByName) {
   Write(Entry("first", "wd_1") + Entry("second", "wd_2"));
   const auto authenticator = Open();
-  EXPECT_EQ(authenticator->Find("second")->sha256, Digest::Of("wd_2").ToBytes());
-  EXPECT_FALSE(authenticator->Find("third").has_value());
-  EXPECT_FALSE(authenticator->Find("").has_value());
+  EXPECT_EQ(authenticator->Find("second")->token_sha256, Digest::Of("wd_2").ToBytes());
+  EXPECT_EQ(authenticator->Find("third"), nullptr);
+  EXPECT_EQ(authenticator->Find(""), nullptr);
   Write(Entry("first", "wd_3"));
   EXPECT_TRUE(*authenticator->ReloadIfChanged());
-  EXPECT_FALSE(authenticator->Find("second").has_value());
-  EXPECT_EQ(authenticator->Find("first")->sha256, Digest::Of("wd_3").ToBytes());
+  EXPECT_EQ(authenticator->Find("second"), nullptr);
+  EXPECT_EQ(authenticator->Find("first")->token_sha256, Digest::Of("wd_3").ToBytes());
 }
 
 TEST_F(AuthenticatorTest, ReloadsWhatHasChanged) {

@@ -42,12 +42,12 @@ TEST(TokenFile, ReadsEveryField) {
                                        "  sha256: ", Hash("b"), "\n  scopes:\n  - admin\n"));
   ASSERT_TRUE(parsed.ok()) << parsed.status();
   ASSERT_EQ(parsed->size(), 2u);
-  const Identity& ci = *(*parsed)[0].identity;
-  EXPECT_EQ((*parsed)[0].sha256, Digest::Of("a").ToBytes());
+  const Identity& ci = *(*parsed)[0];
+  EXPECT_EQ(ci.token_sha256, Digest::Of("a").ToBytes());
   EXPECT_EQ(ci.name, "ci");
   EXPECT_TRUE(ci.Has(Scope::kRead) && ci.Has(Scope::kWrite) && !ci.Has(Scope::kAdmin));
   EXPECT_THAT(ci.name_prefixes, ElementsAre("run-", "team/"));
-  const Identity& ops = *(*parsed)[1].identity;
+  const Identity& ops = *(*parsed)[1];
   EXPECT_TRUE(!ops.Has(Scope::kRead) && !ops.Has(Scope::kWrite) && ops.Has(Scope::kAdmin));
   EXPECT_TRUE(ops.Has(Scope::kAny));
   EXPECT_THAT(ops.name_prefixes, IsEmpty());

@@ -38,12 +38,12 @@ TEST(NewToken, TheDaemonTakesItsEntry) {
   const auto entries = ParseTokenFile("t", yaml);
   ASSERT_TRUE(entries.ok()) << entries.status() << "\n" << yaml;
   ASSERT_EQ(entries->size(), 2u);
-  EXPECT_EQ((*entries)[0].sha256, Digest::Of(token).ToBytes());
-  const Identity& ci = *(*entries)[0].identity;
+  EXPECT_EQ((*entries)[0]->token_sha256, Digest::Of(token).ToBytes());
+  const Identity& ci = *(*entries)[0];
   EXPECT_EQ(ci.name, "ci");
   EXPECT_TRUE(ci.may_read && !ci.may_write && ci.may_administer);
   EXPECT_THAT(ci.name_prefixes, ElementsAre("run-", "team/x"));
-  EXPECT_EQ((*entries)[1].identity->name, "null");
+  EXPECT_EQ((*entries)[1]->name, "null");
 }
 
 TEST(NewToken, WhatTheDaemonWouldNotTakeIsRefused) {

@@ -215,6 +215,8 @@ TEST_F(HubAccessTest, WhatIsWrittenHasALineInTheAuditLog) {
   log().sinks().push_back(sink);
   EXPECT_EQ(PostAs("writer", "/api/models/n/m/tag/main", {{"tag", "t"}}), "200");
   EXPECT_EQ(PostAs("team", "/api/repos/create", {{"name", "x"}}), "403 NAME_NOT_ALLOWED");
+  EXPECT_EQ(PostAs("reader", "/api/models/n/m/tag/main", {{"tag", "t"}}), "403 SCOPE_MISSING");
+  EXPECT_EQ(PostAs("team", "/api/models/n/m/tag/main", {{"tag", "t"}}), "403 NAME_NOT_ALLOWED");
   EXPECT_EQ(PostAs("", "/api/models/n/m/commit/main", {{"key", "header"}}), "401 TOKEN_MISSING");
   EXPECT_EQ(StatusAndCode(Get("/api/models/n/m", As("reader"))), "200");
   StopServer();
@@ -222,7 +224,10 @@ TEST_F(HubAccessTest, WhatIsWrittenHasALineInTheAuditLog) {
   EXPECT_THAT(text.str(), HasSubstr("audit: token writer Hub.Tag POST n/m,main: 200, request "));
   EXPECT_THAT(text.str(), HasSubstr("audit: token team Hub.CreateRepo POST x: NAME_NOT_ALLOWED"));
   EXPECT_THAT(text.str(), HasSubstr("audit: token - Hub.Commit POST n/m: TOKEN_MISSING, request "));
-  EXPECT_THAT(text.str(), Not(HasSubstr("reader")));
+  // Who is refused is told too, and reads are not.
+  EXPECT_THAT(text.str(), HasSubstr("audit: token reader Hub.Tag POST n/m,main: SCOPE_MISSING"));
+  EXPECT_THAT(text.str(), HasSubstr("audit: token team Hub.Tag POST n/m,main: NAME_NOT_ALLOWED"));
+  EXPECT_THAT(text.str(), Not(HasSubstr("GET")));
   EXPECT_THAT(text.str(), Not(HasSubstr("wd_")));
 }
 
@@ -232,8 +237,11 @@ class HubLinkTest : public ::testing::Test {
       : authenticator_(NewAuthenticator(tokens_)),
         access_(authenticator_.get(), *LinkSigner::Create(), &clock_) {}
 
-  std::string NewQuery(const HubAccess& access) const {
-    const HubCaller writer{.identity = *authenticator_->Authenticate("Bearer wd_writer")};
+  HubCaller NewWriter() const {
+    return {.identity = *authenticator_->Authenticate("Bearer wd_writer")};
+  }
+  std::string NewQuery(const HubAccess& access) const { return NewQuery(access, NewWriter()); }
+  static std::string NewQuery(const HubAccess& access, const HubCaller& writer) {
     return access.ObjectQuery(writer, "n/m", {Digest::Of("x"), 1});
   }
   // These tokens alone are in force.
@@ -249,7 +257,8 @@ class HubLinkTest : public ::testing::Test {
     EXPECT_TRUE(route.ok()) << route.status();
     httplib::Request request;
     request.method = "PUT";
-    const absl::Status status = access_.Check(*route, request).status();
+    checked_ = HubCaller();
+    const absl::Status status = access_.Check(*route, request, checked_);
     return status.ok() ? "OK" : ErrorReason(status);
   }
 
@@ -257,7 +266,32 @@ class HubLinkTest : public ::testing::Test {
   const std::unique_ptr<Authenticator> authenticator_;
   ManualClock clock_;
   const HubAccess access_;
+  HubCaller checked_;  // by the last CheckPut
 };
+
+TEST_F(HubLinkTest, WhoIsRefusedIsKnownOnceTheLinkProvesIt) {
+  const std::string query = NewQuery(access_);
+  EXPECT_EQ(CheckPut("size=1"), "TOKEN_MISSING");
+  EXPECT_EQ(checked_.identity, nullptr);
+  EXPECT_EQ(CheckPut(absl::StrReplaceAll(query, {{"size=1", "size=2"}})), "BAD_SIGNATURE");
+  EXPECT_EQ(checked_.identity, nullptr);
+  clock_.Advance(absl::Seconds(auth_limits::kSignedLinkSeconds));
+  EXPECT_EQ(CheckPut(query), "LINK_EXPIRED");
+  ASSERT_NE(checked_.identity, nullptr);
+  EXPECT_EQ(checked_.identity->name, "writer");
+  Replace(TokenText("writer", "wd_writer", "read"));
+  EXPECT_EQ(CheckPut(NewQuery(access_)), "SCOPE_MISSING");
+  ASSERT_NE(checked_.identity, nullptr);
+}
+
+// While the body of the request is read, say.
+TEST_F(HubLinkTest, ALinkIsOfTheTokenThatCameWithTheRequest) {
+  const HubCaller writer = NewWriter();
+  Replace(TokenText("writer", "wd_new", "read, write"));
+  EXPECT_EQ(CheckPut(NewQuery(access_, writer)), "BAD_SIGNATURE");
+  Replace(TokenText("writer", "wd_writer", "read, write"));
+  EXPECT_EQ(CheckPut(NewQuery(access_, writer)), "OK");
+}
 
 TEST_F(HubLinkTest, ALinkExpires) {
   const std::string query = NewQuery(access_);
