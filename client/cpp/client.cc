@@ -272,12 +272,16 @@ absl::StatusOr<v1::Job> Client::WatchJob(const std::string& job,
                                          const std::function<void(const v1::Job&)>& on_change,
                                          Interrupt* interrupt, const StallCallback& on_stall) {
   StallReport stalls(on_stall);
+  StallReport::Transfer stall(stalls);
+  const Interrupt never;
+  const Interrupt& seen_interrupt = interrupt != nullptr ? *interrupt : never;
   const auto await_server = [&] {
     const absl::Time deadline = absl::Now() + options_.rpc_timeout;
-    const absl::Time silent_until = std::min(deadline, absl::Now() + kSilentReconnect);
-    if (channel_->WaitForConnected(absl::ToChronoTime(silent_until))) return true;
-    stalls.Stalled(absl::UnavailableError("the server does not answer"));
-    return channel_->WaitForConnected(absl::ToChronoTime(deadline));
+    const absl::Duration silence = std::min(options_.rpc_timeout, kSilentReconnect);
+    if (AwaitConnection(silence, seen_interrupt)) return true;
+    if (seen_interrupt.IsTriggered()) return false;
+    stall.Stalled(absl::UnavailableError("the server does not answer"));
+    return AwaitConnection(deadline - absl::Now(), seen_interrupt);
   };
   v1::WatchJobRequest request;
   request.set_job(job);
@@ -285,13 +289,14 @@ absl::StatusOr<v1::Job> Client::WatchJob(const std::string& job,
   for (int retries = 0;; ++retries) {
     // Waits for the daemon to come back, for as long as a call may take.
     if (retries > 0 && !await_server()) {
+      if (seen_interrupt.IsTriggered()) return absl::CancelledError("interrupted");
       return absl::UnavailableError(absl::StrCat("job ", job, ": the server does not come back"));
     }
     grpc::ClientContext context;
     const Interrupt::Scope scope(interrupt, &context);
     const auto reader = jobs_->WatchJob(&context, request);
     for (v1::Job seen; reader->Read(&seen); last = seen) {
-      stalls.GoesOn();
+      stall.GoesOn();
       if (on_change) on_change(seen);
       // A stream that only repeats what is known has brought nothing.
       if (Advanced(last, seen)) retries = 0;
@@ -345,13 +350,14 @@ absl::Status Client::DeleteRetentionRule(const std::string& name) {
       .status();
 }
 
-void Client::AwaitConnection(absl::Duration timeout, const Interrupt& interrupt) {
+bool Client::AwaitConnection(absl::Duration timeout, const Interrupt& interrupt) {
   const absl::Time deadline = absl::Now() + timeout;
   for (absl::Time now = absl::Now(); now < deadline && !interrupt.IsTriggered();
        now = absl::Now()) {
     const absl::Time until = std::min(deadline, now + kInterruptCheck);
-    if (channel_->WaitForConnected(absl::ToChronoTime(until))) return;
+    if (channel_->WaitForConnected(absl::ToChronoTime(until))) return true;
   }
+  return false;
 }
 
 absl::StatusOr<v1::ServerInfo> Client::GetServerInfo() {

@@ -114,11 +114,12 @@ class Client {
 
   absl::StatusOr<v1::ServerInfo> GetServerInfo();
 
-  // Until there is a connection, `timeout` is over, or it is interrupted. Calls that fail at once
-  // without one do not wait, and one that breaks is made anew only while somebody does.
-  void AwaitConnection(absl::Duration timeout, const Interrupt& interrupt);
+  // Until there is a connection (true), `timeout` is over, or it is interrupted. Calls that fail at
+  // once without one do not wait, and one that breaks is made anew only while somebody does.
+  bool AwaitConnection(absl::Duration timeout, const Interrupt& interrupt);
 
   // For streams and uploads.
+  v1::Models::Stub& models() { return *models_; }
   v1::Uploads::Stub& uploads() { return *uploads_; }
   v1::Fetch::Stub& fetch() { return *fetch_; }
   v1::Compare::Stub& compare() { return *compare_; }

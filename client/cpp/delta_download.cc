@@ -172,7 +172,7 @@ absl::Status DeltaDownload::Load() {
 absl::Status DeltaDownload::Run(const std::function<void(const std::string&)>& on_parent) {
   on_parent_ = on_parent;
   WDELTA_RETURN_IF_ERROR(Lock());
-  TransferRetries retries(options_, stalls_);
+  TransferRetries retries(options_, stall_);
   bool may_clear = true;
   while (true) {
     WDELTA_RETURN_IF_ERROR(Load());
@@ -184,7 +184,10 @@ absl::Status DeltaDownload::Run(const std::function<void(const std::string&)>& o
     const uint64_t received_before = received_bytes_;
     const bool had_some = !deltas_.empty();
     const absl::Status status = Receive();
-    if (status.ok() && IsComplete()) return absl::OkStatus();
+    if (status.ok() && IsComplete()) {
+      stall_.GoesOn();
+      return absl::OkStatus();
+    }
     if (interrupt_.IsTriggered()) return status;
     if (received_bytes_ > received_before) retries.Reset();
     // What an earlier download left is no good, or leads nowhere any more.
@@ -334,7 +337,7 @@ absl::Status DeltaDownload::ReceiveDelta(Reader& reader, const v1::FileHeader& h
     WDELTA_RETURN_IF_ERROR(checker.Check(piece));
     hasher.Update(piece.data());
     WDELTA_RETURN_IF_ERROR(part.Append(piece.data()));
-    stalls_.GoesOn();
+    stall_.GoesOn();
     received_bytes_ += piece.data().size();
     done_bytes_ += piece.data().size();
     *delta.part_bytes += piece.data().size();

@@ -47,6 +47,7 @@ class DeltaDownload {
         folder_(std::move(folder)),
         options_(options),
         stalls_(options.on_stall),
+        stall_(stalls_),
         interrupt_(interrupt) {}
   ~DeltaDownload();
   DeltaDownload(const DeltaDownload&) = delete;
@@ -91,6 +92,7 @@ class DeltaDownload {
   const std::string folder_;
   const PullOptions& options_;
   StallReport stalls_;
+  StallReport::Transfer stall_;
   Interrupt& interrupt_;
   std::function<void(const std::string&)> on_parent_;
   std::vector<DeltaFile> deltas_;  // only the last may be a part

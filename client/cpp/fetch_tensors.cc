@@ -120,8 +120,8 @@ absl::Status PinModel(Client& client, std::string* reference) {
 }
 
 absl::Status ReceivePart(Client& client, const v1::FetchTensorsRequest& request,
-                         Interrupt& interrupt, StallReport& stalls, TensorReceiver& receiver,
-                         bool& is_of_server) {
+                         Interrupt& interrupt, StallReport::Transfer& stall,
+                         TensorReceiver& receiver, bool& is_of_server) {
   grpc::ClientContext context;
   const Interrupt::Scope scope(&interrupt, &context);
   const auto reader = client.fetch().FetchTensors(&context, request);
@@ -129,7 +129,7 @@ absl::Status ReceivePart(Client& client, const v1::FetchTensorsRequest& request,
   v1::FetchTensorsResponse message;
   while (reader->Read(&message)) {
     const absl::Status status = receiver.Take(message);
-    if (!message.has_header()) stalls.GoesOn();
+    if (!message.has_header()) stall.GoesOn();
     if (!status.ok()) {
       is_of_server = false;
       context.TryCancel();
@@ -152,7 +152,8 @@ absl::Status FetchTensors(Client& client, v1::FetchTensorsRequest request, const
   TensorReceiver receiver(sink, options.verify, request.first_tensor(),
                           request.first_tensor_offset());
   StallReport stalls(options.on_stall);
-  TransferRetries retries(options, stalls);
+  StallReport::Transfer stall(stalls);
+  TransferRetries retries(options, stall);
   Interrupt never;
   Interrupt& interrupt = options.interrupt != nullptr ? *options.interrupt : never;
   while (true) {
@@ -161,8 +162,11 @@ absl::Status FetchTensors(Client& client, v1::FetchTensorsRequest request, const
     request.set_first_tensor(receiver.tensor());
     request.set_first_tensor_offset(receiver.offset());
     const absl::Status status =
-        ReceivePart(client, request, interrupt, stalls, receiver, is_of_server);
-    if (status.ok()) return receiver.Finish();
+        ReceivePart(client, request, interrupt, stall, receiver, is_of_server);
+    if (status.ok()) {
+      stall.GoesOn();
+      return receiver.Finish();
+    }
     // A refusal of the sink is no reason to try again, whatever its code.
     if (!is_of_server) return status;
     // A header alone is no progress: a server that gets no further would be asked for ever.

@@ -40,12 +40,15 @@ bool FilePull::KeepOrLink(const std::string& folder) {
 }
 
 absl::Status FilePull::Fetch(const std::string& destination) {
-  TransferRetries retries(options_, tally_.stalls());
+  TransferRetries retries(options_, stall_);
   while (true) {
     const uint64_t received_before = pulled_.received_bytes;
     bool is_resumed = false;
     const absl::Status status = TryFetch(destination, is_resumed);
-    if (status.ok()) return status;
+    if (status.ok()) {
+      stall_.GoesOn();  // an empty file has no piece that told it
+      return status;
+    }
     MoveTo(0);
     // What an earlier transfer left was not what it seemed to be.
     if (is_resumed && IsLossOfPart(status)) continue;
@@ -92,7 +95,7 @@ absl::Status FilePull::FetchInto(PartFile& part) {
                       .offset = offset,
                       .sha256 = file_.sha256()},
                      is_hashed ? &hasher : nullptr, part, [this](uint64_t size_bytes) {
-                       tally_.stalls().GoesOn();
+                       stall_.GoesOn();
                        pulled_.received_bytes += size_bytes;
                        MoveTo(done_bytes_ + size_bytes);
                      });

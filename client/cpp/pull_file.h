@@ -60,6 +60,7 @@ class FilePull {
         file_(file),
         options_(options),
         tally_(tally),
+        stall_(tally.stalls()),
         interrupt_(interrupt) {}
 
   // Kept, linked, or else fetched. Errors as PullModel.
@@ -81,6 +82,7 @@ class FilePull {
   const v1::File& file_;
   const PullOptions& options_;
   PullTally& tally_;
+  StallReport::Transfer stall_;
   Interrupt& interrupt_;
   PulledFile pulled_;
   uint64_t done_bytes_ = 0;  // as the tally knows it

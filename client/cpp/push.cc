@@ -41,7 +41,11 @@ class Push {
  public:
   Push(Client& client, const PushOptions& options, v1::UploadKind kind,
        std::vector<LocalFile> files)
-      : client_(client), options_(options), stalls_(options.on_stall), kind_(kind) {
+      : client_(client),
+        options_(options),
+        stalls_(options.on_stall),
+        stall_(stalls_),
+        kind_(kind) {
     for (LocalFile& file : files) {
       index_by_path_[file.path] = files_.size();
       files_.push_back({.local = std::move(file)});
@@ -52,6 +56,8 @@ class Push {
   // After a failed Run: frees the upload's space unless someone may go on with it. The
   // status to report: the cause, or what became of the upload that was interrupted.
   absl::Status Abandon(const absl::Status& cause);
+  // After Run: the model as it has become.
+  absl::StatusOr<v1::Model> GetModel(const std::string& id);
 
  private:
   absl::StatusOr<uint64_t> PieceBytes();
@@ -61,46 +67,45 @@ class Push {
   absl::StatusOr<v1::FinishUploadResponse> Finish();
   absl::Status TakeDurableSizes(const v1::Upload& upload);
   uint64_t DurableBytes() const;
-  void Sleep(absl::Duration pause) const;
+  void Await(absl::Duration pause);
 
-  // An idempotent call, repeated when the connection breaks. The first call of all
-  // fails at once when there is no server.
-  template <typename Response, typename Request>
-  absl::StatusOr<Response> Call(grpc::Status (v1::Uploads::Stub::*method)(grpc::ClientContext*,
-                                                                          const Request&,
-                                                                          Response*),
+  // An idempotent call, repeated when the connection breaks, as often as options allow. The
+  // first call of all fails at once when there is no server.
+  template <typename Stub, typename Response, typename Request>
+  absl::StatusOr<Response> Call(Stub& stub,
+                                grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&,
+                                                             Response*),
                                 const Request& request, absl::Duration timeout) {
-    TransferRetries retries(options_, stalls_);
+    TransferRetries retries(options_, stall_);
     for (bool is_first = true;; is_first = false) {
       grpc::ClientContext context;
       context.set_deadline(absl::ToChronoTime(absl::Now() + timeout));
-      context.set_wait_for_ready(connected_ && !is_first);
       const Interrupt::Scope scope(options_.interrupt, &context);
       Response response;
-      const absl::Status status =
-          FromGrpcStatus((client_.uploads().*method)(&context, request, &response));
+      const absl::Status status = FromGrpcStatus((stub.*method)(&context, request, &response));
       if (status.ok()) {
         connected_ = true;
-        if (!is_first) stalls_.GoesOn();
+        if (!is_first) stall_.GoesOn();
         return response;
       }
       // Where nobody has answered yet, there is no server.
       if (!connected_ && !IsBusy(status)) return status;
-      // Such a call may wait for as long as it likes.
-      if (absl::IsUnavailable(status)) stalls_.Stalled(status);
       if (absl::IsDeadlineExceeded(status)) {
         return absl::DeadlineExceededError(
             absl::StrCat("no answer within ", absl::FormatDuration(timeout)));
       }
       const std::optional<absl::Duration> pause = retries.Next(status);
       if (!pause.has_value() || IsInterrupted(options_)) return status;
-      Sleep(*pause);
+      // The next attempt may wait for as long as connecting takes.
+      if (absl::IsUnavailable(status)) stall_.Stalled(status);
+      Await(*pause);
     }
   }
 
   Client& client_;
   const PushOptions& options_;
   StallReport stalls_;
+  StallReport::Transfer stall_;
   const v1::UploadKind kind_;
   std::vector<UploadFile> files_;
   absl::flat_hash_map<std::string, size_t> index_by_path_;
@@ -154,7 +159,9 @@ absl::Status Push::Abandon(const absl::Status& cause) {
 }
 
 absl::StatusOr<uint64_t> Push::PieceBytes() {
-  WDELTA_ASSIGN_OR_RETURN(const v1::ServerInfo info, client_.GetServerInfo());
+  WDELTA_ASSIGN_OR_RETURN(const v1::ServerInfo info,
+                          Call(client_.admin(), &v1::Admin::Stub::GetServerInfo,
+                               v1::GetServerInfoRequest(), client_.options().rpc_timeout));
   const uint64_t max_bytes = info.limits().max_piece_bytes();
   return max_bytes == 0 ? kPreferredPieceBytes : std::min(max_bytes, kPreferredPieceBytes);
 }
@@ -174,8 +181,8 @@ absl::Status Push::Start() {
   if (options_.fidelity.ByteSizeLong() > 0) *request.mutable_fidelity() = options_.fidelity;
   request.set_kind(kind_);
   request.set_new_version(options_.new_version);
-  WDELTA_ASSIGN_OR_RETURN(
-      upload_, Call(&v1::Uploads::Stub::StartUpload, request, client_.options().rpc_timeout));
+  WDELTA_ASSIGN_OR_RETURN(upload_, Call(client_.uploads(), &v1::Uploads::Stub::StartUpload, request,
+                                        client_.options().rpc_timeout));
   return TakeDurableSizes(upload_);
 }
 
@@ -189,8 +196,9 @@ absl::Status Push::AddEntries() {
       entry.set_size_bytes(files_[next].local.size_bytes);
       bytes += entry.ByteSizeLong();
     }
-    WDELTA_ASSIGN_OR_RETURN(v1::Upload upload, Call(&v1::Uploads::Stub::AddEntries, request,
-                                                    client_.options().rpc_timeout));
+    WDELTA_ASSIGN_OR_RETURN(v1::Upload upload,
+                            Call(client_.uploads(), &v1::Uploads::Stub::AddEntries, request,
+                                 client_.options().rpc_timeout));
     WDELTA_RETURN_IF_ERROR(TakeDurableSizes(upload));
   }
   return absl::OkStatus();
@@ -199,17 +207,17 @@ absl::Status Push::AddEntries() {
 absl::Status Push::SendFiles() {
   WDELTA_ASSIGN_OR_RETURN(const uint64_t piece_bytes, PieceBytes());
   bool reconnected = false;
-  TransferRetries retries(options_, stalls_);
+  TransferRetries retries(options_, stall_);
   uint64_t unsure_until = 0;
   const ProgressCallback progress = [&](const Progress& at) {
-    if (at.done_bytes > unsure_until) stalls_.GoesOn();
+    if (at.done_bytes > unsure_until) stall_.GoesOn();
     if (options_.progress) options_.progress(at);
   };
   while (true) {
     unsure_until = DurableBytes() + kBufferedBytes;
     const absl::Status status = SendRemaining(client_, upload_.id(), piece_bytes, files_, progress,
                                               options_.interrupt, bytes_);
-    if (status.ok()) stalls_.GoesOn();
+    if (status.ok()) stall_.GoesOn();
     if (status.ok() || IsInterrupted(options_)) return status;
     // The server may still be ending the broken stream: it holds the entry (ABORTED)
     // or appends what was in flight (OUT_OF_RANGE).
@@ -224,14 +232,15 @@ absl::Status Push::SendFiles() {
       const std::optional<absl::Duration> pause =
           is_overtaken ? retries.NextAfterBreak(status) : retries.Next(status);
       if (!pause.has_value()) return status;
-      Sleep(*pause);
+      Await(*pause);
     }
     reconnected = true;
     const uint64_t durable_before = DurableBytes();
     v1::GetUploadRequest request;
     request.set_upload(upload_.id());
-    WDELTA_ASSIGN_OR_RETURN(v1::Upload upload, Call(&v1::Uploads::Stub::GetUpload, request,
-                                                    client_.options().rpc_timeout));
+    WDELTA_ASSIGN_OR_RETURN(v1::Upload upload,
+                            Call(client_.uploads(), &v1::Uploads::Stub::GetUpload, request,
+                                 client_.options().rpc_timeout));
     WDELTA_RETURN_IF_ERROR(TakeDurableSizes(upload));
     if (DurableBytes() > durable_before) retries.Reset();
   }
@@ -244,7 +253,15 @@ absl::StatusOr<v1::FinishUploadResponse> Push::Finish() {
     if (file.hashed_bytes != file.local.size_bytes) continue;
     (*request.mutable_sha256_by_path())[file.local.path] = file.hasher.Current().ToHex();
   }
-  return Call(&v1::Uploads::Stub::FinishUpload, request, options_.finish_timeout);
+  return Call(client_.uploads(), &v1::Uploads::Stub::FinishUpload, request,
+              options_.finish_timeout);
+}
+
+absl::StatusOr<v1::Model> Push::GetModel(const std::string& id) {
+  v1::GetModelRequest request;
+  request.set_model(absl::StrCat("id:", id));
+  return Call(client_.models(), &v1::Models::Stub::GetModel, request,
+              client_.options().rpc_timeout);
 }
 
 absl::Status Push::TakeDurableSizes(const v1::Upload& upload) {
@@ -268,12 +285,9 @@ uint64_t Push::DurableBytes() const {
   return bytes;
 }
 
-void Push::Sleep(absl::Duration pause) const {
-  if (options_.interrupt != nullptr) {
-    options_.interrupt->Sleep(pause);
-  } else {
-    absl::SleepFor(pause);
-  }
+void Push::Await(absl::Duration pause) {
+  Interrupt never;
+  AwaitRetry(client_, pause, options_.interrupt != nullptr ? *options_.interrupt : never);
 }
 
 absl::StatusOr<PushResult> PushFiles(Client& client, std::vector<LocalFile> files,
@@ -290,7 +304,13 @@ absl::StatusOr<PushResult> PushFiles(Client& client, std::vector<LocalFile> file
   }
   WDELTA_RETURN_IF_ERROR(job.status());
   WDELTA_RETURN_IF_ERROR(JobResult(*job));
-  WDELTA_ASSIGN_OR_RETURN(result->model, client.GetModel(absl::StrCat("id:", result->model.id())));
+  absl::StatusOr<v1::Model> stored = push.GetModel(result->model.id());
+  if (!stored.ok()) {
+    const std::string is_stored =
+        absl::StrCat("model ", result->model.name(), " (id:", result->model.id(), ") is stored");
+    return IsInterrupted(options) ? Interrupted(is_stored) : Annotate(stored.status(), is_stored);
+  }
+  result->model = *std::move(stored);
   return result;
 }
 

@@ -16,23 +16,48 @@ class StallReport {
   StallReport(const StallReport&) = delete;
   StallReport& operator=(const StallReport&) = delete;
 
-  // Told once, until one of them goes on.
-  void Stalled(const absl::Status& reason) ABSL_LOCKS_EXCLUDED(mutex_) {
-    absl::MutexLock lock(&mutex_);
-    if (!is_stalled_ && callback_) callback_(reason);
-    is_stalled_ = true;
-  }
-  // Something got through.
-  void GoesOn() ABSL_LOCKS_EXCLUDED(mutex_) {
-    absl::MutexLock lock(&mutex_);
-    if (is_stalled_ && callback_) callback_(absl::OkStatus());
-    is_stalled_ = false;
-  }
+  // One of the transfers. It tells that it stands still when it is the first to do so, and that
+  // it goes on when no other stands still any more: what others receive meanwhile tells nothing.
+  // The report must outlive it. Any thread may call it.
+  class Transfer {
+   public:
+    explicit Transfer(StallReport& report) : report_(report) {}
+    // One that ends while it stands still tells nothing of it.
+    ~Transfer() { report_.Leave(is_stalled_); }
+    Transfer(const Transfer&) = delete;
+    Transfer& operator=(const Transfer&) = delete;
+
+    void Stalled(const absl::Status& reason) { report_.Enter(reason, is_stalled_); }
+    // Something got through.
+    void GoesOn() { report_.GoesOn(is_stalled_); }
+
+   private:
+    StallReport& report_;
+    bool is_stalled_ = false;  // under the report's mutex
+  };
 
  private:
+  void Enter(const absl::Status& reason, bool& is_stalled) ABSL_LOCKS_EXCLUDED(mutex_) {
+    absl::MutexLock lock(&mutex_);
+    if (is_stalled) return;
+    is_stalled = true;
+    if (stalled_++ == 0 && callback_) callback_(reason);
+  }
+  void GoesOn(bool& is_stalled) ABSL_LOCKS_EXCLUDED(mutex_) {
+    absl::MutexLock lock(&mutex_);
+    if (!is_stalled) return;
+    is_stalled = false;
+    if (--stalled_ == 0 && callback_) callback_(absl::OkStatus());
+  }
+  void Leave(bool& is_stalled) ABSL_LOCKS_EXCLUDED(mutex_) {
+    absl::MutexLock lock(&mutex_);
+    if (is_stalled) --stalled_;
+    is_stalled = false;
+  }
+
   const StallCallback& callback_;
   absl::Mutex mutex_;
-  bool is_stalled_ ABSL_GUARDED_BY(mutex_) = false;
+  int stalled_ ABSL_GUARDED_BY(mutex_) = 0;  // transfers that stand still
 };
 
 }  // namespace wdelta

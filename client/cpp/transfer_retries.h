@@ -26,12 +26,12 @@ inline constexpr absl::Duration kReconnectTime = absl::Seconds(1);
 class TransferRetries {
  public:
   // By what PullOptions, PushOptions or FetchTensorsOptions allow. A failure that follows another
-  // is told to `stalls`, which must outlive this.
+  // is told to `stall`, the transfer's own, which must outlive this.
   template <typename Options>
-  TransferRetries(const Options& options, StallReport& stalls)
+  TransferRetries(const Options& options, StallReport::Transfer& stall)
       : max_reconnects_(options.max_reconnects),
         max_busy_wait_(options.max_busy_wait),
-        stalls_(stalls),
+        stall_(stall),
         backoff_(options.initial_backoff) {}
 
   // Bytes were received: failures before that do not count.
@@ -59,13 +59,13 @@ class TransferRetries {
  private:
   absl::Duration Fail(const absl::Status& status) {
     const absl::Duration pause = backoff_.Next();
-    if (backoff_.failures() > 1) stalls_.Stalled(status);
+    if (backoff_.failures() > 1) stall_.Stalled(status);
     return pause;
   }
 
   const int max_reconnects_;
   const absl::Duration max_busy_wait_;
-  StallReport& stalls_;
+  StallReport::Transfer& stall_;
   Backoff backoff_;
   std::optional<absl::Time> busy_since_;  // the first of refusals in a row
   int broken_ = 0;                        // connections in a row

@@ -1,5 +1,8 @@
 #include "client/cpp/client.h"
 
+#include <vector>
+
+#include "absl/time/clock.h"
 #include "client/cpp/rpc_status.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -80,6 +83,39 @@ TEST(ClientTest, AWatchedJobIsReturnedHoweverItEnds) {
   const auto job = server.NewClient()->WatchJob("j");
   ASSERT_TRUE(job.ok()) << job.status();
   EXPECT_EQ(ErrorReason(JobResult(*job)), "JOB_CANCELLED");
+}
+
+TEST(ClientTest, AnInterruptEndsAWatchThatAwaitsTheServer) {
+  FakeServer server;
+  server.job_state = v1::Job::RUNNING;
+  const auto client = server.NewClient({.rpc_timeout = absl::Minutes(10)});
+  Interrupt interrupt;
+  std::vector<absl::StatusCode> told;
+  const absl::Time begin = absl::Now();
+  const absl::Status status = client
+                                  ->WatchJob(
+                                      "j", [&](const v1::Job&) { server.Stop(); }, &interrupt,
+                                      [&](const absl::Status& reason) {
+                                        told.push_back(reason.code());
+                                        interrupt.Trigger();
+                                      })
+                                  .status();
+  EXPECT_TRUE(absl::IsCancelled(status)) << status;
+  EXPECT_EQ(status.message(), "interrupted");
+  EXPECT_THAT(told, ::testing::ElementsAre(absl::StatusCode::kUnavailable));
+  EXPECT_LT(absl::Now() - begin, absl::Minutes(1));
+}
+
+TEST(ClientTest, AwaitConnectionTellsWhetherThereIsOne) {
+  FakeServer server;
+  Interrupt interrupt;
+  const auto client = server.NewClient();
+  EXPECT_TRUE(client->AwaitConnection(absl::Minutes(10), interrupt));
+  const auto lost = Client::Create("unix:/nonexistent/socket");
+  ASSERT_TRUE(lost.ok());
+  EXPECT_FALSE((*lost)->AwaitConnection(absl::Milliseconds(1), interrupt));
+  interrupt.Trigger();
+  EXPECT_FALSE((*lost)->AwaitConnection(absl::Minutes(10), interrupt));
 }
 
 TEST(ClientTest, AWatchThatNeverEndsIsGivenUp) {

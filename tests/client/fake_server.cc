@@ -43,6 +43,15 @@ void SendPieces(const std::string& content, const Faults& faults, Writer& writer
   if (faults.more_after_trailer) writer.Write(response);
 }
 
+// Counts `breaks` down to zero.
+bool TakeBreak(int& breaks) {
+  if (breaks == 0) return false;
+  --breaks;
+  return true;
+}
+
+grpc::Status Broken() { return {grpc::StatusCode::UNAVAILABLE, "broken by the test"}; }
+
 grpc::Status DeletedModel(const std::string& model) {
   return NotFoundWithInfo("MODEL_NOT_FOUND", absl::StrCat("no model '", model, "'"));
 }
@@ -97,9 +106,13 @@ FakeServer::FakeServer() {
   server_ = builder.BuildAndStart();
 }
 
-FakeServer::~FakeServer() {
+FakeServer::~FakeServer() { Stop(); }
+
+void FakeServer::Stop() {
+  if (server_ == nullptr) return;
   server_->Shutdown();
   server_->Wait();
+  server_.reset();
 }
 
 std::unique_ptr<Client> FakeServer::NewClient(const ClientOptions& options) {
@@ -203,6 +216,7 @@ grpc::Status FakeServer::GetUpload(grpc::ServerContext*, const v1::GetUploadRequ
 grpc::Status FakeServer::FinishUpload(grpc::ServerContext*, const v1::FinishUploadRequest* request,
                                       v1::FinishUploadResponse* response) {
   absl::MutexLock lock(&mutex_);
+  if (TakeBreak(faults.finish_breaks)) return Broken();
   for (const auto& [path, size_bytes] : entry_sizes_) {
     const auto sha256 = request->sha256_by_path().find(path);
     if (uploaded[path].size() != size_bytes) {
@@ -242,6 +256,7 @@ v1::Model FakeServer::DescribeModel(const std::string& name) {
 grpc::Status FakeServer::GetModel(grpc::ServerContext*, const v1::GetModelRequest* request,
                                   v1::Model* response) {
   absl::MutexLock lock(&mutex_);
+  if (TakeBreak(faults.model_breaks)) return Broken();
   const std::string name(absl::StripPrefix(request->model(), "id:"));
   if (!models_.contains(name))
     return NotFoundWithInfo("MODEL_NOT_FOUND", absl::StrCat("no model ", name));
@@ -274,7 +289,8 @@ grpc::Status FakeServer::FetchFile(grpc::ServerContext*, const v1::FetchFileRequ
   {
     // Not while it sends: several files may be fetched at once.
     absl::MutexLock lock(&mutex_);
-    if (faults.fetches_refused > 0) {
+    const bool may_refuse = faults.refused_path.empty() || faults.refused_path == request->path();
+    if (faults.fetches_refused > 0 && may_refuse) {
       --faults.fetches_refused;
       return ErrorWithInfo(grpc::StatusCode::RESOURCE_EXHAUSTED, "TOO_MANY_FETCHES", "too many");
     }
@@ -369,6 +385,8 @@ grpc::Status FakeServer::WatchJob(grpc::ServerContext*, const v1::WatchJobReques
 
 grpc::Status FakeServer::GetServerInfo(grpc::ServerContext*, const v1::GetServerInfoRequest*,
                                        v1::ServerInfo* response) {
+  absl::MutexLock lock(&mutex_);
+  if (TakeBreak(faults.info_breaks)) return Broken();
   response->mutable_limits()->set_max_piece_bytes(kMaxPieceBytes);
   return grpc::Status::OK;
 }

@@ -21,6 +21,10 @@ struct Faults {
   // WriteEntries breaks with UNAVAILABLE after this many pieces, this many times.
   int break_after_pieces = 0;
   int breaks = 0;
+  // These break with UNAVAILABLE so many times.
+  int info_breaks = 0;
+  int model_breaks = 0;
+  int finish_breaks = 0;
   // FetchFile likewise, of files that it sends.
   int fetch_break_after_pieces = 0;
   int fetch_breaks = 0;
@@ -31,6 +35,7 @@ struct Faults {
   bool other_tensor_on_resume = false;
   // FetchFile and FetchTensors answer RESOURCE_EXHAUSTED (TOO_MANY_FETCHES) so many times.
   int fetches_refused = 0;
+  std::string refused_path;  // FetchFile: of this file only; empty: of any
   // FetchFile and FetchTensors answer NOT_FOUND (MODEL_NOT_FOUND), as of a model that was deleted.
   bool is_deleted = false;
   // The first FetchFile calls answer once so many have begun.
@@ -60,6 +65,8 @@ class FakeServer final : public v1::Uploads::Service,
   std::unique_ptr<Client> NewClient(const ClientOptions& options = {});
   // A model that is there from the start.
   void AddModel(const std::string& name, std::map<std::string, std::string> files);
+  // For good, once the calls that run have ended. Not from within one.
+  void Stop();
 
   Faults faults;
   // What the client did.

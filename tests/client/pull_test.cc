@@ -214,6 +214,25 @@ TEST_F(StalledPullTest, ABusyServerIsTold) {
               ElementsAre(absl::StatusCode::kResourceExhausted, absl::StatusCode::kOk));
 }
 
+TEST_F(StalledPullTest, AnEmptyFileGoesOnToo) {
+  options_.paths = {"empty"};
+  server_.faults.fetches_refused = 3;
+  ASSERT_TRUE(Pull(options_).ok());
+  EXPECT_THAT(ToldCodes(),
+              ElementsAre(absl::StatusCode::kResourceExhausted, absl::StatusCode::kOk));
+}
+
+TEST_F(StalledPullTest, WhatOthersReceiveIsNotTold) {
+  server_.AddModel("m", {{"large", std::string(100'000, 'x')}, {"small", "y"}});
+  server_.faults.fetches_refused = 20;
+  server_.faults.refused_path = "small";
+  options_.paths = {};
+  options_.jobs = 2;
+  ASSERT_TRUE(Pull(options_).ok());
+  EXPECT_THAT(ToldCodes(),
+              ElementsAre(absl::StatusCode::kResourceExhausted, absl::StatusCode::kOk));
+}
+
 TEST_F(StalledPullTest, WhatIsMendedAtOnceIsNotTold) {
   server_.faults.fetch_break_after_pieces = 2;
   server_.faults.fetch_breaks = 3;

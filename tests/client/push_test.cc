@@ -4,6 +4,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "storage/base/error.h"
@@ -142,6 +143,48 @@ TEST_F(PushTest, TellsThatItStandsStillAndGoesOn) {
   server_.faults.breaks = 4;
   ASSERT_TRUE(PushCheckpoint(*client_, folder_.path(), options_).ok());
   EXPECT_THAT(told, ::testing::ElementsAre(absl::StatusCode::kUnavailable, absl::StatusCode::kOk));
+}
+
+TEST_F(PushTest, EveryCallSurvivesBreaks) {
+  server_.faults.info_breaks = 2;
+  server_.faults.finish_breaks = 2;
+  server_.faults.model_breaks = 2;
+  options_.max_reconnects = 2;
+  options_.wait = true;
+  const auto result = PushCheckpoint(*client_, folder_.path(), options_);
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->model.name(), "model");
+}
+
+TEST_F(PushTest, AModelThatIsStoredIsSaidToBe) {
+  server_.faults.model_breaks = 1;
+  options_.max_reconnects = 0;
+  options_.wait = true;
+  const absl::Status status = PushCheckpoint(*client_, folder_.path(), options_).status();
+  EXPECT_TRUE(absl::IsUnavailable(status)) << status;
+  EXPECT_THAT(std::string(status.message()),
+              ::testing::HasSubstr("model model (id:model) is stored"));
+}
+
+TEST_F(PushTest, AServerThatIsGoneIsGivenUpLongBeforeTheCallsTimeout) {
+  server_.faults.finish_breaks = 1;
+  options_.max_reconnects = 1;
+  options_.on_stall = [&](const absl::Status&) { server_.Stop(); };
+  const absl::Time begin = absl::Now();
+  const absl::Status status = PushCheckpoint(*client_, folder_.path(), options_).status();
+  EXPECT_TRUE(absl::IsUnavailable(status)) << status;
+  EXPECT_LT(absl::Now() - begin, options_.finish_timeout / 10);
+  EXPECT_THAT(std::string(status.message()), ::testing::HasSubstr("goes on with it"));
+}
+
+TEST_F(PushTest, TellsOfNoFurtherAttemptWhereThereIsNone) {
+  server_.faults.finish_breaks = 1;
+  options_.max_reconnects = 0;
+  int told = 0;
+  options_.on_stall = [&](const absl::Status&) { ++told; };
+  const absl::Status status = PushCheckpoint(*client_, folder_.path(), options_).status();
+  EXPECT_TRUE(absl::IsUnavailable(status)) << status;
+  EXPECT_EQ(told, 0);
 }
 
 TEST_F(PushTest, SaysHowAnUploadThatIsLeftOpenGoesOn) {
