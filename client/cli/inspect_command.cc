@@ -40,10 +40,11 @@ absl::Status Run(Session& session, const Arguments& arguments) {
   WDELTA_ASSIGN_OR_RETURN(std::shared_ptr<const RandomAccessFile> file,
                           OpenLocalFile(arguments.file));
   WDELTA_RETURN_IF_ERROR(CheckIsDelta(arguments.file, *file));
-  WDELTA_ASSIGN_OR_RETURN(const bool is_v1, IsV1File(*file));
-  absl::StatusOr<std::string> text = is_v1 ? DumpVersion1(std::move(file), session.is_json())
-                                           : DumpVersion2(std::move(file), session.is_json());
-  if (!text.ok()) return Annotate(text.status(), arguments.file);
+  const absl::StatusOr<bool> is_v1 = IsV1File(*file);
+  if (!is_v1.ok()) return LocalFileError(Annotate(is_v1.status(), arguments.file));
+  absl::StatusOr<std::string> text = *is_v1 ? DumpVersion1(std::move(file), session.is_json())
+                                            : DumpVersion2(std::move(file), session.is_json());
+  if (!text.ok()) return LocalFileError(Annotate(text.status(), arguments.file));
   if (text->empty() || text->back() != '\n') *text += '\n';
   session.Print(*text);
   return absl::OkStatus();

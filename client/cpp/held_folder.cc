@@ -27,9 +27,9 @@ class HeldFolder final : public ContentSource {
   absl::Status Read(uint32_t stream, uint64_t offset, size_t size,
                     char* destination) const override {
     const StreamInfo& info = checkpoint_.streams[stream];
-    return Annotate(
+    return LocalFileError(Annotate(
         files_[info.file_index]->Read(info.tensor.offset_bytes + offset, destination, size),
-        checkpoint_.files[info.file_index].path);
+        checkpoint_.files[info.file_index].path));
   }
   std::optional<Digest> StreamDigest(uint32_t) const override { return std::nullopt; }
 
@@ -53,9 +53,10 @@ absl::StatusOr<std::unique_ptr<RandomAccessFile>> OpenFile(FileSystem& files,
   auto opened = files.OpenForRead(absl::StrCat(folder, "/", file.path));
   if (absl::IsNotFound(opened.status())) return HeldChanged(folder, file.path, size, "no file");
   if (!opened.ok()) return LocalFileError(opened.status());
-  WDELTA_ASSIGN_OR_RETURN(const uint64_t found_bytes, (*opened)->SizeBytes());
-  if (found_bytes == file.size_bytes) return opened;
-  return HeldChanged(folder, file.path, size, absl::StrCat(found_bytes));
+  const absl::StatusOr<uint64_t> found_bytes = (*opened)->SizeBytes();
+  WDELTA_RETURN_IF_ERROR(LocalFileError(found_bytes.status()));
+  if (*found_bytes == file.size_bytes) return opened;
+  return HeldChanged(folder, file.path, size, absl::StrCat(*found_bytes));
 }
 
 }  // namespace

@@ -17,7 +17,8 @@ namespace wdelta {
 // over them, as a pull does, without harm; one that is written to in its place is not what was
 // verified any more. Contents are not looked at, but for sizes and headers.
 // Errors: FAILED_PRECONDITION (reason `HELD_CHANGED`: a file is missing, of another size or no
-// safetensors; its name is in the message), INVALID_ARGUMENT (`BAD_PATH`), the disk's.
+// safetensors; its name is in the message), INVALID_ARGUMENT (`BAD_PATH`), the disk's as
+// LocalFileError, here and of the source.
 absl::StatusOr<ContentSourcePtr> OpenHeldFolder(const v1::Model& model, const std::string& folder);
 
 // Reads all of a source of OpenHeldFolder. FAILED_PRECONDITION (reason `HELD_CHANGED`) names

@@ -17,14 +17,15 @@ constexpr absl::string_view kMagic("wdelta\0", 7);
 }  // namespace
 
 absl::Status CheckIsDelta(const std::string& file_name, const RandomAccessFile& file) {
-  WDELTA_ASSIGN_OR_RETURN(const uint64_t size_bytes, file.SizeBytes());
+  const absl::StatusOr<uint64_t> size_bytes = file.SizeBytes();
+  WDELTA_RETURN_IF_ERROR(LocalFileError(size_bytes.status()));
   const auto is_not_one = [&](absl::string_view found) {
     return MakeError(absl::StatusCode::kInvalidArgument, "BAD_WDELTA",
                      absl::StrCat(file_name, ": expected a `.wdelta` file, found ", found),
                      {{"file", file_name}});
   };
-  if (size_bytes == 0) return is_not_one("an empty file");
-  std::string begin(std::min<uint64_t>(size_bytes, kMagic.size()), '\0');
+  if (*size_bytes == 0) return is_not_one("an empty file");
+  std::string begin(std::min<uint64_t>(*size_bytes, kMagic.size()), '\0');
   WDELTA_RETURN_IF_ERROR(LocalFileError(file.Read(0, begin.data(), begin.size())));
   return begin == kMagic ? absl::OkStatus() : is_not_one("another magic at its beginning");
 }
