@@ -18,6 +18,7 @@ namespace {
 constexpr char kTokenVariable[] = "WDELTA_TOKEN";
 constexpr size_t kMaxFileBytes = 1024 * 1024;
 constexpr size_t kMaxTokenBytes = 4096;
+constexpr absl::Duration kMaxWaitForServer = absl::Hours(24);
 
 absl::StatusOr<std::string> ReadFile(absl::string_view option, const std::string& path) {
   absl::StatusOr<std::string> text = ReadSmallFile(path, kMaxFileBytes);
@@ -62,6 +63,27 @@ void ConnectionArguments::AddTo(CLI::App& app) {
       ->envname("WDELTA_TLS_CERTIFICATE");
   app.add_option("--tls-key,--tls_key", tls_key, "Its private key in PEM")
       ->envname("WDELTA_TLS_KEY");
+  app.add_option_function<std::string>(
+         "--wait-for-server,--wait_for_server",
+         [this](const std::string& text) {
+           const absl::Status taken = SetWait(text);
+           if (!taken.ok()) throw CLI::ValidationError(std::string(taken.message()));
+         },
+         "For how long to wait for a server that cannot be connected to yet: 30s, 5m")
+      ->type_name("DURATION")
+      ->envname("WDELTA_WAIT_FOR_SERVER");
+}
+
+absl::Status ConnectionArguments::SetWait(const std::string& text) {
+  absl::Duration wait;
+  if (!absl::ParseDuration(text, &wait) || wait < absl::ZeroDuration() ||
+      wait > kMaxWaitForServer) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--wait-for-server: expected a duration from 0s to ",
+                     absl::FormatDuration(kMaxWaitForServer), ", such as 30s, found `", text, "`"));
+  }
+  wait_for_server = wait;
+  return absl::OkStatus();
 }
 
 absl::StatusOr<ClientOptions> ConnectionArguments::ToOptions(const Environment& environment) const {

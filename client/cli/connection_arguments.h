@@ -7,6 +7,7 @@
 
 #include "CLI/CLI.hpp"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "client/cpp/client.h"
 
 namespace wdelta {
@@ -22,8 +23,11 @@ struct ConnectionArguments {
   std::string tls_ca;
   std::string tls_certificate;
   std::string tls_key;
+  absl::Duration wait_for_server;  // until it can be connected to; zero: not at all
 
   void AddTo(CLI::App& app);
+  // INVALID_ARGUMENT names the option.
+  absl::Status SetWait(const std::string& text);
 
   // Reads the files. Without --token and --token-file the token is that of WDELTA_TOKEN, if
   // any. INVALID_ARGUMENT, NOT_FOUND, and for a file that is there but cannot be read

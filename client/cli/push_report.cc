@@ -22,7 +22,7 @@ absl::Status PushAndReport(
   WDELTA_ASSIGN_OR_RETURN(const std::unique_ptr<StopSignals> signals,
                           StopSignals::Install([&interrupt] { interrupt.Trigger(); }));
   options.interrupt = &interrupt;
-  WDELTA_ASSIGN_OR_RETURN(Client * client, session.Connect());
+  WDELTA_ASSIGN_OR_RETURN(Client * client, session.Connect(interrupt));
   std::optional<ProgressBar> upload_bar(std::in_place, "upload", session.quiet);
   std::optional<ProgressBar> job_bar;
   options.progress = [&](const Progress& progress) { upload_bar->Update(progress); };

@@ -8,13 +8,14 @@
 
 namespace wdelta {
 
-absl::StatusOr<Client*> Session::Connect() {
+absl::StatusOr<Client*> Session::Connect(const Interrupt& interrupt) {
   if (client_ == nullptr) {
     WDELTA_ASSIGN_OR_RETURN(const ClientOptions options,
                             connection.ToOptions(ProcessEnvironment()));
     const std::string warning = PlainTextWarning(connection.server, options);
     if (!warning.empty()) std::fprintf(stderr, "%s\n", Printable(warning).c_str());
     WDELTA_ASSIGN_OR_RETURN(client_, Client::Create(connection.server, options));
+    client_->AwaitConnection(connection.wait_for_server, interrupt);
   }
   return client_.get();
 }

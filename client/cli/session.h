@@ -12,6 +12,7 @@
 #include "client/cli/connection_arguments.h"
 #include "client/cli/json_output.h"
 #include "client/cpp/client.h"
+#include "client/cpp/interrupt.h"
 
 namespace wdelta {
 
@@ -26,8 +27,9 @@ struct Session {
   std::function<absl::Status()> action;
 
   bool is_json() const { return output == "json"; }
-  // Connects at the first call, and warns then of a token in plain text.
-  absl::StatusOr<Client*> Connect();
+  // Connects at the first call, and warns then of a token in plain text. Waits for the server as
+  // the options say, unless interrupted; without a server the first call of the client fails.
+  absl::StatusOr<Client*> Connect(const Interrupt& interrupt = Interrupt());
   // On stdout.
   void Print(absl::string_view text) const;
   void PrintJson(const Json& json) const;

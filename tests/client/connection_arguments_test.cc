@@ -104,6 +104,26 @@ TEST(ConnectionArguments, WarnsOfATokenInPlainText) {
   EXPECT_THAT(PlainTextWarning("far:1", options), IsEmpty());
 }
 
+TEST(ConnectionArguments, TheServerIsWaitedForAsLongAsIsSaid) {
+  for (const char* option : {"--wait-for-server=90s", "--wait_for_server=1m30s"}) {
+    CLI::App app;
+    ConnectionArguments arguments;
+    arguments.AddTo(app);
+    app.parse(std::string(option));
+    EXPECT_EQ(arguments.wait_for_server, absl::Seconds(90)) << option;
+  }
+  EXPECT_EQ(ConnectionArguments().wait_for_server, absl::ZeroDuration());
+  for (const char* wrong : {"", "30", "-1s", "25h", "inf", "soon"}) {
+    ConnectionArguments arguments;
+    const absl::Status status = arguments.SetWait(wrong);
+    EXPECT_TRUE(absl::IsInvalidArgument(status)) << wrong;
+    EXPECT_THAT(std::string(status.message()), HasSubstr("--wait-for-server"));
+    CLI::App app;
+    arguments.AddTo(app);
+    EXPECT_THROW(app.parse(std::string("--wait-for-server=") + wrong), CLI::ParseError) << wrong;
+  }
+}
+
 TEST(ConnectionArguments, OptionsAreReadInBothSpellings) {
   for (const char* option : {"--token-file=f", "--token_file=f"}) {
     CLI::App app;
