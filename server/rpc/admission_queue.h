@@ -1,5 +1,5 @@
-// How many of a thing may go on at once, and whose turn is next: those beyond wait, in the order
-// in which they came, until one that goes on ends. Where nobody is to wait, see admission.h.
+// How many of a thing may go on at once, and whose turn is next: those beyond wait, in one of two
+// lines, until one that goes on ends. Where nobody is to wait, see admission.h.
 #pragma once
 
 #include <cstdint>
@@ -20,16 +20,20 @@
 namespace wdelta {
 
 struct AdmissionQueueOptions {
-  int limit = 1;                                       // that go on at once
-  int max_waiting = 0;                                 // 0: nobody waits
-  uint64_t max_waiting_bytes = 0;                      // of memory, that all who wait hold
+  int limit = 1;        // that go on at once
+  int max_waiting = 0;  // in each of the two lines; 0: nobody waits
+  // Of memory, that all who wait hold; one of them at most one of kWaitingByteShares of it.
+  uint64_t max_waiting_bytes = 0;
   absl::Duration max_wait = absl::InfiniteDuration();  // for each
   std::string reason = "TOO_MANY";                     // of a refusal
   std::string things = "things";                       // what they are, in its text
 };
 
-// Any thread may call it. A place that is given back goes to the one who has waited longest, never
-// to one who comes at that moment. Must outlive its slots and those who wait.
+// Any thread may call it. Those who Enter wait in one line, threads that Await in another: theirs
+// is the shorter patience, so that behind all of the first they would never have a turn. A place
+// that is given back goes to the one who has waited longest in a line, to both lines in turn while
+// anybody waits in both; never to one who comes at that moment. Must outlive its slots and those
+// who wait.
 class AdmissionQueue {
  public:
   // A place; given back when it goes, whereupon the next is told of its turn in that thread.
@@ -69,7 +73,8 @@ class AdmissionQueue {
 
   // For one who does not wait. nullopt: full, or others wait.
   std::optional<Slot> TryEnter() ABSL_LOCKS_EXCLUDED(mutex_);
-  // For one with a thread of its own, which waits for `max_wait` at most. Errors as OnTurn's.
+  // For one with a thread of its own, which waits for `max_wait` at most, and never longer than
+  // the options allow. Errors as OnTurn's.
   absl::StatusOr<Slot> Await(absl::Duration max_wait) ABSL_LOCKS_EXCLUDED(mutex_);
 
   // From now on nobody waits: all who do and all who Enter get `status`. Slots stay what they are,
@@ -83,16 +88,20 @@ class AdmissionQueue {
  private:
   struct Waiter {
     uint64_t held_bytes = 0;
-    absl::Time end;  // of its patience
+    absl::Time end;  // of its patience, unless a thread waits, which sees to it itself
     OnTurn on_turn;
   };
+  // In the order in which they came.
+  using Line = std::map<Ticket, Waiter>;
 
+  Ticket EnterLine(bool is_hurried, uint64_t held_bytes, OnTurn on_turn)
+      ABSL_LOCKS_EXCLUDED(mutex_);
   void GiveBack() ABSL_LOCKS_EXCLUDED(mutex_);
-  bool MayWait(uint64_t held_bytes) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  OnTurn Take(std::map<Ticket, Waiter>::iterator waiter) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool MayWait(const Line& line, uint64_t held_bytes) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  OnTurn Take(Line& line, Line::iterator waiter) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status Refusal() const;
 
-  // In a thread of its own.
+  // In a thread of its own. Of waiting_.
   void RefuseLateOnes() ABSL_LOCKS_EXCLUDED(mutex_);
   bool IsStopped() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return is_stopped_; }
   bool HasWaiterOrIsStopped() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
@@ -103,8 +112,10 @@ class AdmissionQueue {
   mutable absl::Mutex mutex_;
   int taken_ ABSL_GUARDED_BY(mutex_) = 0;  // the limit, while anybody waits
   Ticket last_ticket_ ABSL_GUARDED_BY(mutex_) = kNoTicket;
-  // In the order in which they came, which is that in which their patience ends.
-  std::map<Ticket, Waiter> waiting_ ABSL_GUARDED_BY(mutex_);
+  // Patience ends in the order of the line.
+  Line waiting_ ABSL_GUARDED_BY(mutex_);
+  Line hurried_ ABSL_GUARDED_BY(mutex_);                   // of Await
+  bool hurried_had_last_ ABSL_GUARDED_BY(mutex_) = false;  // the turn before
   uint64_t waiting_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   absl::Status closed_ ABSL_GUARDED_BY(mutex_);  // not OK: nobody waits
   bool is_stopped_ ABSL_GUARDED_BY(mutex_) = false;

@@ -166,15 +166,24 @@ TEST_F(AdmissionFetchesTest, WhatDoesNotFitIsRefused) {
 TEST_F(AdmissionFetchesTest, RequestsThatWaitHaveABoundedSize) {
   Serve(Options(1, 100));
   const auto holder = Hold();
-  const std::string name(limits::kMaxMessageBytes / 2, 'x');
-  const auto first = Begin(name);
-  AwaitWaiting(1);
+  // One that would take the room of many is refused though nobody waits.
+  EXPECT_EQ(ReadToEnd(*Begin(std::string(limits::kMaxMessageBytes / 2, 'x'))), kRefused);
+  // A little more than the name is held, so that one fewer fits.
+  constexpr uint64_t kNameBytes =
+      admission_limits::kMaxWaitingFetchBytes / admission_limits::kWaitingByteShares / 2;
+  constexpr int kFitting = admission_limits::kMaxWaitingFetchBytes / kNameBytes - 1;
+  const std::string name(kNameBytes, 'x');
+  std::vector<std::unique_ptr<Stream>> waiting;
+  for (int i = 1; i <= kFitting; ++i) {
+    waiting.push_back(Begin(name));
+    AwaitWaiting(i);
+  }
   EXPECT_EQ(ReadToEnd(*Begin(name)), kRefused);
   const auto small = Begin("small");
-  AwaitWaiting(2);
+  AwaitWaiting(kFitting + 1);
   EXPECT_EQ(ReadToEnd(*holder), "OK");
   EXPECT_EQ(ReadToEnd(*small), "OK");
-  EXPECT_NE(ReadToEnd(*first), "OK");
+  for (const auto& stream : waiting) EXPECT_NE(ReadToEnd(*stream), "OK");
 }
 
 TEST_F(AdmissionFetchesTest, AFetchThatWaitsTooLongIsRefused) {

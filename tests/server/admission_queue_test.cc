@@ -27,7 +27,7 @@ constexpr int kMany = 100;
 AdmissionQueueOptions Options(int limit, int max_waiting) {
   return {.limit = limit,
           .max_waiting = max_waiting,
-          .max_waiting_bytes = 1000,
+          .max_waiting_bytes = 16'000,
           .max_wait = absl::Hours(1),
           .reason = "TOO_MANY_TESTS",
           .things = "tests"};
@@ -139,15 +139,24 @@ TEST_F(AdmissionQueueTest, MoreThanMayWaitAreRefusedAtOnce) {
 TEST_F(AdmissionQueueTest, BytesOfThoseWhoWaitAreBounded) {
   AdmissionQueue queue(Options(1, kMany));
   EXPECT_TRUE(Enter(queue, 1'000'000).slot.has_value());  // does not wait
-  const Ticket large = Enter(queue, 600).ticket;
+  const Ticket first = Enter(queue, 600).ticket;
+  for (int i = 0; i < 15; ++i) EXPECT_EQ(Enter(queue, 1000).told, 0) << i;
   EXPECT_EQ(Enter(queue, 401).refusal, kRefused);
-  EXPECT_EQ(Enter(queue, UINT64_MAX).refusal, kRefused);
   EXPECT_EQ(Enter(queue, 400).told, 0);
   EXPECT_EQ(Enter(queue, 1).refusal, kRefused);
-  EXPECT_TRUE(queue.Leave(large));
+  EXPECT_TRUE(queue.Leave(first));
   EXPECT_EQ(Enter(queue, 600).told, 0);
   for (const auto& guest : guests_) guest->slot.reset();
   EXPECT_EQ(queue.waiting(), 0);
+}
+
+TEST_F(AdmissionQueueTest, NobodyTakesTheRoomOfAllWhoWait) {
+  AdmissionQueue queue(Options(1, kMany));
+  Enter(queue);
+  EXPECT_EQ(Enter(queue, 1001).refusal, kRefused);
+  EXPECT_EQ(Enter(queue, UINT64_MAX).refusal, kRefused);
+  EXPECT_EQ(Enter(queue, 1000).told, 0);
+  for (const auto& guest : guests_) guest->slot.reset();
 }
 
 TEST_F(AdmissionQueueTest, WhoLeavesIsNotTold) {
@@ -229,6 +238,101 @@ TEST_F(AdmissionQueueTest, AThreadMayWaitForItsTurn) {
   EXPECT_EQ(queue.taken(), 0);
 }
 
+// A thread that waits, and keeps its place until it is let go.
+class Hurried {
+ public:
+  explicit Hurried(AdmissionQueue* queue)
+      : queue_(*queue), waiting_before_(queue->waiting()), thread_([this] { Run(); }) {
+    while (queue_.waiting() == waiting_before_) std::this_thread::yield();
+  }
+
+  bool AwaitTurn() { return has_turn_.WaitForNotificationWithTimeout(kLongest); }
+  // Returns when the next has been told of its turn.
+  void LetGo() {
+    may_go_.Notify();
+    thread_.join();
+  }
+
+ private:
+  static constexpr absl::Duration kLongest = absl::Seconds(30);
+
+  void Run() {
+    const absl::StatusOr<Slot> slot = queue_.Await(kLongest);
+    EXPECT_TRUE(slot.ok()) << slot.status();
+    has_turn_.Notify();
+    may_go_.WaitForNotification();
+  }
+
+  AdmissionQueue& queue_;
+  const int waiting_before_;
+  absl::Notification has_turn_, may_go_;
+  std::thread thread_;
+};
+
+TEST_F(AdmissionQueueTest, ThreadsAndOthersHaveTheirTurnsByTurns) {
+  AdmissionQueue queue(Options(1, kMany));
+  for (int i = 0; i < 3; ++i) Enter(queue);
+  Hurried first(&queue), second(&queue), third(&queue), fourth(&queue);
+  EXPECT_EQ(queue.waiting(), 6);
+
+  guests_[0]->slot.reset();
+  EXPECT_TRUE(first.AwaitTurn());
+  EXPECT_THAT(admitted_, ElementsAre(0));
+  first.LetGo();
+  EXPECT_THAT(admitted_, ElementsAre(0, 1));
+  guests_[1]->slot.reset();
+  EXPECT_TRUE(second.AwaitTurn());
+  EXPECT_THAT(admitted_, ElementsAre(0, 1));
+  second.LetGo();
+  EXPECT_THAT(admitted_, ElementsAre(0, 1, 2));
+  guests_[2]->slot.reset();
+  // Where nobody else waits, one thread behind the other.
+  EXPECT_TRUE(third.AwaitTurn());
+  third.LetGo();
+  EXPECT_TRUE(fourth.AwaitTurn());
+  fourth.LetGo();
+  EXPECT_EQ(queue.taken(), 0);
+  EXPECT_EQ(queue.waiting(), 0);
+}
+
+TEST_F(AdmissionQueueTest, AFullLineLeavesRoomInTheOther) {
+  AdmissionQueue queue(Options(1, 2));
+  for (int i = 0; i < 3; ++i) Enter(queue);
+  EXPECT_EQ(Enter(queue).refusal, kRefused);
+  Hurried first(&queue), second(&queue);
+  EXPECT_EQ(queue.waiting(), 4);
+  EXPECT_EQ(CodeAndReason(queue.Await(absl::Hours(1)).status()), kRefused);
+  guests_[0]->slot.reset();
+  EXPECT_TRUE(first.AwaitTurn());
+  first.LetGo();
+  guests_[1]->slot.reset();
+  EXPECT_TRUE(second.AwaitTurn());
+  second.LetGo();
+  guests_[2]->slot.reset();
+  EXPECT_EQ(queue.taken(), 0);
+}
+
+TEST_F(AdmissionQueueTest, AThreadWaitsNoLongerThanTheOptionsAllow) {
+  AdmissionQueueOptions options = Options(1, kMany);
+  options.max_wait = absl::Milliseconds(20);
+  AdmissionQueue queue(options);
+  const std::optional<Slot> first = queue.TryEnter();
+  EXPECT_EQ(CodeAndReason(queue.Await(absl::InfiniteDuration()).status()), kRefused);
+}
+
+TEST_F(AdmissionQueueTest, CloseTellsThreadsThatWait) {
+  AdmissionQueue queue(Options(1, kMany));
+  const std::optional<Slot> first = queue.TryEnter();
+  std::string outcome;
+  std::thread waiter(
+      [&] { outcome = CodeAndReason(queue.Await(absl::InfiniteDuration()).status()); });
+  while (queue.waiting() == 0) std::this_thread::yield();
+  queue.Close(MakeError(absl::StatusCode::kUnavailable, "STOPPING", "stopping"));
+  waiter.join();
+  EXPECT_EQ(outcome, "UNAVAILABLE STOPPING");
+  EXPECT_EQ(queue.waiting(), 0);
+}
+
 // What one test of many threads counts.
 struct Crowd {
   explicit Crowd(AdmissionQueueOptions options) : limit(options.limit), queue(options) {}
@@ -281,7 +385,7 @@ class Member {
     auto visit = std::make_shared<Visit>();
     ++crowd_.entered;
     visit->ticket =
-        crowd_.queue.Enter(random_() % 200, [visit, crowd = &crowd_](absl::StatusOr<Slot> slot) {
+        crowd_.queue.Enter(random_() % 1200, [visit, crowd = &crowd_](absl::StatusOr<Slot> slot) {
           if (slot.ok()) {
             Note(*crowd);
             visit->slot.emplace(*std::move(slot));
