@@ -29,7 +29,8 @@ bool IsUnreachable(const absl::Status& status) {
 bool IsBusy(const absl::Status& status) {
   if (!absl::IsResourceExhausted(status)) return false;
   const std::string reason = ErrorReason(status);
-  return reason == "TOO_MANY_FETCHES" || reason == "TOO_MANY_STREAMS" || reason == "TOO_MANY_CALLS";
+  return reason == "TOO_MANY_FETCHES" || reason == "TOO_MANY_FOLDINGS" ||
+         reason == "TOO_MANY_STREAMS" || reason == "TOO_MANY_CALLS";
 }
 
 }  // namespace wdelta

@@ -250,7 +250,7 @@ absl::StatusOr<std::unique_ptr<FileProducer>> OpenDelta(RpcEnvironment& environm
     // Who holds a part of a folded one would lose it.
     const bool has_folded_part = resume.offset > 0 && IsFoldedId(resume.delta_id);
     if (!planner.LeadsFromHeld() || has_folded_part) {
-      return MakeError(absl::StatusCode::kResourceExhausted, "TOO_MANY_FETCHES",
+      return MakeError(absl::StatusCode::kResourceExhausted, "TOO_MANY_FOLDINGS",
                        absl::StrCat("expected at most ", environment.foldings().limit(),
                                     " deltas that are made while they are sent; try later"));
     }

@@ -15,7 +15,7 @@ namespace wdelta {
 // slot and in a thread of the environment's foldings; without one, the stored ones are sent if
 // they lead from a held model. The environment must outlive the producer. Errors, some of which
 // come from the producer, as documented in fetch.proto; reasons besides the engine's:
-// `TOO_MANY_FETCHES`, `OFFSET_PAST_END`, `SLOW_READER`, and NOT_FOUND (`MODEL_NOT_FOUND`) where
+// `TOO_MANY_FOLDINGS`, `OFFSET_PAST_END`, `SLOW_READER`, and NOT_FOUND (`MODEL_NOT_FOUND`) where
 // `check_name` refuses a model on the route or the stored parent: a delta and one of its ends tell
 // the other. Held models that it refuses are passed over.
 absl::StatusOr<std::unique_ptr<FileProducer>> OpenDelta(RpcEnvironment& environment,

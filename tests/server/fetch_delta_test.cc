@@ -241,7 +241,7 @@ TEST_F(SlowFoldingsTest, TooManyAreRefusedAndACancelledOneGivesItsPlaceBack) {
   PushLarge(server);
   StartSlowReaders(server, limits::kMaxFoldings);
   EXPECT_EQ(CodeAndReason(FetchDelta(server, Request("a", {"b"})).status),
-            "RESOURCE_EXHAUSTED TOO_MANY_FETCHES");
+            "RESOURCE_EXHAUSTED TOO_MANY_FOLDINGS");
   for (const auto& context : contexts_) context->TryCancel();
   ExpectCancelled();
   // The server hears of the cancellation a little later than the client.
@@ -274,11 +274,11 @@ TEST_F(SlowFoldingsTest, WithoutAPlaceStoredDeltasAreSent) {
   for (const ReceivedDelta& delta : stored.deltas) EXPECT_FALSE(delta.header.delta().folded());
   // Neither is there one from a sibling, nor is the part of a folded one given up.
   EXPECT_EQ(CodeAndReason(FetchDelta(server, Request("twice", {"sibling"})).status),
-            "RESOURCE_EXHAUSTED TOO_MANY_FETCHES");
+            "RESOURCE_EXHAUSTED TOO_MANY_FOLDINGS");
   request.set_delta_id("folded:0123");
   request.set_offset(1);
   EXPECT_EQ(CodeAndReason(FetchDelta(server, request).status),
-            "RESOURCE_EXHAUSTED TOO_MANY_FETCHES");
+            "RESOURCE_EXHAUSTED TOO_MANY_FOLDINGS");
   contexts_[0]->TryCancel();
   ExpectCancelled();
 }
