@@ -176,10 +176,11 @@ std::vector<Option> ConfigOptions() {
        [](Config& c, Text t) { return SetInt(t, 1, 10'000, c.max_fetches); }},
       {"memory_limit", "BYTES", "1GiB",
        "Memory to plan for, e.g. 512MiB. Sizes the caches and write buffers of the databases, "
-       "about a seventh of it, and the cache of decoded chunks, about a quarter; lowers "
+       "about a seventh of it, and the cache of decoded chunks, about a fifth; lowers "
        "max_fetches so that the windows of all fetches together stay below three eighths; and "
-       "bounds how many streams of uploads run and wait, and what each may send ahead: a seventh "
-       "for all, which over a distant network bounds the rate of one",
+       "bounds how many fetches wait, how many streams of uploads run and wait, and what each of "
+       "these may send ahead: a seventh for all, which over a distant network bounds the rate of "
+       "one",
        [](Config& c, Text t) { return SetBytes(t, kMinMemoryLimitBytes, c.memory_limit_bytes); }},
       {"max_chain_depth", "N", absl::StrCat(limits::kDefaultMaxChainDepth),
        "Models that a model's storage chain may have below it; 0: all are stored alone. "

@@ -9,9 +9,9 @@
 namespace wdelta {
 
 // Shares, of 64 parts: blob store 6 (write buffers 4, parts of blobs 1, index 1),
-// catalog 3 (write buffers 1, cache 2), decoded chunks 17, fetch windows at most 24, streams of
-// uploads 10 (pieces 6, what is sent ahead to those that run 1, and to those that wait 3). The
-// rest is for jobs and the process itself.
+// catalog 3 (write buffers 1, cache 2), decoded chunks 14, fetch windows at most 24, fetches that
+// wait 1, streams of uploads 10 (pieces 6, what is sent ahead to those that run 1, and to those
+// that wait 3). The rest, 6, is for jobs and the process itself.
 namespace {
 
 constexpr uint64_t kParts = 64;
@@ -47,11 +47,17 @@ RocksdbCatalogOptions CatalogOptionsFor(const Config& config) {
   return options;
 }
 
-uint64_t ChunkCacheBytesFor(const Config& config) { return Part(config, 17); }
+uint64_t ChunkCacheBytesFor(const Config& config) { return Part(config, 14); }
 
 int MaxFetchesFor(const Config& config) {
   const uint64_t fit = std::max<uint64_t>(1, Part(config, 24) / FetchBytes(config));
   return static_cast<int>(std::min<uint64_t>(config.max_fetches, fit));
+}
+
+int MaxWaitingFetchesFor(const Config& config) {
+  return static_cast<int>(std::clamp<uint64_t>(
+      Part(config, 1) / admission_limits::kWaitingFetchBytes, admission_limits::kMinWaitingFetches,
+      admission_limits::kMaxWaitingFetches));
 }
 
 int MaxWriteStreamsFor(const Config& config) {

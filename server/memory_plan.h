@@ -14,6 +14,8 @@ RocksdbCatalogOptions CatalogOptionsFor(const Config& config);
 uint64_t ChunkCacheBytesFor(const Config& config);
 // At least 1, at most what was configured.
 int MaxFetchesFor(const Config& config);
+// Those that wait for one of these places: kMinWaitingFetches to kMaxWaitingFetches.
+int MaxWaitingFetchesFor(const Config& config);
 // Streams of pieces at once: kMinWriteStreams to kMaxWriteStreams.
 int MaxWriteStreamsFor(const Config& config);
 // Those that wait for one of these places: kMinWaitingWriteStreams to kMaxWaitingWriteStreams.
