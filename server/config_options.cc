@@ -153,8 +153,8 @@ std::vector<Option> ConfigOptions() {
        "empty: nowhere",
        [](Config& c, Text t) { return SetHttpListen(t, c.http_listen); }},
       {"http_max_connections", "N", absl::StrCat(http_limits::kDefaultMaxConnections),
-       "HTTP connections that are served at once, each by a thread; more wait. Downloads count "
-       "as fetches too",
+       "HTTP connections that are served at once, each by a thread; more wait. Downloads take "
+       "at most half of them, and count as fetches too",
        [](Config& c, Text t) { return SetInt(t, 1, 10'000, c.http_max_connections); }},
       {"operations_listen", "HOST:PORT", "",
        "Where to serve /metrics (Prometheus), /livez and /readyz over HTTP, without "

@@ -181,6 +181,7 @@ absl::Status RunDaemon(const Config& config, spdlog::logger& log) {
   WDELTA_RETURN_IF_ERROR(store.Recover());
 
   RpcOptions rpc_options{MaxFetchesFor(config), config.max_open_uploads};
+  rpc_options.max_downloads = MaxDownloadsFor(config);
   rpc_options.max_waiting_fetches = MaxWaitingFetchesFor(config);
   rpc_options.backup_maker = storage->backups.get();
   rpc_options.max_write_streams = MaxWriteStreamsFor(config);
@@ -207,6 +208,7 @@ absl::Status RunDaemon(const Config& config, spdlog::logger& log) {
                                                    storage->files.get(),
                                                    &storage->clock,
                                                    &environment.fetches(),
+                                                   &environment.downloads(),
                                                    &log,
                                                    storage->data_dir.incoming_path(),
                                                    &http_stats,

@@ -54,6 +54,10 @@ int MaxFetchesFor(const Config& config) {
   return static_cast<int>(std::min<uint64_t>(config.max_fetches, fit));
 }
 
+int MaxDownloadsFor(const Config& config) {
+  return std::max(1, std::min(MaxFetchesFor(config), config.http_max_connections) / 2);
+}
+
 int MaxWaitingFetchesFor(const Config& config) {
   return static_cast<int>(std::clamp<uint64_t>(
       Part(config, 1) / admission_limits::kWaitingFetchBytes, admission_limits::kMinWaitingFetches,

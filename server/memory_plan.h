@@ -14,6 +14,9 @@ RocksdbCatalogOptions CatalogOptionsFor(const Config& config);
 uint64_t ChunkCacheBytesFor(const Config& config);
 // At least 1, at most what was configured.
 int MaxFetchesFor(const Config& config);
+// Of them, those over HTTP: at most half, and no more than half of its connections, whose threads
+// they take. At least 1.
+int MaxDownloadsFor(const Config& config);
 // Those that wait for one of these places: kMinWaitingFetches to kMaxWaitingFetches.
 int MaxWaitingFetchesFor(const Config& config);
 // Streams of pieces at once: kMinWriteStreams to kMaxWriteStreams.

@@ -24,13 +24,14 @@ namespace wdelta {
 // Which part answers a request. Any thread.
 class HttpServer::Routes {
  public:
-  // Uploads, and downloads that wait, leave threads to everything else.
+  // Uploads, and downloads that wait, take seven eighths of the threads at most; the dependencies
+  // bound downloads that run.
   Routes(const Dependencies& d, const LinkSigner& signer, int max_connections)
       : store_(*d.store),
         log_(*d.log),
         access_(d.authenticator, signer, d.clock),
         models_(d.store, d.catalog, d.clock),
-        files_(d.store, &models_, d.fetches, max_connections / 4, d.log),
+        files_(d.store, &models_, {d.fetches, d.downloads, max_connections / 8}, d.log),
         pages_(&models_),
         objects_(d.files, &d.store->disk(), d.clock, d.incoming_path),
         repo_pages_(d.store, &models_),

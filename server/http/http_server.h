@@ -22,7 +22,7 @@ namespace wdelta {
 
 struct HttpOptions {
   std::string listen;  // HOST:PORT; port 0: any free one
-  // A thread each. Uploads take at most three quarters, downloads that wait a quarter.
+  // A thread each. Uploads take at most three quarters, downloads that wait an eighth.
   int max_connections = http_limits::kDefaultMaxConnections;
   Pace pace;
 };
@@ -36,8 +36,9 @@ class HttpServer {
     Catalog* catalog = nullptr;
     FileSystem* files = nullptr;
     const Clock* clock = nullptr;
-    // Each download takes a place of these, and downloads at most half of them.
+    // Each download takes a place of both. Limits and closing are the caller's.
     AdmissionQueue* fetches = nullptr;
+    AdmissionQueue* downloads = nullptr;
     spdlog::logger* log = nullptr;
     // A folder of the server's own, emptied at its start: what clients send before they
     // commit it.

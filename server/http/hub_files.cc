@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -120,11 +121,18 @@ absl::Status HubFiles::Answer(const HubRoute& route, const httplib::Request& req
   return StartBody(model, *file, bytes.offset, bytes.size, response);
 }
 
+absl::StatusOr<AdmissionQueue::Slot> HubFiles::PlaceOf(AdmissionQueue& queue, absl::Time end) {
+  if (std::optional<AdmissionQueue::Slot> slot = queue.TryEnter()) return *std::move(slot);
+  const std::optional<Admission::Slot> waits = waiting_.TryEnter();
+  // No wait is one that ends at once: the queue says why.
+  return queue.Await(waits.has_value() ? end - absl::Now() : absl::ZeroDuration());
+}
+
 absl::Status HubFiles::StartBody(const Model& model, const FileRecord& file, uint64_t offset,
                                  uint64_t size, httplib::Response& response) {
   const absl::Time end = absl::Now() + absl::Milliseconds(http_limits::kMaxFetchWaitMs);
-  WDELTA_ASSIGN_OR_RETURN(AdmissionQueue::Slot download, downloads_.Await(end - absl::Now()));
-  WDELTA_ASSIGN_OR_RETURN(AdmissionQueue::Slot fetch, fetches_.Await(end - absl::Now()));
+  WDELTA_ASSIGN_OR_RETURN(AdmissionQueue::Slot download, PlaceOf(downloads_, end));
+  WDELTA_ASSIGN_OR_RETURN(AdmissionQueue::Slot fetch, PlaceOf(fetches_, end));
   WDELTA_ASSIGN_OR_RETURN(ContentSourcePtr source, store_.reader().OpenToServe(model.record));
   const Checkpoint& checkpoint = source->checkpoint();
   const auto found = std::find_if(checkpoint.files.begin(), checkpoint.files.end(),

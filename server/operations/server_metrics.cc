@@ -36,6 +36,7 @@ void CollectRpc(RpcEnvironment& environment, MetricWriter& writer) {
   writer.Add(MetricId::kReceivedBytes, static_cast<double>(stats.received_bytes.load()), labels);
   writer.Add(MetricId::kSentBytes, static_cast<double>(stats.sent_bytes.load()), labels);
   CollectQueue("fetches", environment.fetches(), writer);
+  CollectQueue("downloads", environment.downloads(), writer);
   CollectQueue("upload_streams", environment.write_streams(), writer);
   CollectSlots("job_watches", environment.watches(), writer);
   CollectSlots("comparisons", environment.comparisons(), writer);

@@ -1,5 +1,6 @@
 #include "server/rpc/rpc_environment.h"
 
+#include <limits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -27,6 +28,11 @@ RpcEnvironment::RpcEnvironment(ModelStore* store, spdlog::logger* log, const Rpc
                 .max_wait = options.max_admission_wait,
                 .reason = "TOO_MANY_FETCHES",
                 .things = "fetches"}),
+      // Each waits in a thread of the HTTP server, which bounds them.
+      downloads_({.limit = options.max_downloads,
+                  .max_waiting = std::numeric_limits<int>::max(),
+                  .reason = "TOO_MANY_FETCHES",
+                  .things = "downloads"}),
       write_streams_({.limit = options.max_write_streams,
                       .max_waiting = options.max_waiting_write_streams,
                       .max_wait = options.max_admission_wait,
@@ -50,6 +56,7 @@ absl::Status RpcEnvironment::CheckServing() const {
 // A stream that comes while it runs finds its queue closed.
 void RpcEnvironment::StartDraining() {
   draining_.Notify();
+  downloads_.Close(StoppingError());
   fetches_.Close(StoppingError());
   write_streams_.Close(StoppingError());
 }

@@ -37,6 +37,7 @@ struct RpcOptions {
   int max_waiting_fetches = admission_limits::kMaxWaitingFetches;
   int max_waiting_write_streams = admission_limits::kMaxWaitingWriteStreams;
   absl::Duration max_admission_wait = absl::Milliseconds(admission_limits::kMaxWaitMs);
+  int max_downloads = limits::kDefaultMaxFetches / 2;  // over HTTP, at once
 };
 
 // Any thread may call it. Must outlive the server and every rpc. Does not own
@@ -80,6 +81,8 @@ class RpcEnvironment {
 
   // Streams beyond the limits of these wait their turn, without a thread.
   AdmissionQueue& fetches() { return fetches_; }
+  // Those over HTTP, which take a place of fetches() as well. For threads that wait.
+  AdmissionQueue& downloads() { return downloads_; }
   AdmissionQueue& write_streams() { return write_streams_; }
   Admission& watches() { return watches_; }
   Admission& comparisons() { return comparisons_; }
@@ -101,6 +104,7 @@ class RpcEnvironment {
   Admission queries_;
   Admission changes_;
   AdmissionQueue fetches_;
+  AdmissionQueue downloads_;
   AdmissionQueue write_streams_;
   Admission watches_;
   Admission comparisons_;

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <limits>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -40,10 +41,15 @@ void HttpTest::StopServer() {
 
 void HttpTest::StartServer(int max_connections, const Pace& pace) {
   server_.reset();
-  auto started =
-      HttpServer::Start({"127.0.0.1:0", max_connections, pace},
-                        {store_.get(), &catalog_, &files_, &clock_, &fetches_, log_.get(),
-                         folder_ / "incoming", /*stats=*/nullptr, authenticator_, tls_});
+  // As the daemon has them.
+  downloads_ = std::make_unique<AdmissionQueue>(
+      AdmissionQueueOptions{.limit = std::max(1, std::min(fetches_->limit(), max_connections) / 2),
+                            .max_waiting = std::numeric_limits<int>::max(),
+                            .reason = "TOO_MANY_FETCHES"});
+  auto started = HttpServer::Start(
+      {"127.0.0.1:0", max_connections, pace},
+      {store_.get(), &catalog_, &files_, &clock_, fetches_, downloads_.get(), log_.get(),
+       folder_ / "incoming", /*stats=*/nullptr, authenticator_, tls_});
   if (!started.ok()) {
     ADD_FAILURE() << started.status();
     std::abort();

@@ -55,7 +55,10 @@ class HttpTest : public ::testing::Test {
   const Clock& clock() const { return clock_; }
   // Of content that was sent and not committed.
   size_t IncomingFiles() const { return files_.List(folder_ / "incoming")->size(); }
-  AdmissionQueue& fetches() { return fetches_; }
+  AdmissionQueue& fetches() { return *fetches_; }
+  AdmissionQueue& downloads() { return *downloads_; }
+  // From the next StartServer on; outlives the server.
+  void SetFetches(AdmissionQueue* fetches) { fetches_ = fetches; }
   // For hooks.
   HookedBlobStore& blobs() { return hooked_blobs_; }
   FaultFileSystem& files() { return files_; }
@@ -79,7 +82,9 @@ class HttpTest : public ::testing::Test {
   mutable FaultFileSystem files_;
   const std::unique_ptr<spdlog::logger> log_;
   std::unique_ptr<ModelStore> store_;
-  AdmissionQueue fetches_{{.limit = kMaxFetches, .reason = "TOO_MANY_FETCHES"}};
+  AdmissionQueue own_fetches_{{.limit = kMaxFetches, .reason = "TOO_MANY_FETCHES"}};
+  AdmissionQueue* fetches_ = &own_fetches_;
+  std::unique_ptr<AdmissionQueue> downloads_;  // of the server
   const Authenticator* authenticator_ = nullptr;
   const TlsCertificate* tls_ = nullptr;
   std::unique_ptr<HttpServer> server_;

@@ -10,6 +10,7 @@
 #include "absl/time/clock.h"
 #include "gtest/gtest.h"
 #include "server/http/http_limits.h"
+#include "storage/base/error.h"
 #include "tests/http/http_fixture.h"
 
 namespace wdelta::testing {
@@ -82,7 +83,7 @@ TEST_F(SlowPeersTest, DownloadsLeaveHalfOfTheFetchesToOthers) {
 }
 
 TEST_F(SlowPeersTest, DownloadsBeyondTheirHalfTakeTurns) {
-  StartServer(16);
+  StartServer(32);
   StageLarge();
   std::vector<std::thread> clients;
   for (int i = 0; i < 6; ++i) {  // of which two go on, and four may wait
@@ -91,6 +92,81 @@ TEST_F(SlowPeersTest, DownloadsBeyondTheirHalfTakeTurns) {
     });
   }
   for (std::thread& client : clients) client.join();
+}
+
+TEST_F(SlowPeersTest, DownloadsThatWaitLeaveThreadsToOthers) {
+  StartServer(16);  // an eighth of which may be waited in
+  StageLarge();
+  std::vector<std::unique_ptr<RawConnection>> stuck;
+  for (int i = 0; i < kMaxFetches / 2; ++i) stuck.push_back(OpenStuck());
+  std::vector<std::unique_ptr<RawConnection>> waiting;
+  for (int i = 0; i < 2; ++i) {
+    waiting.push_back(std::make_unique<RawConnection>(port()));
+    EXPECT_TRUE(waiting.back()->Send("GET /large/resolve/main/model.safetensors HTTP/1.1\r\n\r\n"));
+  }
+  while (downloads().waiting() < 2) std::this_thread::yield();
+  EXPECT_EQ(StatusAndCode(Get("/large/resolve/main/model.safetensors")), "503 TOO_MANY_FETCHES");
+  EXPECT_EQ(downloads().waiting(), 2);  // refused without a wait
+  EXPECT_EQ(Head("/large/resolve/main/model.safetensors")->status, 200);
+  stuck.clear();
+  for (const auto& connection : waiting) EXPECT_EQ(connection->Receive(15), "HTTP/1.1 200 OK");
+}
+
+// Both waits are of the same threads.
+TEST_F(SlowPeersTest, DownloadsThatWaitForFetchesLeaveThreadsToOthers) {
+  AdmissionQueue queue({.limit = 4, .max_waiting = 100, .reason = "TOO_MANY_FETCHES"});
+  SetFetches(&queue);
+  StartServer(8);
+  StageLarge();
+  std::vector<AdmissionQueue::Slot> taken;
+  while (auto slot = queue.TryEnter()) taken.push_back(*std::move(slot));
+  {
+    const RawConnection waiting(port());
+    EXPECT_TRUE(waiting.Send("GET /large/resolve/main/model.safetensors HTTP/1.1\r\n\r\n"));
+    while (queue.waiting() == 0) std::this_thread::yield();
+    EXPECT_EQ(StatusAndCode(Get("/large/resolve/main/model.safetensors")), "503 TOO_MANY_FETCHES");
+    EXPECT_EQ(queue.waiting(), 1);
+    taken.clear();
+    EXPECT_EQ(waiting.Receive(15), "HTTP/1.1 200 OK");
+  }
+  StopServer();
+}
+
+// Those of gRPC, which wait for longer and may be many.
+TEST_F(SlowPeersTest, ADownloadHasItsTurnBeforeAllFetchesThatWait) {
+  AdmissionQueue queue({.limit = 1, .max_waiting = 100, .reason = "TOO_MANY_FETCHES"});
+  SetFetches(&queue);
+  StartServer(8);
+  StageLarge();
+  std::optional<AdmissionQueue::Slot> first = queue.TryEnter();
+  std::vector<AdmissionQueue::Slot> others;  // none of which ends
+  const auto keep = [&others](absl::StatusOr<AdmissionQueue::Slot> slot) {
+    if (slot.ok()) others.push_back(*std::move(slot));
+  };
+  for (int i = 0; i < 100; ++i) queue.Enter(0, keep);
+  std::thread client([this] {
+    EXPECT_EQ(StatusAndCode(NewClient()->Get("/large/resolve/main/model.safetensors")), "200");
+  });
+  while (queue.waiting() < 101) std::this_thread::yield();
+  first.reset();
+  client.join();
+  StopServer();
+  EXPECT_EQ(others.size(), 1U);  // by the end of the download
+  queue.Close(absl::UnavailableError("stopping"));
+}
+
+TEST_F(SlowPeersTest, ADrainEndsTheWaitOfDownloads) {
+  StartServer(8);
+  StageLarge();
+  std::vector<std::unique_ptr<RawConnection>> stuck;
+  for (int i = 0; i < kMaxFetches / 2; ++i) stuck.push_back(OpenStuck());
+  std::thread client([this] {
+    EXPECT_EQ(StatusAndCode(NewClient()->Get("/large/resolve/main/model.safetensors")),
+              "503 STOPPING");
+  });
+  while (downloads().waiting() == 0) std::this_thread::yield();
+  downloads().Close(MakeError(absl::StatusCode::kUnavailable, "STOPPING", "stopping"));
+  client.join();
 }
 
 TEST_F(SlowPeersTest, UploadsLeaveThreadsToOthers) {

@@ -3,6 +3,8 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <thread>
+#include <vector>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -118,6 +120,22 @@ TEST_F(MetricsTest, BucketsAreCumulative) {
     }
   }
   EXPECT_GE(checked, 5);
+}
+
+TEST_F(MetricsTest, DownloadsThatWaitAreSeen) {
+  AdmissionQueue& downloads = server_.environment().downloads();
+  std::vector<AdmissionQueue::Slot> taken;
+  while (auto slot = downloads.TryEnter()) taken.push_back(*std::move(slot));
+  std::thread waiter([&] { EXPECT_TRUE(downloads.Await(absl::Minutes(1)).ok()); });
+  while (downloads.waiting() == 0) std::this_thread::yield();
+  const MetricText metrics = Scrape();
+  const std::map<std::string, std::string> labels = {{"of", "downloads"}};
+  EXPECT_EQ(metrics.Sum("wdelta_slots", labels), downloads.limit());
+  EXPECT_EQ(metrics.Sum("wdelta_slots_taken", labels), downloads.limit());
+  EXPECT_EQ(metrics.Sum("wdelta_slots_waiting", labels), 1);
+  taken.clear();
+  waiter.join();
+  EXPECT_EQ(Scrape().Sum("wdelta_slots_waiting", labels), 0);
 }
 
 TEST_F(MetricsTest, ValuesMoveWithCallsAndJobs) {

@@ -206,6 +206,22 @@ TEST_F(AdmissionFetchesTest, ADrainEndsTheWait) {
   EXPECT_EQ(ReadToEnd(*holder), "OK");
 }
 
+TEST_F(AdmissionFetchesTest, ADrainEndsTheWaitOfDownloads) {
+  RpcOptions options = Options(2, 2);
+  options.max_downloads = 1;
+  Serve(options);
+  AdmissionQueue& downloads = server_->environment().downloads();
+  const auto holder = downloads.TryEnter();
+  ASSERT_TRUE(holder.has_value());
+  absl::Status outcome;
+  std::thread waiter([&] { outcome = downloads.Await(absl::Minutes(1)).status(); });
+  while (downloads.waiting() == 0) std::this_thread::yield();
+  server_->environment().StartDraining();
+  waiter.join();
+  EXPECT_EQ(outcome.code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(ErrorReason(outcome), "STOPPING");
+}
+
 // As when a fleet of servers boots at once. None is refused, none is sent something else.
 TEST_F(AdmissionFetchesTest, ManyFetchesOfWhichSomeAreCancelled) {
   constexpr int kThreads = 24;

@@ -25,6 +25,20 @@ TEST(MemoryPlan, FetchesThatWaitAreBoundedByMemory) {
   EXPECT_EQ(MaxWaitingFetchesFor(ConfigOf(kGiB)), admission_limits::kMaxWaitingFetches);
 }
 
+TEST(MemoryPlan, DownloadsAreHalfOfTheFetchesAndOfTheConnections) {
+  Config config = ConfigOf(64 * kGiB);
+  EXPECT_EQ(MaxDownloadsFor(config), 32);
+  config.http_max_connections = 10;
+  EXPECT_EQ(MaxDownloadsFor(config), 5);
+  config.max_fetches = 4;
+  EXPECT_EQ(MaxDownloadsFor(config), 2);
+  config.http_max_connections = 1;
+  EXPECT_EQ(MaxDownloadsFor(config), 1);
+  config.http_max_connections = 64;
+  config.max_fetches = 1;
+  EXPECT_EQ(MaxDownloadsFor(config), 1);
+}
+
 // What is planned for at most, but for the least that each thing needs in little memory.
 TEST(MemoryPlan, SharesLeaveATwelfthToJobsAndTheProcess) {
   for (const uint64_t limit_bytes : {kGiB, 2 * kGiB, 8 * kGiB, 64 * kGiB}) {
