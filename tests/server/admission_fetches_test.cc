@@ -8,6 +8,7 @@
 
 #include "absl/time/clock.h"
 #include "gtest/gtest.h"
+#include "storage/base/error.h"
 #include "tests/server/test_server.h"
 #include "tests/support/test_seed.h"
 
