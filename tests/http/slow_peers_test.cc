@@ -72,7 +72,7 @@ TEST_F(SlowPeersTest, HeadsThatDoNotEnd) {
 }
 
 TEST_F(SlowPeersTest, DownloadsLeaveHalfOfTheFetchesToOthers) {
-  StartServer(3);  // so few that none of them waits
+  StartServer(4);  // so few that none of them waits
   StageLarge();
   std::vector<std::unique_ptr<RawConnection>> stuck;
   for (int i = 0; i < kMaxFetches / 2; ++i) stuck.push_back(OpenStuck());
