@@ -7,14 +7,9 @@
 #include "client/cpp/local_files.h"
 #include "storage/base/error.h"
 #include "storage/base/status_macros.h"
+#include "storage/wdelta/magic.h"
 
 namespace wdelta {
-namespace {
-
-// That all versions of the format begin with.
-constexpr absl::string_view kMagic("wdelta\0", 7);
-
-}  // namespace
 
 absl::Status CheckIsDelta(const std::string& file_name, const RandomAccessFile& file) {
   const absl::StatusOr<uint64_t> size_bytes = file.SizeBytes();
@@ -25,9 +20,9 @@ absl::Status CheckIsDelta(const std::string& file_name, const RandomAccessFile& 
                      {{"file", file_name}});
   };
   if (*size_bytes == 0) return is_not_one("an empty file");
-  std::string begin(std::min<uint64_t>(*size_bytes, kMagic.size()), '\0');
+  std::string begin(std::min<uint64_t>(*size_bytes, format::kMagic.size()), '\0');
   WDELTA_RETURN_IF_ERROR(LocalFileError(file.Read(0, begin.data(), begin.size())));
-  return begin == kMagic ? absl::OkStatus() : is_not_one("another magic at its beginning");
+  return begin == format::kMagic ? absl::OkStatus() : is_not_one("another magic at its beginning");
 }
 
 }  // namespace wdelta

@@ -5,10 +5,10 @@
 #include <cstdint>
 
 #include "absl/strings/string_view.h"
+#include "storage/wdelta/magic.h"
 
 namespace wdelta::format {
 
-inline constexpr absl::string_view kMagic("wdelta\0", 7);
 inline constexpr size_t kPreambleBytes = 16;
 inline constexpr size_t kPreambleReservedBytes = 5;
 inline constexpr uint32_t kDeltatensorsVersion = 1;
