@@ -76,37 +76,21 @@ HWY_INLINE void ForEachVector(size_t width, Work work) {
   for (; k < width; ++k) work(one, k);
 }
 
-// kRows neighbouring rows from `numbers` on, `count` columns of each.
-template <size_t kRows, class D>
-HWY_INLINE void TimesTile(D d, const float* numbers, size_t columns, size_t count,
-                          const float* right, size_t width, float* sums) {
-  hn::Vec<D> added[kRows];
-  for (size_t r = 0; r < kRows; ++r) added[r] = hn::Zero(d);
-  for (size_t c = 0; c < count; ++c) {
-    const auto factors = hn::LoadU(d, right + c * width);
-    for (size_t r = 0; r < kRows; ++r) {
-      added[r] = hn::Add(added[r], hn::Mul(hn::Set(d, numbers[r * columns + c]), factors));
+// kSums neighbouring rows (or columns) from `numbers` on, `apart` from each other, each the sum of
+// `count` rows of `thin` times its numbers, which are `step` from each other.
+template <size_t kSums, class D>
+HWY_INLINE void ProductTile(D d, const float* numbers, size_t apart, size_t step, size_t count,
+                            const float* thin, size_t width, float* sums) {
+  hn::Vec<D> added[kSums];
+  for (size_t i = 0; i < kSums; ++i) added[i] = hn::Zero(d);
+  for (size_t k = 0; k < count; ++k) {
+    const auto factors = hn::LoadU(d, thin + k * width);
+    for (size_t i = 0; i < kSums; ++i) {
+      added[i] = hn::Add(added[i], hn::Mul(hn::Set(d, numbers[i * apart + k * step]), factors));
     }
   }
-  for (size_t r = 0; r < kRows; ++r) {
-    hn::StoreU(hn::Add(hn::LoadU(d, sums + r * width), added[r]), d, sums + r * width);
-  }
-}
-
-// kColumns neighbouring columns from `numbers` on, of `rows` rows.
-template <size_t kColumns, class D>
-HWY_INLINE void TransposedTile(D d, const float* numbers, size_t columns, size_t rows,
-                               const float* left, size_t width, float* sums) {
-  hn::Vec<D> added[kColumns];
-  for (size_t c = 0; c < kColumns; ++c) added[c] = hn::Zero(d);
-  for (size_t r = 0; r < rows; ++r) {
-    const auto factors = hn::LoadU(d, left + r * width);
-    for (size_t c = 0; c < kColumns; ++c) {
-      added[c] = hn::Add(added[c], hn::Mul(hn::Set(d, numbers[r * columns + c]), factors));
-    }
-  }
-  for (size_t c = 0; c < kColumns; ++c) {
-    hn::StoreU(hn::Add(hn::LoadU(d, sums + c * width), added[c]), d, sums + c * width);
+  for (size_t i = 0; i < kSums; ++i) {
+    hn::StoreU(hn::Add(hn::LoadU(d, sums + i * width), added[i]), d, sums + i * width);
   }
 }
 
@@ -117,14 +101,14 @@ void TimesRows(const float* numbers, size_t rows, size_t columns, size_t count, 
     size_t r = 0;
     for (; r + kTileRows <= rows; r += kTileRows) {
       ForEachVector(width, [=](auto d, size_t k) {
-        TimesTile<kTileRows>(d, numbers + r * columns + c, columns, block, right + c * width + k,
-                             width, sums + r * width + k);
+        ProductTile<kTileRows>(d, numbers + r * columns + c, columns, 1, block,
+                               right + c * width + k, width, sums + r * width + k);
       });
     }
     for (; r < rows; ++r) {
       ForEachVector(width, [=](auto d, size_t k) {
-        TimesTile<1>(d, numbers + r * columns + c, columns, block, right + c * width + k, width,
-                     sums + r * width + k);
+        ProductTile<1>(d, numbers + r * columns + c, columns, 1, block, right + c * width + k,
+                       width, sums + r * width + k);
       });
     }
   }
@@ -137,14 +121,14 @@ void TransposedRows(const float* numbers, size_t rows, size_t columns, size_t co
     size_t c = 0;
     for (; c + kTileColumns <= count; c += kTileColumns) {
       ForEachVector(width, [=](auto d, size_t k) {
-        TransposedTile<kTileColumns>(d, numbers + r * columns + c, columns, block,
-                                     left + r * width + k, width, sums + c * width + k);
+        ProductTile<kTileColumns>(d, numbers + r * columns + c, 1, columns, block,
+                                  left + r * width + k, width, sums + c * width + k);
       });
     }
     for (; c < count; ++c) {
       ForEachVector(width, [=](auto d, size_t k) {
-        TransposedTile<1>(d, numbers + r * columns + c, columns, block, left + r * width + k, width,
-                          sums + c * width + k);
+        ProductTile<1>(d, numbers + r * columns + c, 1, columns, block, left + r * width + k, width,
+                       sums + c * width + k);
       });
     }
   }
