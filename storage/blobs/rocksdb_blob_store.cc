@@ -143,14 +143,7 @@ uint64_t PartCount(const RocksdbBlobStore::Layout& layout) {
 
 RocksdbDatabaseOptions DatabaseOptionsFor(const std::string& path,
                                           const RocksdbBlobStoreOptions& options) {
-  return {absl::StrCat("blob store ", path),
-          path,
-          MakeOptions(options),
-          options.is_read_only,
-          options.warn,
-          options.accept_lost_writes,
-          options.is_complete,
-          options.probe_pause};
+  return {options, absl::StrCat("blob store ", path), path, MakeOptions(options)};
 }
 
 }  // namespace

@@ -17,25 +17,18 @@
 
 namespace wdelta {
 
-struct RocksdbBlobStoreOptions {
+struct RocksdbBlobStoreOptions : RocksdbOpening {
   uint64_t memtable_bytes = 64 * limits::kMiB;     // all memtables together
   uint64_t block_cache_bytes = 16 * limits::kMiB;  // index, filter and data blocks
   // Parts of blobs, so that small ranges read in a row verify a part only once.
   uint64_t blob_cache_bytes = 64 * limits::kMiB;
   int max_open_files = 512;
   int background_threads = 2;
-  // Takes nothing from other holders; changes fail.
-  bool is_read_only = false;
   // Deleted bytes that set off a reclaim.
   uint64_t reclaim_after_bytes = 64 * limits::kMiB;
   // Share of dead bytes in the blob files above which live ones are moved together.
   double max_garbage_ratio = 0.25;
-  // Called in any thread with RocksDB's warnings and errors.
-  std::function<void(absl::string_view line)> warn;
-  OnLostWrites accept_lost_writes;                  // see rocksdb_database.h
-  bool is_complete = false;                         // likewise
-  absl::Duration probe_pause = kDefaultProbePause;  // likewise
-  rocksdb::Env* env = rocksdb::Env::Default();      // outlives the store
+  rocksdb::Env* env = rocksdb::Env::Default();  // outlives the store
 };
 
 // Any thread may call it. Owns its folder while it lives, and one thread that gives

@@ -31,12 +31,10 @@ inline constexpr absl::Duration kDefaultProbePause = absl::Milliseconds(200);
 // Called with what is known of acknowledged writes that are lost.
 using OnLostWrites = std::function<void(absl::string_view message)>;
 
-struct RocksdbDatabaseOptions {
-  std::string name;  // begins all errors
-  std::string path;  // its parent exists
-  // Listeners, log and statistics are set by Open.
-  rocksdb::Options rocksdb;
-  // Changes nothing in the folder, and does not ask what is lost.
+// Of every store that is such a database.
+struct RocksdbOpening {
+  // Changes nothing in the folder, takes nothing from other holders, and does not ask what is
+  // lost; writes fail.
   bool is_read_only = false;
   // Called in any thread with lines of RocksDB's warnings and errors; empty: they are dropped.
   std::function<void(absl::string_view line)> warn;
@@ -46,6 +44,13 @@ struct RocksdbDatabaseOptions {
   bool is_complete = false;
   // For so long a failed probe stands for those of all who want to write.
   absl::Duration probe_pause = kDefaultProbePause;
+};
+
+struct RocksdbDatabaseOptions : RocksdbOpening {
+  std::string name;  // begins all errors
+  std::string path;  // its parent exists
+  // Listeners, log and statistics are set by Open.
+  rocksdb::Options rocksdb;
 };
 
 // Any thread may call it.

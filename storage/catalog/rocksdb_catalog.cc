@@ -71,14 +71,7 @@ absl::StatusOr<uint64_t> ReadRevision(RocksdbDatabase& database) {
 
 RocksdbDatabaseOptions DatabaseOptionsFor(const std::string& path,
                                           const RocksdbCatalogOptions& options) {
-  return {absl::StrCat("catalog ", path),
-          path,
-          MakeOptions(options),
-          options.is_read_only,
-          options.warn,
-          options.accept_lost_writes,
-          options.is_complete,
-          options.probe_pause};
+  return {options, absl::StrCat("catalog ", path), path, MakeOptions(options)};
 }
 
 }  // namespace

@@ -20,19 +20,12 @@
 
 namespace wdelta {
 
-struct RocksdbCatalogOptions {
+struct RocksdbCatalogOptions : RocksdbOpening {
   uint64_t memtable_bytes = 16 * limits::kMiB;  // all memtables together
   uint64_t block_cache_bytes = 32 * limits::kMiB;
   int max_open_files = 128;
-  // Takes nothing from other holders; changes fail.
-  bool is_read_only = false;
   ChangeLogOptions watch;
-  // Called in any thread with RocksDB's warnings and errors.
-  std::function<void(absl::string_view line)> warn;
-  OnLostWrites accept_lost_writes;                  // see rocksdb_database.h
-  bool is_complete = false;                         // likewise
-  absl::Duration probe_pause = kDefaultProbePause;  // likewise
-  rocksdb::Env* env = rocksdb::Env::Default();      // outlives the catalog
+  rocksdb::Env* env = rocksdb::Env::Default();  // outlives the catalog
 };
 
 class RocksdbCommitGroup;
